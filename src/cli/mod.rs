@@ -1,0 +1,169 @@
+//! The commands: parse, run, print, exit code. One file per command.
+
+pub mod output;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::secret::Environment;
+use crate::config::{self, Config, Loaded};
+use crate::daemon::clock::Clock;
+use crate::store::{Mode, Store};
+
+use output::Output;
+
+/// What the process ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Fine = 0,
+    /// A problem was found: by `check`, `test`, or a delivery died.
+    Problem = 1,
+    /// The command line was wrong.
+    Usage = 2,
+    /// The rules file was wrong at start-up.
+    BadConfig = 64,
+    /// Something needed is not available.
+    Unavailable = 69,
+    /// Our own fault.
+    Internal = 70,
+}
+
+/// For whom output is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: stable keys.
+    Json,
+}
+
+/// When output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Watches a vCita account for new activity messages and delivers them to Slack, e-mail and HTTP by rules.
+#[derive(Debug, Parser)]
+#[command(name = "activity-relay", version, max_term_width = 100, propagate_version = false)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// The rules file
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "RELAY_CONFIG",
+        default_value = "rules.yaml"
+    )]
+    pub config: PathBuf,
+    /// The store: sqlite://FILE or sqlite::memory:
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "RELAY_STORE",
+        default_value = "sqlite://relay.db",
+        hide_env_values = true
+    )]
+    pub store: String,
+    /// Colours in output; NO_COLOR is respected
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// How log lines are written
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: Format,
+    /// Which log lines are written, such as info or activity_relay=debug
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    pub log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// What a command works with.
+#[derive(Debug)]
+pub struct Context {
+    /// The global options.
+    pub global: Global,
+    /// The environment of the process.
+    pub environment: Environment,
+    /// The one door to the terminal.
+    pub out: Output,
+    /// Where "now" comes from.
+    pub clock: Clock,
+}
+
+/// A command that cannot go on: what to say and what to end with.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Stop {
+    /// For the person at the terminal.
+    pub message: String,
+    /// The exit code.
+    pub exit: Exit,
+}
+
+impl Stop {
+    /// A stop as an error that `?` carries to the end.
+    pub fn new(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+        Self { message: message.into(), exit }.into()
+    }
+}
+
+impl Context {
+    /// The rules file, loaded; its problems are not shown.
+    pub fn load(&self) -> Loaded {
+        config::load(&self.global.config, &self.environment)
+    }
+
+    /// The configuration, or its problems printed and exit 64.
+    pub fn config(&mut self) -> anyhow::Result<Config> {
+        let loaded = self.load();
+        match loaded.config {
+            Some(config) => Ok(config),
+            None => Err(Stop::new(Exit::BadConfig, "the rules file has problems")),
+        }
+    }
+
+    /// The store as a tool beside a running relay; exit 69 if it cannot be opened.
+    pub async fn store(&self) -> anyhow::Result<Store> {
+        Store::open(&self.global.store, Mode::Tool)
+            .await
+            .map_err(|error| Stop::new(Exit::Unavailable, error.to_string()))
+    }
+
+    /// The folder of the rules file.
+    pub fn folder(&self) -> &Path {
+        self.global.config.parent().unwrap_or_else(|| Path::new("."))
+    }
+}
+
+/// Runs the command line; what `main` calls.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    match cli.command {}
+}

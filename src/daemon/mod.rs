@@ -1,0 +1,3 @@
+//! The running relay: polls, plans, claims, delivers, settles, until it is told to stop.
+
+pub mod clock;

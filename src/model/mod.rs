@@ -1,0 +1,10 @@
+//! What things are and what follows from them: messages, deliveries, outcomes. Pure: no clock, network, file or database.
+
+pub mod backoff;
+pub mod catalog;
+pub mod delivery;
+pub mod id;
+pub mod message;
+pub mod names;
+pub mod payload;
+pub mod settle;

@@ -1,0 +1,67 @@
+//! What is handed to a target: rendered once, kept, and sent again unchanged on every retry.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Which kind of payload a target takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A Slack incoming-webhook message.
+    Slack,
+    /// A mail.
+    Email,
+    /// An HTTP body.
+    Http(HttpBody),
+}
+
+/// What an HTTP target's body is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpBody {
+    /// The template's `http.yaml` if it has one, else the event.
+    #[default]
+    Auto,
+    /// The default event, whatever the template holds.
+    Event,
+    /// The default event in a `CloudEvents` 1.0 structured envelope.
+    CloudEvents,
+}
+
+/// A rendered message, ready to send.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Payload {
+    /// The JSON body for a Slack incoming webhook.
+    Slack(Value),
+    /// A mail, without its recipient.
+    Email(Mail),
+    /// The body for an HTTP target, as the exact bytes to send.
+    Http(Body),
+}
+
+/// A mail's parts. Headers that identify the delivery are added by the e-mail target.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mail {
+    /// One line, no CR or LF.
+    pub subject: String,
+    /// The plain-text part.
+    pub text: String,
+    /// The HTML part, if the template has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
+    /// Identifies the thread (the client), from which `References` is derived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
+    /// The moment the mail's `Date` names, in milliseconds since the epoch: stable over retries.
+    pub date_ms: i64,
+}
+
+/// An HTTP body.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Body {
+    /// Such as `application/json`.
+    pub content_type: String,
+    /// The exact bytes, which are always UTF-8.
+    pub body: String,
+}

@@ -1,0 +1,91 @@
+//! Which rules take a message, why, and what is owed because of it. Pure: no clock, network, file or database.
+
+pub mod condition;
+pub mod evaluate;
+pub mod expression;
+pub mod index;
+pub mod plan;
+
+use std::time::Duration;
+
+use condition::{Block, Pattern};
+use expression::Expression;
+
+/// Where something stands in a file, counted from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Place {
+    /// As the person named it on the command line or in `include:`.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+/// One rule, complete and checked.
+#[derive(Debug)]
+pub struct Rule {
+    /// Unique in the configuration.
+    pub name: String,
+    /// Where it is defined.
+    pub place: Place,
+    /// Accounts it is limited to; `None` for all.
+    pub accounts: Option<Vec<String>>,
+    /// Any of these blocks takes a message.
+    pub any_of: Vec<Block>,
+    /// None of these may.
+    pub except: Vec<Block>,
+    /// A further condition.
+    pub filter: Option<Expression>,
+    /// No later rule is looked at once this one matched.
+    pub stop: bool,
+    /// What is owed for a match.
+    pub deliver: Vec<Deliver>,
+}
+
+/// One entry of a rule's `deliver:` list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deliver {
+    /// The target's name.
+    pub target: String,
+    /// The target's recipients, one delivery each; empty where the target is one address.
+    pub recipients: Vec<String>,
+    /// The template's name.
+    pub template: String,
+    /// From the message's `created_at` on; after it the delivery expires.
+    pub expires_after: Option<Duration>,
+}
+
+/// All rules in file order, with the index that finds those that can match.
+#[derive(Debug, Default)]
+pub struct Rules {
+    list: Vec<Rule>,
+    index: index::Index,
+}
+
+impl Rules {
+    /// Builds the index over the rules.
+    pub fn new(list: Vec<Rule>) -> Self {
+        let index = index::Index::new(&list);
+        Self { list, index }
+    }
+
+    /// The rules in file order.
+    pub fn list(&self) -> &[Rule] {
+        &self.list
+    }
+
+    /// The rule of that name.
+    pub fn get(&self, name: &str) -> Option<&Rule> {
+        self.list.iter().find(|rule| rule.name == name)
+    }
+
+    /// Some rule's `where:` looks at the client, the staff member or the business, so that their names
+    /// have to be looked up before rules are evaluated.
+    pub fn need_names(&self) -> bool {
+        self.list.iter().any(|rule| rule.filter.as_ref().is_some_and(Expression::needs_names))
+    }
+}
+
+/// A field's patterns in a `match:` block; `None` in a block stands for any value.
+pub type Patterns = Vec<Pattern>;

@@ -1,0 +1,1 @@
+//! Names of clients, staff and the business, from the API.

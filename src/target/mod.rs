@@ -1,0 +1,104 @@
+//! The outside ends: Slack, e-mail, HTTP. Each delivers one payload and reports what happened; it decides nothing.
+
+pub mod email;
+pub mod http;
+pub mod slack;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::delivery::{Report, RetryPolicy};
+use crate::model::payload::{Format, Payload};
+
+/// A target as configured.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name in the rules file.
+    pub name: String,
+    /// How it is reached.
+    pub kind: Kind,
+    /// How often it may be sent to; `None` for unlimited.
+    pub rate: Option<Rate>,
+    /// How many attempts may be under way at once.
+    pub concurrency: NonZeroU32,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+    /// The total deadline of one attempt.
+    pub timeout: Duration,
+    /// `enabled: false` keeps its deliveries pending.
+    pub enabled: bool,
+    /// Told when this target is parked or a delivery to it dies.
+    pub fallback: Option<String>,
+}
+
+/// So many sends in so much time, with a burst on top.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// The time one send is worth.
+    pub every: Duration,
+    /// How many may go at once after a quiet time.
+    pub burst: NonZeroU32,
+}
+
+/// The closed set of targets.
+#[derive(Debug)]
+pub enum Kind {
+    /// Slack incoming webhook.
+    Slack(slack::Slack),
+    /// Mail over SMTP.
+    Email(email::Email),
+    /// Any HTTP endpoint.
+    Http(http::Http),
+}
+
+/// One thing to send.
+#[derive(Debug)]
+pub struct Parcel<'a> {
+    /// The delivery's id: `webhook-id`, `Idempotency-Key`, left part of `Message-ID`.
+    pub id: &'a str,
+    /// The rendered payload.
+    pub payload: &'a Payload,
+    /// The mail address, for an e-mail target.
+    pub recipient: Option<&'a str>,
+    /// The wall clock, for signatures.
+    pub now: Timestamp,
+}
+
+impl Target {
+    /// `slack`, `email` or `http`.
+    pub fn type_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Slack(_) => "slack",
+            Kind::Email(_) => "email",
+            Kind::Http(_) => "http",
+        }
+    }
+
+    /// The kind of payload it takes.
+    pub fn format(&self) -> Format {
+        match &self.kind {
+            Kind::Slack(_) => Format::Slack,
+            Kind::Email(_) => Format::Email,
+            Kind::Http(http) => Format::Http(http.body()),
+        }
+    }
+
+    /// Its recipients, each of which gets a delivery of its own; empty where the target is one address.
+    pub fn recipients(&self) -> &[String] {
+        match &self.kind {
+            Kind::Email(email) => email.recipients(),
+            Kind::Slack(_) | Kind::Http(_) => &[],
+        }
+    }
+
+    /// Delivers once, within the target's deadline. Never fails: what goes wrong is in the report.
+    pub async fn deliver(&self, parcel: &Parcel<'_>) -> Report {
+        match &self.kind {
+            Kind::Slack(slack) => slack.deliver(parcel, self.timeout).await,
+            Kind::Email(email) => email.deliver(parcel, self.timeout).await,
+            Kind::Http(http) => http.deliver(parcel, self.timeout).await,
+        }
+    }
+}

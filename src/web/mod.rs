@@ -1,0 +1,1 @@
+//! What the running relay serves: health and metrics.
