@@ -6,6 +6,7 @@ pub mod status;
 pub mod table;
 pub mod targets;
 pub mod when;
+pub mod sandbox;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
