@@ -1,1 +1,1 @@
-//! Names of clients, staff and the business, from the API.
+//! x
