@@ -1,5 +1,6 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
+pub mod catalog;
 pub mod output;
 
 use std::ffi::OsString;
