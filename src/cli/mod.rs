@@ -1,6 +1,7 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
 pub mod deliveries;
+pub mod catalog;
 pub mod output;
 pub mod status;
 pub mod table;
