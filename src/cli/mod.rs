@@ -8,9 +8,18 @@ pub mod table;
 pub mod targets;
 pub mod when;
 pub mod sandbox;
+//MISSING pub mod check;
+pub mod completions;
+//MISSING pub mod demo;
+pub mod health;
+//MISSING pub mod init;
+pub mod log;
+//MISSING pub mod render;
+pub mod run;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -20,6 +29,11 @@ use crate::daemon::clock::Clock;
 use crate::store::{Mode, Store};
 
 use output::Output;
+
+/// Threads that run tasks. The work is waiting; two keep memory small and cores free.
+const WORKERS: usize = 2;
+/// How long the runtime may take to end its blocking work.
+const SHUTDOWN: Duration = Duration::from_millis(200);
 
 /// What the process ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,13 +111,50 @@ pub struct Global {
     /// How log lines are written
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: Format,
-    /// Which log lines are written, such as info or activity_relay=debug
-    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
-    pub log: String,
+    /// Which log lines are written, such as info or activity_relay=debug [default: info for run, else warn]
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
+    pub log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Run(run::Args),
+    //MISSING Demo(demo::Args),
+    //MISSING Init(init::Args),
+    //MISSING Check(check::Args),
+    //MISSING Render(render::Args),
+    Catalog(catalog::Args),
+    Deliveries(deliveries::Args),
+    Targets(targets::Args),
+    Status(status::Args),
+    Sandbox(sandbox::Args),
+    Health(health::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    async fn run(&self, context: &mut Context) -> anyhow::Result<Exit> {
+        match self {
+            Self::Run(args) => run::run(args, context).await,
+            //MISSING Self::Demo(args) => demo::run(args, context).await,
+            //MISSING Self::Init(args) => init::run(args, context).await,
+            //MISSING Self::Check(args) => check::run(args, context).await,
+            //MISSING Self::Render(args) => render::run(args, context).await,
+            Self::Catalog(args) => catalog::run(args, context).await,
+            Self::Deliveries(args) => deliveries::run(args, context).await,
+            Self::Targets(args) => targets::run(args, context).await,
+            Self::Status(args) => status::run(args, context).await,
+            Self::Sandbox(args) => sandbox::run(args, context).await,
+            Self::Health(args) => health::run(args, context).await,
+            Self::Completions(args) => completions::run(args, context),
+        }
+    }
+
+    /// What is logged unless `--log` says otherwise: a daemon tells its story, a tool only its troubles.
+    fn log_filter(&self) -> &'static str {
+        if matches!(self, Self::Run(_)) { "info" } else { "warn" }
+    }
+}
 
 /// What a command works with.
 #[derive(Debug)]
@@ -172,5 +223,30 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
             return error.exit_code();
         }
     };
-    match cli.command {}
+    let out = Output::new(cli.global.color);
+    log::start(&cli.global, cli.command.log_filter());
+    let exit = run(cli, out).unwrap_or_else(|error| report(&out, &error));
+    exit as i32
+}
+
+fn run(cli: Cli, out: Output) -> anyhow::Result<Exit> {
+    // Fails only if a provider is there already, which is just as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let mut context =
+        Context { global: cli.global, environment: Environment::of_process(), out, clock: Clock::System };
+    let exit = runtime.block_on(cli.command.run(&mut context));
+    runtime.shutdown_timeout(SHUTDOWN);
+    exit
+}
+
+/// Says why a command could not go on, and gives its exit code.
+fn report(out: &Output, error: &anyhow::Error) -> Exit {
+    let (text, exit) = match error.downcast_ref::<Stop>() {
+        Some(stop) => (stop.message.clone(), stop.exit),
+        None => (format!("{error:#}"), Exit::Internal),
+    };
+    // Where even the error stream is gone there is nobody left to tell; the exit code remains.
+    let _ = out.note(format!("{}: {text}", output::paint(output::BAD, "error")));
+    exit
 }

@@ -6,6 +6,7 @@ pub mod sqlite;
 pub use rows::{Counts, Detail, Filter, Row, StoredMessage};
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -247,7 +248,8 @@ impl Store {
     }
 
     /// Writes attempts and next states, each fenced by its lease; `false` where the lease was lost.
-    pub async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<Vec<bool>> {
+    pub async fn settle(&self, settlements: impl Into<Arc<[Settlement]>>, now: Timestamp) -> Result<Vec<bool>> {
+        let settlements = settlements.into();
         match self {
             Self::Sqlite(sqlite) => sqlite.write(move |db| settle::settle(db, &settlements, now)).await,
         }

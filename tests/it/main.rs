@@ -2,7 +2,5 @@
 
 mod store_conformance;
 mod store_sqlite;
-//! The integration tests, as one program.
-
 mod target_http;
 mod target_server;

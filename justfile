@@ -1,0 +1,40 @@
+# What there is to do; `just ci` is what CI runs.
+
+default:
+    @just --list
+
+# formatting, lints, tests, docs: everything CI looks at
+ci:
+    .ci/run
+
+# format the code
+fmt:
+    cargo fmt --all
+
+# lints, warnings as errors
+lint:
+    cargo clippy --all-targets --locked -- -D warnings
+
+# everything that needs nothing but the Rust toolchain
+test:
+    cargo test --locked
+
+# accept changed snapshots
+snapshots:
+    INSTA_UPDATE=always cargo test --locked
+
+# the API documentation
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+# benchmarks
+bench:
+    cargo bench --locked
+
+# the first five minutes
+demo:
+    cargo run --release --locked -- demo
+
+# the long random runs of what CI runs in short: seeds and messages may be given
+soak seeds="20" messages="10000":
+    SOAK_SEEDS={{seeds}} SOAK_MESSAGES={{messages}} cargo test --release --locked --test it soak -- --nocapture

@@ -1,0 +1,191 @@
+//! `run`: polls, matches and delivers until it is stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::daemon::clock::Chance;
+use crate::daemon::{Relay, Setup, driver, lifecycle};
+use crate::model::delivery::StateName;
+use crate::store::{Filter, Mode, Store, StoreError};
+use crate::web::{self, health::Health};
+
+use super::output::{BOLD, DIM, paint};
+use super::{Context, Exit, Format, Stop};
+
+/// Poll, match and deliver until stopped
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Poll every account once, deliver all that is due now, and exit
+    #[arg(long)]
+    once: bool,
+    /// Print what would be delivered; write and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where health and metrics are served; `none` to switch off
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    listen: String,
+    /// How long a stop waits for what is under way
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    grace: Duration,
+    /// How `--dry-run` prints
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration = text.parse().map_err(|_| "a duration is meant, such as 10s or 1m30s".to_owned())?;
+    Duration::try_from(parsed).map_err(|_| "a duration is never negative".to_owned())
+}
+
+/// Runs the relay.
+///
+/// # Errors
+/// Exit 64 for a bad rules file, 69 where store or address are not to be had.
+pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let config = context.config()?;
+    if args.dry_run {
+        return dry_run(args, context, config).await;
+    }
+    if config.accounts.is_empty() {
+        return Err(Stop::new(Exit::BadConfig, "the rules file names no account to poll: add one under `accounts:`"));
+    }
+    let listener = match (args.once, args.listen.as_str()) {
+        (true, _) | (false, "none") => None,
+        (false, address) => Some(bind(address).await?),
+    };
+    let store = Store::open(&context.global.store, Mode::Daemon).await.map_err(unavailable)?;
+    let setup = Setup {
+        config,
+        store,
+        clock: context.clock.clone(),
+        chance: Chance::system(),
+        paced: true,
+        dry_run: false,
+    };
+    let relay = Arc::new(Relay::new(setup)?);
+    let signals = TaskTracker::new();
+    lifecycle::watch(&signals, relay.stop.clone()).context("signals cannot be watched")?;
+    if args.once { once(context, &relay).await } else { for_ever(args, &relay, listener).await }
+}
+
+fn unavailable(error: StoreError) -> anyhow::Error {
+    Stop::new(Exit::Unavailable, error.to_string())
+}
+
+async fn bind(address: &str) -> anyhow::Result<tokio::net::TcpListener> {
+    let parsed: SocketAddr = address.parse().map_err(|_| {
+        Stop::new(Exit::Usage, format!("--listen {address}: an address and a port are meant, such as 127.0.0.1:8787, or `none`"))
+    })?;
+    web::listen(parsed).await.map_err(|error| {
+        let remedy = "another relay may be running; choose another address with --listen, or `none`";
+        Stop::new(Exit::Unavailable, format!("cannot listen on {address}: {error} ({remedy})"))
+    })
+}
+
+async fn for_ever(
+    args: &Args,
+    relay: &Arc<Relay>,
+    listener: Option<tokio::net::TcpListener>,
+) -> anyhow::Result<Exit> {
+    let config = relay.config();
+    let serving = TaskTracker::new();
+    let closing = CancellationToken::new();
+    if let Some(listener) = listener {
+        let listening = listener.local_addr()?;
+        tracing::info!(%listening, "health and metrics are served");
+        let health = Health {
+            store: relay.store.clone(),
+            metrics: relay.metrics.clone(),
+            clock: relay.clock.clone(),
+            stop: relay.stop.clone(),
+        };
+        let closing = closing.clone();
+        serving.spawn(async move {
+            if let Err(error) = web::serve(listener, health, closing).await {
+                tracing::error!(%error, "health and metrics are no longer served");
+            }
+        });
+    }
+    let (accounts, targets, rules) = (config.accounts.len(), config.targets.len(), config.rules.list().len());
+    tracing::info!(accounts, targets, rules, "running");
+    let under_way = driver::run(relay, args.grace).await;
+    closing.cancel();
+    tracing::info!(under_way, "stopped");
+    Ok(Exit::Fine)
+}
+
+async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
+    let started = relay.clock.now();
+    let round = driver::once(relay).await?;
+    let filter = |state| Filter { states: vec![state], ..Filter::default() };
+    let (dead, _) = relay.store.deliveries(filter(StateName::Dead)).await?;
+    let died = dead.iter().filter(|row| row.settled_at.is_some_and(|at| at >= started)).count();
+    let counts = relay.store.counts(None).await?;
+    for (account, error) in &round.failed {
+        context.out.note(format!("account {account} could not be polled: {error}"))?;
+    }
+    let waiting = counts.pending + counts.sending;
+    context.out.note(format!("{} new messages; {waiting} deliveries wait, {died} died in this round", round.messages))?;
+    Ok(if round.failed.is_empty() && died == 0 { Exit::Fine } else { Exit::Problem })
+}
+
+/// Polls without writing, and prints what would be delivered.
+async fn dry_run(args: &Args, context: &Context, config: Config) -> anyhow::Result<Exit> {
+    let store = existing_store(&context.global.store).await?;
+    let (clock, chance) = (context.clock.clone(), Chance::system());
+    let relay = Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: true })?;
+    let mut exit = Exit::Fine;
+    for (index, account) in relay.config().accounts.iter().enumerate() {
+        let tick = driver::poll(&relay, index).await;
+        print_found(args, context, &tick.would_admit)?;
+        if let Err(error) = tick.result {
+            context.out.note(format!("account {} could not be polled: {error}", account.name))?;
+            exit = Exit::Problem;
+        }
+    }
+    Ok(exit)
+}
+
+fn print_found(args: &Args, context: &Context, found: &[crate::store::Admitted]) -> anyhow::Result<()> {
+    for one in found {
+        let message = &one.message;
+        if args.format == Format::Json {
+            let deliveries: Vec<_> = one.deliveries.iter().map(planned).collect();
+            context.out.json(&json!({
+                "account": message.account, "uid": message.uid, "activity_type": message.triple.activity_type,
+                "message_type": message.triple.message_type, "direction": message.triple.direction,
+                "rules": one.rules, "deliveries": deliveries,
+            }))?;
+            continue;
+        }
+        context.out.line(format!("{}  {}", paint(BOLD, &message.triple), paint(DIM, &message.uid)))?;
+        for owed in &one.deliveries {
+            let recipient = owed.recipient.as_ref().map_or_else(String::new, |who| format!(" ({who})"));
+            context.out.line(format!("  {} → {}{recipient}  template {}", owed.rule, owed.target, owed.template))?;
+        }
+        if one.deliveries.is_empty() {
+            context.out.line(paint(DIM, "  no rule takes it"))?;
+        }
+    }
+    let owed: usize = found.iter().map(|one| one.deliveries.len()).sum();
+    context.out.note(format!("{} messages, {owed} deliveries would be made; nothing was written or sent", found.len()))?;
+    Ok(())
+}
+
+fn planned(owed: &crate::model::delivery::Planned) -> serde_json::Value {
+    json!({"rule": owed.rule, "target": owed.target, "recipient": owed.recipient, "template": owed.template, "due_at": owed.due_at})
+}
+
+/// The store if there is one, else an empty one in memory: a dry run leaves no file behind.
+async fn existing_store(url: &str) -> anyhow::Result<Store> {
+    let path = url.trim_start_matches("sqlite://");
+    let url = if url.starts_with("sqlite://") && !std::path::Path::new(path).exists() { "sqlite::memory:" } else { url };
+    Store::open(url, Mode::Tool).await.map_err(unavailable)
+}

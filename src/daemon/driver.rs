@@ -1,0 +1,200 @@
+//! Decides when to tick: the only place where the relay waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::task::TaskTracker;
+
+use crate::rules::notice::Trouble;
+
+use super::metrics::OfAccount;
+use super::poller::{PollError, Tick};
+use super::watch::{News, Watch};
+use super::{Relay, janitor};
+
+/// The longest the courier sleeps: another process may have resumed a target or replayed a delivery.
+const COURIER_SLEEP_MAX: Duration = Duration::from_secs(1);
+/// The shortest it sleeps after a tick that found nothing to start.
+const COURIER_SLEEP_MIN: Duration = Duration::from_millis(10);
+/// How long it waits after the store failed it.
+const STORE_TROUBLE_SLEEP: Duration = Duration::from_secs(2);
+/// A round waits for a target's pace, but not for one that told everybody to come back much later.
+const DRAIN_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How often history is pruned.
+const JANITOR_EVERY: Duration = Duration::from_secs(600);
+
+/// Runs the relay until its `stop` is cancelled, then finishes what is under way within `grace`.
+/// Returns how many attempts were still under way when the grace ended; their leases make them due again.
+pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
+    let tracker = TaskTracker::new();
+    for index in 0..relay.pollers.len() {
+        let relay = relay.clone();
+        tracker.spawn(async move { poll_for_ever(&relay, index).await });
+    }
+    let (sending, cleaning) = (relay.clone(), relay.clone());
+    tracker.spawn(async move { send_for_ever(&sending).await });
+    tracker.spawn(async move { clean_for_ever(&cleaning).await });
+    tracker.close();
+    relay.stop.cancelled().await;
+    let finished = async {
+        tracker.wait().await;
+        relay.courier.idle().await;
+    };
+    if tokio::time::timeout(grace, finished).await.is_err() {
+        tracing::warn!(under_way = relay.courier.in_flight(), "the grace period ended; what is under way is due again");
+    }
+    relay.courier.in_flight()
+}
+
+async fn poll_for_ever(relay: &Relay, index: usize) {
+    let mut watch = Watch::default();
+    while !relay.stop.is_cancelled() {
+        let tick = tokio::select! {
+            tick = poll(relay, index) => tick,
+            () = relay.stop.cancelled() => return,
+        };
+        tell(relay, index, &mut watch, &tick).await;
+        if tick.result.as_ref().is_ok_and(|taken| taken.deliveries > 0) {
+            relay.owed.notify_one();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(tick.next_in) => {}
+            () = relay.stop.cancelled() => {}
+        }
+    }
+}
+
+/// One poll of one account, counted.
+pub async fn poll(relay: &Relay, index: usize) -> Tick {
+    let mut poller = relay.pollers[index].lock().await;
+    let tick = poller.tick(&relay.config(), relay.clock.now(), relay.chance.unit()).await;
+    let of = OfAccount { account: poller.account().name.clone() };
+    let metrics = &relay.metrics;
+    match &tick.result {
+        Ok(taken) => {
+            let figure = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+            metrics.messages.get_or_create(&of).inc_by(figure(taken.messages));
+            metrics.quarantined.get_or_create(&of).inc_by(figure(taken.quarantined));
+            metrics.poll_success.get_or_create(&of).set(relay.clock.now().as_second());
+            let counter = metrics.unknown.get_or_create(&of);
+            counter.inc_by(poller.unknown().values().sum::<u64>().saturating_sub(counter.get()));
+        }
+        Err(_) => {
+            metrics.poll_failures.get_or_create(&of).inc();
+        }
+    }
+    tick
+}
+
+/// Tells people of polling that fails, and of its end.
+async fn tell(relay: &Relay, index: usize, watch: &mut Watch, tick: &Tick) {
+    let config = relay.config();
+    let Some(account) = config.accounts.get(index) else { return };
+    let error = tick.result.as_ref().err();
+    let refused = matches!(error, Some(PollError::Api(error)) if error.token_refused());
+    let reason = error.map(ToString::to_string).unwrap_or_default();
+    let trouble = match watch.note(error.is_some(), refused, account.poll_every, relay.clock.now()) {
+        News::None => return,
+        News::Failing => Trouble::Polling { account: &account.name, reason: &reason },
+        News::Recovered => Trouble::PollingRecovered { account: &account.name },
+    };
+    if let Err(error) = relay.alert(&trouble).await {
+        tracing::error!(account = account.name, %error, "nobody could be told of this account's trouble");
+    }
+}
+
+async fn send_for_ever(relay: &Relay) {
+    let ended = relay.courier.ended();
+    while !relay.stop.is_cancelled() {
+        let now = relay.clock.now();
+        let sleep = match relay.courier.tick(&relay.config(), now).await {
+            Ok(ticked) if ticked.started > 0 => Duration::ZERO,
+            Ok(ticked) => ticked
+                .next
+                .map_or(COURIER_SLEEP_MAX, |at| until(at, now))
+                .clamp(COURIER_SLEEP_MIN, COURIER_SLEEP_MAX),
+            Err(error) => {
+                tracing::error!(%error, "nothing can be claimed at the moment");
+                STORE_TROUBLE_SLEEP
+            }
+        };
+        if sleep.is_zero() {
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(sleep) => {}
+            () = ended.notified() => {}
+            () = relay.owed.notified() => {}
+            () = relay.stop.cancelled() => {}
+        }
+    }
+}
+
+async fn clean_for_ever(relay: &Relay) {
+    while !relay.stop.is_cancelled() {
+        match janitor::tick(&relay.store, relay.config().retention, relay.clock.now()).await {
+            Ok(0) => {}
+            Ok(gone) => tracing::info!(rows = gone, "old history removed"),
+            Err(error) => tracing::error!(%error, "old history could not be removed"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(JANITOR_EVERY) => {}
+            () = relay.stop.cancelled() => {}
+        }
+    }
+}
+
+/// What one round brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Round {
+    /// New messages.
+    pub messages: usize,
+    /// Accounts whose poll failed: name and reason.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Polls every account once, and delivers all that is due when that is done.
+///
+/// # Errors
+/// The store fails.
+pub async fn once(relay: &Relay) -> anyhow::Result<Round> {
+    let mut round = Round::default();
+    let config = relay.config();
+    for (index, account) in config.accounts.iter().enumerate() {
+        match poll(relay, index).await.result {
+            Ok(taken) => round.messages += taken.messages,
+            Err(error) => round.failed.push((account.name.clone(), error.to_string())),
+        }
+    }
+    drain(relay).await?;
+    Ok(round)
+}
+
+/// Delivers until nothing is left that was due when it began.
+///
+/// # Errors
+/// The store fails.
+pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
+    let ended = relay.courier.ended();
+    let horizon = relay.clock.now();
+    while !relay.stop.is_cancelled() {
+        let now = relay.clock.now();
+        let ticked = relay.courier.tick(&relay.config(), now).await?;
+        if ticked.started > 0 {
+            continue;
+        }
+        let due = relay.store.oldest_due().await?.is_some_and(|at| at <= horizon);
+        match ticked.next.filter(|_| due) {
+            _ if relay.courier.in_flight() > 0 => ended.notified().await,
+            Some(at) if until(at, now) <= DRAIN_WAIT_MAX => tokio::time::sleep(until(at, now).max(COURIER_SLEEP_MIN)).await,
+            _ => break,
+        }
+    }
+    relay.courier.idle().await;
+    Ok(())
+}
+
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
+}
