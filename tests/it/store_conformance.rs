@@ -129,6 +129,12 @@ fn dead(now: Timestamp) -> State {
     State::Dead { at: now, why: "refused".into() }
 }
 
+/// The target's first due delivery dies.
+pub(crate) async fn kill_first(store: &Store, target: &str) {
+    let job = claim_one(store, target, at(0)).await;
+    assert!(end(store, job, dead(at(1)), TargetChange::None, at(1)).await);
+}
+
 // Admission
 
 async fn a_page_is_taken_in_once(store: Store) {
