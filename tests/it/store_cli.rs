@@ -9,7 +9,7 @@ use activity_relay::store::{Filter, Mode, Store};
 use clap::Parser;
 use tempfile::TempDir;
 
-use super::store_conformance::{at, kill_first, owe};
+use super::store_kit::{at, kill_first, owe};
 
 #[derive(Parser)]
 struct Deliveries {
