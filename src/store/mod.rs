@@ -331,21 +331,21 @@ impl Store {
     /// Accounts that were ever polled.
     pub async fn accounts(&self) -> Result<Vec<AccountStatus>> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::accounts(db)).await,
+            Self::Sqlite(sqlite) => sqlite.read(polling::accounts).await,
         }
     }
 
     /// The due moment of the oldest pending delivery.
     pub async fn oldest_due(&self) -> Result<Option<Timestamp>> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::oldest_due(db)).await,
+            Self::Sqlite(sqlite) => sqlite.read(listing::oldest_due).await,
         }
     }
 
     /// The standing of all targets that are not simply ready.
     pub async fn target_states(&self) -> Result<Vec<TargetState>> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| targets::list(db)).await,
+            Self::Sqlite(sqlite) => sqlite.read(targets::list).await,
         }
     }
 
@@ -400,14 +400,14 @@ impl Store {
     /// How many messages of each triple were seen, for the catalogue's unknown types: (triple, count).
     pub async fn triples(&self) -> Result<Vec<(Triple, u64)>> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| history::triples(db)).await,
+            Self::Sqlite(sqlite) => sqlite.read(history::triples).await,
         }
     }
 
     /// What is in quarantine, newest first: (account, item, when).
     pub async fn quarantine(&self) -> Result<Vec<(String, Quarantined, Timestamp)>> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::quarantine(db)).await,
+            Self::Sqlite(sqlite) => sqlite.read(polling::quarantine).await,
         }
     }
 
@@ -429,7 +429,7 @@ impl Store {
     /// The store answers and can be written.
     pub async fn ping(&self) -> Result<()> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| history::ping(db)).await,
+            Self::Sqlite(sqlite) => sqlite.write(history::ping).await,
         }
     }
 

@@ -1,133 +1,17 @@
 //! What every store does, whatever database is behind it: one function per behaviour, each given an empty store.
 
-use std::time::Duration;
-
-use activity_relay::model::delivery::{Attempt, Job, Notice, Planned, State, StateName};
+use activity_relay::model::delivery::{Notice, Planned, State, StateName};
 use activity_relay::model::id::DeliveryId;
-use activity_relay::model::message::{Message, Triple};
 use activity_relay::model::payload::Payload;
-use activity_relay::model::settle::{TargetChange, Verdict};
-use activity_relay::store::{
-    Admission, Admitted, Cursor, Filter, Mode, NameKind, Quarantined, Settlement, Store, Want,
-};
-use jiff::{SignedDuration, Timestamp};
+use activity_relay::model::settle::TargetChange;
+use activity_relay::store::{Admission, Cursor, Filter, Mode, NameKind, Quarantined, Store};
+use jiff::SignedDuration;
 use serde_json::json;
 
-/// The moment that tests count seconds from.
-pub(crate) fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(1_790_000_000 + seconds).unwrap()
-}
-
-pub(crate) fn message(uid: &str) -> Message {
-    Message {
-        account: "main".into(),
-        uid: uid.into(),
-        uid_derived: false,
-        triple: Triple {
-            activity_type: "Meeting".into(),
-            message_type: "cancelled".into(),
-            direction: "client_to_pivot".into(),
-        },
-        raw_type: None,
-        raw_direction: None,
-        business_uid: None,
-        staff_uid: None,
-        client_uid: Some("c1".into()),
-        channels: vec!["email".into()],
-        subject: "Massage".into(),
-        body: "I cannot come".into(),
-        meeting: None,
-        created_at: at(-10),
-        updated_at: None,
-        raw: json!({"uid": uid, "unknown_field": [1, 2, 3]}),
-    }
-}
-
-pub(crate) fn planned(target: &str, uid: &str, due_at: Timestamp) -> Planned {
-    Planned {
-        id: DeliveryId::derive(at(-10 + i64::from(uid.as_bytes()[0])), &["main", uid, target]),
-        account: "main".into(),
-        rule: "cancellations".into(),
-        target: target.into(),
-        recipient: None,
-        template: "default".into(),
-        messages: vec![uid.into()],
-        notice: None,
-        due_at,
-        expires_at: None,
-        withheld: None,
-        replay_of: None,
-    }
-}
-
-fn admitted(uid: &str, deliveries: Vec<Planned>) -> Admitted {
-    Admitted { message: message(uid), rules: vec!["cancellations".into()], deliveries }
-}
-
-fn page(messages: Vec<Admitted>) -> Admission {
-    Admission { account: "main".into(), messages, ..Admission::default() }
-}
-
-/// Takes in one message per uid, each owed to the target at once.
-pub(crate) async fn owe(store: &Store, target: &str, uids: &[&str]) {
-    let messages = uids.iter().map(|uid| admitted(uid, vec![planned(target, uid, at(0))])).collect();
-    let taken = store.admit(page(messages), at(0)).await.unwrap();
-    assert_eq!(taken.deliveries, uids.len());
-}
-
-pub(crate) async fn claim(store: &Store, target: &str, limit: usize, now: Timestamp) -> Vec<Job> {
-    let lease = Duration::from_secs(30);
-    store.claim(vec![Want { target: target.into(), limit, lease }], now).await.unwrap()
-}
-
-async fn claim_one(store: &Store, target: &str, now: Timestamp) -> Job {
-    let mut jobs = claim(store, target, 1, now).await;
-    jobs.pop().expect("something to claim")
-}
-
-fn uids(jobs: &[Job]) -> Vec<&str> {
-    jobs.iter().map(|job| job.messages[0].uid.as_str()).collect()
-}
-
-fn attempt(outcome: &str, now: Timestamp) -> Attempt {
-    Attempt {
-        at: now,
-        outcome: outcome.into(),
-        status: Some(200),
-        reason: format!("it was {outcome}"),
-        latency_ms: 12,
-        answer: Some("ok".into()),
-    }
-}
-
-fn settlement(job: Job, state: State, target: TargetChange, now: Timestamp) -> Settlement {
-    let outcome = state.name().as_str();
-    Settlement {
-        target: job.target,
-        claim: job.claim,
-        verdict: Verdict { state, counts: true, plain: job.plain, target },
-        attempt: attempt(outcome, now),
-        payload: Some(Payload::Slack(json!({"text": outcome}))),
-        maybe_duplicate: false,
-        notices: Vec::new(),
-    }
-}
-
-async fn settle(store: &Store, settlement: Settlement, now: Timestamp) -> bool {
-    store.settle(vec![settlement], now).await.unwrap()[0]
-}
-
-async fn end(store: &Store, job: Job, state: State, target: TargetChange, now: Timestamp) -> bool {
-    settle(store, settlement(job, state, target, now), now).await
-}
-
-async fn state_of(store: &Store, id: &DeliveryId) -> StateName {
-    store.delivery(id).await.unwrap().expect("the delivery is there").row.state
-}
-
-fn dead(now: Timestamp) -> State {
-    State::Dead { at: now, why: "refused".into() }
-}
+use super::store_kit::{
+    admitted, at, attempt, claim, claim_one, dead, end, message, owe, page, planned, settle, settlement,
+    state_of, uids,
+};
 
 // Admission
 

@@ -3,7 +3,7 @@
 use activity_relay::store::{Mode, Store, StoreError};
 use tempfile::TempDir;
 
-use super::store_conformance::{at, claim, owe};
+use super::store_kit::{at, claim, owe};
 
 struct Place {
     folder: TempDir,

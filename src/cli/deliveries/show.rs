@@ -80,3 +80,54 @@ pub(super) fn text(detail: &Detail, context: &Context) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::delivery::StateName;
+    use crate::model::id::DeliveryId;
+    use crate::store::Row;
+
+    #[test]
+    fn the_keys_are_those_of_the_contract() {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let row = Row {
+            id: DeliveryId::from_text("d1"),
+            account: "main".into(),
+            rule: "r".into(),
+            target: "desk".into(),
+            recipient: None,
+            template: "default".into(),
+            messages: vec!["m1".into()],
+            state: StateName::Dead,
+            due_at: None,
+            created_at: at,
+            settled_at: Some(at),
+            why: Some("refused".into()),
+            attempts: 1,
+            last: None,
+            maybe_duplicate: false,
+            replay_of: None,
+            notice: None,
+        };
+        let slack = Payload::Slack(json!({"text": "hello"}));
+        let shown = json(&Detail { row, payload: Some(slack), history: Vec::new() }).unwrap();
+        let contract = [
+            "id",
+            "rule",
+            "target",
+            "recipient",
+            "messages",
+            "state",
+            "due_at",
+            "attempts",
+            "last",
+            "maybe_duplicate",
+            "replay_of",
+        ];
+        let keys: Vec<&str> = shown.keys().map(String::as_str).collect();
+        assert_eq!(keys[..contract.len()], contract);
+        assert_eq!(shown["payload"], json!({"text": "hello"}));
+        assert_eq!((&shown["history"], &shown["last"]), (&json!([]), &Value::Null));
+    }
+}

@@ -5,6 +5,7 @@ use rusqlite::{named_params, params};
 
 use super::db::{Db, Json, Ms, rows};
 use crate::model::delivery::{Planned, StateName};
+use crate::model::id::DeliveryId;
 use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError, Taken};
 
 /// Takes in one page.
@@ -43,7 +44,7 @@ pub(in crate::store) fn owe(db: &Db, planned: &[Planned], now: Timestamp) -> Res
                 ":state": state.as_str(), ":due_at": (!withheld).then_some(Ms(planned.due_at)),
                 ":created_at": Ms(now), ":expires_at": planned.expires_at.map(Ms),
                 ":settled_at": withheld.then_some(Ms(now)), ":why": planned.withheld,
-                ":replay_of": planned.replay_of.as_ref().map(|id| id.as_str()),
+                ":replay_of": planned.replay_of.as_ref().map(DeliveryId::as_str),
                 ":notice": planned.notice.as_ref().map(Json),
             },
             |row| row.get::<_, i64>("seq"),

@@ -2,6 +2,8 @@
 
 mod db;
 mod place;
+#[cfg(test)]
+mod plans;
 mod schema;
 mod writer;
 
@@ -74,7 +76,7 @@ impl Sqlite {
         let commits = Arc::new(AtomicU64::new(0));
         let (writes, mut queue) = mpsc::channel(writer::QUEUE_MAX);
         let (ready, opened) = oneshot::channel();
-        let writer = {
+        let thread = {
             let (place, statements, commits) = (place.clone(), statements.clone(), commits.clone());
             spawn("store-writer", move || match prepare(&place, mode, statements) {
                 Ok((db, lock)) => {
@@ -88,7 +90,7 @@ impl Sqlite {
             })?
         };
         let lock = opened.await.map_err(|_| stopped())??;
-        let mut threads = vec![writer];
+        let mut threads = vec![thread];
         let queries = match place.path() {
             None => None,
             Some(path) => Some(start_readers(path, &statements, &mut threads)?),

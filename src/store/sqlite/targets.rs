@@ -108,14 +108,15 @@ fn park(db: &Db, target: &str, probe_at: Timestamp, reason: &str, token: Option<
 /// It took a message: no longer parked. A wait it asked for is kept to its end, because an attempt that was
 /// under way before the 429 may well succeed after it.
 fn healthy(db: &Db, target: &str, now: Option<Timestamp>) -> Result<()> {
-    db.run(
+    let held = db.run(
         "UPDATE targets SET parked_until = NULL, probe = NULL, probes = 0,
            wait_until = iif(?2 IS NULL OR wait_until <= ?2, NULL, wait_until),
            reason = iif(paused OR wait_until > ?2, reason, NULL)
          WHERE name = ?1",
         params![target, now.map(Ms)],
     )?;
-    forget_ready(db, target)
+    // Most targets are healthy and have no row.
+    if held > 0 { forget_ready(db, target) } else { Ok(()) }
 }
 
 /// A person pauses the target, or resumes it whatever held it.

@@ -15,11 +15,13 @@ pub(super) const QUEUE_MAX: usize = 1024;
 /// A piece of work; given an error instead of the database where no transaction could be had.
 pub(super) type Work = Box<dyn FnOnce(Result<&Db>) -> Done + Send>;
 
+/// Tells who waits; given why the commit failed, if it did.
+type Answer = Box<dyn FnOnce(Option<&str>) + Send>;
+
 /// Work that ran, and how to answer it once it is known whether it lasts.
 pub(super) struct Done {
     succeeded: bool,
-    /// Takes why the commit failed, if it did.
-    answer: Box<dyn FnOnce(Option<&str>) + Send>,
+    answer: Answer,
 }
 
 /// Packs work so that its answer comes after the commit.
@@ -56,16 +58,15 @@ fn commit_group(db: &Db, group: impl Iterator<Item = Work>, commits: &AtomicU64)
     let mut failed = db.batch("BEGIN IMMEDIATE").err().map(why);
     let mut answers = Vec::new();
     for work in group {
-        let done = match &failed {
-            Some(why) => work(Err(StoreError::Trouble(why.clone()))),
-            None => {
-                let done = in_savepoint(db, work);
-                // A full disk or an IO error makes SQLite give up the whole transaction, not the statement alone.
-                if db.is_idle() {
-                    failed = Some("the transaction was rolled back after a write error".to_owned());
-                }
-                done
+        let done = if let Some(why) = &failed {
+            work(Err(StoreError::Trouble(why.clone())))
+        } else {
+            let done = in_savepoint(db, work);
+            // A full disk or an IO error makes SQLite give up the whole transaction, not the statement alone.
+            if db.is_idle() {
+                failed = Some("the transaction was rolled back after a write error".to_owned());
             }
+            done
         };
         answers.push(done.answer);
     }

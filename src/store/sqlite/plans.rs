@@ -1,0 +1,213 @@
+//! How SQLite goes about each statement, and what it does when the disk is full: seen from inside.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::db::Db;
+use super::{admit, claim, history, listing, polling, replay, schema, settle, targets};
+use crate::model::delivery::{Attempt, Planned, State, StateName};
+use crate::model::id::DeliveryId;
+use crate::model::message::{Message, Triple};
+use crate::model::payload::Payload;
+use crate::model::settle::{TargetChange, Verdict};
+use crate::store::{
+    Admission, Admitted, Cursor, Filter, Mode, Quarantined, Settlement, Store, StoreError, Want,
+};
+
+/// Tables that grow with history; no statement of the daily work may read one from end to end.
+const GROWING: [&str; 10] =
+    ["deliveries", "d", "messages", "m", "attempts", "a", "payloads", "p", "delivery_messages", "dm"];
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + seconds).unwrap()
+}
+
+fn admission(uid: &str) -> Admission {
+    let triple = Triple {
+        activity_type: "Meeting".into(),
+        message_type: "cancelled".into(),
+        direction: "client_to_pivot".into(),
+    };
+    let message: Message = serde_json::from_value(json!({
+        "account": "main", "uid": uid, "triple": triple, "created_at": at(0), "raw": {},
+    }))
+    .unwrap();
+    let planned = Planned {
+        id: DeliveryId::derive(at(0), &[uid]),
+        account: "main".into(),
+        rule: "r".into(),
+        target: "desk".into(),
+        recipient: None,
+        template: "default".into(),
+        messages: vec![uid.into()],
+        notice: None,
+        due_at: at(0),
+        expires_at: None,
+        withheld: None,
+        replay_of: None,
+    };
+    Admission {
+        account: "main".into(),
+        messages: vec![Admitted { message, rules: vec![], deliveries: vec![planned] }],
+        quarantined: vec![Quarantined { uid: format!("q{uid}"), raw: json!(1), why: "?".into() }],
+        cursor: Some(Cursor::default()),
+    }
+}
+
+/// Everything that the store can do, once.
+fn do_everything(db: &Db) {
+    let wants = [Want { target: "desk".into(), limit: 5, lease: Duration::from_secs(9) }];
+    admit::admit(db, &admission("m1"), at(0)).unwrap();
+    admit::admit(db, &admission("m2"), at(0)).unwrap();
+    claim::claim(db, &wants, at(0)).unwrap();
+    claim::take_back_all(db).unwrap();
+    let mut jobs = claim::claim(db, &wants, at(1)).unwrap();
+    let (job, other) = (jobs.remove(0), jobs.remove(0));
+    let id = job.claim.id.clone();
+    let settlement = Settlement {
+        claim: job.claim,
+        target: job.target,
+        verdict: Verdict {
+            state: State::Delivered { at: at(1) },
+            counts: true,
+            plain: false,
+            target: TargetChange::Healthy,
+        },
+        attempt: Attempt {
+            at: at(1),
+            outcome: "delivered".into(),
+            status: None,
+            reason: String::new(),
+            latency_ms: 1,
+            answer: None,
+        },
+        payload: Some(Payload::Slack(json!({}))),
+        maybe_duplicate: false,
+        notices: Vec::new(),
+    };
+    assert_eq!(settle::settle(db, &[settlement], at(1)).unwrap(), [true]);
+    settle::release(db, &[other.claim], at(1)).unwrap();
+    claim::next_due(db, &["desk".into()]).unwrap();
+    replay::replay(db, std::slice::from_ref(&id), at(2)).unwrap();
+    replay::discard(db, std::slice::from_ref(&id), at(2)).unwrap();
+    for change in [TargetChange::Park { probe_at: at(9) }, TargetChange::Pause { until: at(9) }] {
+        targets::change(db, "desk", change, "why", None, None).unwrap();
+    }
+    polling::seen(db, "main", &["m1".into()]).unwrap();
+    polling::seen_between(db, "main", at(0), at(1)).unwrap();
+    listing::delivery(db, &id).unwrap();
+    listing::message(db, None, "m1").unwrap();
+    listing::ids_like(db, "d", 2).unwrap();
+    listing::counts(db, None).unwrap();
+    listing::oldest_due(db).unwrap();
+    let any = Filter { rule: Some("r".into()), ..Filter::default() };
+    for states in [vec![StateName::Dead], vec![StateName::Pending]] {
+        listing::deliveries(db, &Filter { states, ..any.clone() }).unwrap();
+    }
+    listing::deliveries(db, &Filter { message: Some("m1".into()), ..any.clone() }).unwrap();
+    listing::deliveries(db, &Filter { limit: Some(9), ..Filter::default() }).unwrap();
+    history::prune(db, at(0), at(0), 9).unwrap();
+    history::triples(db).unwrap();
+}
+
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let mut rows = statement.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        steps.push(row.get(3).unwrap());
+    }
+    steps
+}
+
+/// The statements with their plans; the schema is that of an empty database of its own.
+fn plans() -> Vec<(String, Vec<String>)> {
+    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default());
+    schema::migrate(&db).unwrap();
+    db.seen.borrow_mut().clear();
+    do_everything(&db);
+    let seen: BTreeSet<String> = db.seen.borrow().clone();
+    assert!(seen.len() > 40, "only {} statements were seen", seen.len());
+    let plain = Connection::open_in_memory().unwrap();
+    let (_, sql) = schema::MIGRATIONS[0];
+    plain.execute_batch(sql).unwrap();
+    seen.into_iter()
+        .map(|sql| {
+            let steps = plan(&plain, &sql);
+            (sql, steps)
+        })
+        .collect()
+}
+
+#[test]
+fn no_statement_reads_the_history_from_end_to_end() {
+    for (sql, steps) in plans() {
+        for step in steps {
+            let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
+            let growing = scanned.is_some_and(|table| GROWING.contains(&table));
+            // These indexes hold what is open, not what is past; a list without conditions stops at its limit.
+            let small = step.contains("deliveries_leased") || step.contains("deliveries_due");
+            let list_from_its_end = sql.contains("WHERE 1 ORDER BY d.seq");
+            assert!(!growing || small || list_from_its_end, "{step}\n  in {sql}");
+        }
+    }
+}
+
+#[test]
+fn a_claim_reads_its_index_in_order() {
+    let plans = plans();
+    let (_, steps) = plans.iter().find(|(sql, _)| sql.starts_with("SELECT d.*, p.payload")).unwrap();
+    assert!(steps[0].contains("deliveries_due (target=? AND due_at<?)"), "{steps:?}");
+    assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_trouble_that_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("relay.db").display());
+    let store = Store::open(&url, Mode::Daemon).await.unwrap();
+    let Store::Sqlite(sqlite) = &store;
+    // SQLite answers a file that may not grow exactly as it answers a disk that has no room.
+    let room = |pages: u32| sqlite.write(move |db| db.batch(&format!("PRAGMA max_page_count = {pages}")));
+    room(1).await.unwrap();
+    let mut big = admission("m1");
+    big.messages[0].message.body = "x".repeat(1 << 20);
+    let error = store.admit(big, at(0)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Trouble(text) if text.contains("disk is full")), "{error}");
+    assert_eq!(store.counts(None).await.unwrap().pending, 0);
+    room(1_000_000).await.unwrap();
+    assert_eq!(store.admit(admission("m1"), at(0)).await.unwrap().deliveries, 1);
+}
+
+#[tokio::test]
+async fn work_that_fails_takes_no_other_down() {
+    let store = Store::open("sqlite::memory:", Mode::Daemon).await.unwrap();
+    let Store::Sqlite(sqlite) = &store;
+    let broken = sqlite.write(|db| {
+        db.run("UPDATE heartbeat SET n = 99", [])?;
+        db.run("INSERT INTO heartbeat VALUES (2, 0)", [])
+    });
+    let (first, broken, last) = tokio::join!(store.ping(), broken, store.ping());
+    assert!(first.is_ok() && broken.is_err() && last.is_ok());
+    let n = sqlite.read(|db| db.one("SELECT n FROM heartbeat", [], |row| row.get::<_, i64>(0))).await;
+    assert_eq!(n.unwrap(), Some(2));
+}
+
+#[test]
+fn a_migration_that_fails_leaves_the_old_schema() {
+    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default());
+    db.batch("CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT)").unwrap();
+    // Something in the way of the last statements of the first step.
+    db.batch("CREATE TABLE heartbeat (n INTEGER)").unwrap();
+    assert!(schema::migrate(&db).is_err());
+    let tables = db
+        .all("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name", [], |row| row.get(0))
+        .unwrap();
+    let tables: Vec<String> = tables;
+    assert_eq!(tables, ["heartbeat", "migrations"]);
+}
