@@ -2,3 +2,5 @@
 
 mod target_http;
 mod target_server;
+mod target_smtp;
+mod target_tls;
