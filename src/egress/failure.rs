@@ -147,7 +147,7 @@ pub(crate) fn tls_words(error: &rustls::Error) -> String {
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
             "the server's certificate is for another host name".to_owned()
         }
-        Bad::UnknownIssuer => {
+        Bad::UnknownIssuer | Bad::BadSignature => {
             "the server's certificate is self-signed or from an authority that this machine does not know"
                 .to_owned()
         }

@@ -11,3 +11,5 @@ mod store_kit;
 mod store_sqlite;
 mod target_http;
 mod target_server;
+mod target_smtp;
+mod target_tls;

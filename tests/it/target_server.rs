@@ -1,4 +1,5 @@
 //! Small servers on real sockets that behave as badly as they are told to.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set itself up has failed")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

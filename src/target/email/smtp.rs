@@ -102,6 +102,8 @@ pub(super) async fn open(settings: &Settings, tls: TlsParameters) -> Result<Asyn
     } else {
         let lost = |error: io::Error| trouble(Stage::Connect, Cause::Lost(error.to_string()));
         let stream = TcpStream::connect(address).await.map_err(lost)?;
+        // The final dot is a write of its own, which must not wait for the acknowledgement of the one before.
+        stream.set_nodelay(true).map_err(lost)?;
         let loopback = stream.peer_addr().map_err(lost)?.ip().is_loopback();
         let opened = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await;
         (opened.map_err(|error| failed(Stage::Greeting, &error))?, loopback)

@@ -1,0 +1,262 @@
+//! The e-mail target against an SMTP server that says and does what it is told to.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use activity_relay::model::delivery::{Outcome, Report};
+use activity_relay::model::payload::{Mail, Payload};
+use activity_relay::target::Parcel;
+use activity_relay::target::email::{Email, Settings, Tls};
+use jiff::Timestamp;
+
+use crate::target_server::{Server, stall};
+
+const QUICK: Duration = Duration::from_millis(250);
+const PATIENT: Duration = Duration::from_secs(10);
+const RETRY: Outcome = Outcome::Retry { after: None };
+
+/// What the server says or does at one point instead of agreeing.
+#[derive(Clone, Copy)]
+enum Quirk {
+    /// Agrees everywhere.
+    None,
+    /// Says this when a line begins so; `banner` and `.` are points too.
+    Says(&'static str, &'static str),
+    /// Hangs up there.
+    HangsUp(&'static str),
+    /// Goes silent there.
+    Stalls(&'static str),
+    /// Hangs up after so many mails.
+    Tires(usize),
+}
+
+/// A server and every line it was told.
+struct Smtp {
+    server: Server,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Smtp {
+    fn start(quirk: Quirk) -> Self {
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = Arc::clone(&lines);
+        let server = Server::raw("127.0.0.1:0", move |stream, _| {
+            let _ = converse(stream, quirk, &log);
+        });
+        Self { server, lines }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    fn count(&self, verb: &str) -> usize {
+        self.lines().iter().filter(|line| line.starts_with(verb)).count()
+    }
+
+    fn target(&self, tls: Tls) -> Email {
+        Email::with(settings(&self.server, tls), Vec::new(), QUICK)
+    }
+}
+
+fn converse(mut stream: TcpStream, quirk: Quirk, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut input = BufReader::new(stream.try_clone()?);
+    let (mut mails, mut in_data, mut point) = (0, false, "banner".to_owned());
+    loop {
+        let usual = match point.as_str() {
+            "banner" => "220 here",
+            point if point.starts_with("EHLO") => "250-here\r\n250 AUTH PLAIN LOGIN",
+            "DATA" => "354 go on",
+            "QUIT" => "221 bye",
+            _ => "250 2.0.0 fine",
+        };
+        let reply = match quirk {
+            Quirk::Says(at, words) if point.starts_with(at) => words,
+            Quirk::HangsUp(at) if point.starts_with(at) => return Ok(()),
+            Quirk::Stalls(at) if point.starts_with(at) => {
+                stall(&mut stream);
+                return Ok(());
+            }
+            Quirk::Tires(count) if mails >= count && point.starts_with("RSET") => return Ok(()),
+            _ => usual,
+        };
+        stream.write_all(format!("{reply}\r\n").as_bytes())?;
+        in_data = in_data || (point == "DATA" && reply.starts_with('3'));
+        loop {
+            let mut line = String::new();
+            if input.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            line.trim_end().clone_into(&mut point);
+            log.lock().unwrap().push(point.clone());
+            if !in_data || point == "." {
+                break;
+            }
+        }
+        mails += usize::from(in_data);
+        in_data = false;
+    }
+}
+
+fn settings(server: &Server, tls: Tls) -> Settings {
+    Settings {
+        host: server.address.ip().to_string(),
+        port: server.address.port(),
+        tls,
+        credentials: None,
+        from: "Relay <relay@example.com>".to_owned(),
+        recipients: vec!["ann@example.org".to_owned()],
+        to: vec!["ann@example.org".to_owned()],
+        cc: Vec::new(),
+        reply_to: None,
+    }
+}
+
+async fn deliver(target: &Email) -> Report {
+    let mail = Mail {
+        subject: "Hello".to_owned(),
+        text: "One\n.\n..two\n".to_owned(),
+        html: Some("<p>One</p>".to_owned()),
+        thread: None,
+        date_ms: 0,
+    };
+    let payload = Payload::Email(mail);
+    let now = Timestamp::UNIX_EPOCH;
+    let parcel = Parcel { id: "d1", payload: &payload, recipient: Some("ann@example.org"), now };
+    target.deliver(&parcel, PATIENT).await
+}
+
+async fn against(quirk: Quirk) -> Report {
+    deliver(&Smtp::start(quirk).target(Tls::None)).await
+}
+
+#[tokio::test]
+async fn one_transaction_for_one_recipient_with_dots_doubled() {
+    let smtp = Smtp::start(Quirk::None);
+    let report = deliver(&smtp.target(Tls::None)).await;
+    assert_eq!((report.outcome, report.status), (Outcome::Delivered, Some(250)), "{}", report.reason);
+    let lines = smtp.lines();
+    for line in [
+        "MAIL FROM:<relay@example.com>",
+        "RCPT TO:<ann@example.org>",
+        "Message-ID: <d1@example.com>",
+        "..",
+        "...two",
+    ] {
+        assert!(lines.iter().any(|said| said == line), "{line} in {lines:#?}");
+    }
+    assert_eq!(smtp.count("RCPT"), 1);
+}
+
+#[tokio::test]
+async fn a_no_at_each_stage_has_its_class() {
+    for (at, words, outcome) in [
+        ("banner", "421 4.3.2 too busy", Outcome::Busy { after: None }),
+        ("banner", "554 5.7.1 not you", Outcome::TargetBroken),
+        ("MAIL", "451 4.7.1 greylisted", RETRY),
+        ("MAIL", "530 5.7.0 authenticate first", Outcome::TargetBroken),
+        ("MAIL", "550 5.7.1 not your address", Outcome::TargetBroken),
+        ("MAIL", "421 4.7.0 slow down", Outcome::Busy { after: None }),
+        ("RCPT", "450 4.2.0 busy", RETRY),
+        ("RCPT", "452 4.5.3 too many", RETRY),
+        ("RCPT", "550-5.1.1 no such\r\n550 5.1.1 user", Outcome::Refused),
+        ("RCPT", "554 5.7.1 relay denied", Outcome::Doubtful),
+        ("DATA", "451 4.3.0 disk", RETRY),
+        ("DATA", "554 5.5.1 no", Outcome::Refused),
+        (".", "452 4.3.1 disk", RETRY),
+        (".", "552 5.3.4 too big", Outcome::Refused),
+        (".", "421 4.3.0 closing", Outcome::Busy { after: None }),
+    ] {
+        let report = against(Quirk::Says(at, words)).await;
+        assert_eq!(report.outcome, outcome, "{at} {words}: {}", report.reason);
+        assert_eq!(report.status, words[..3].parse().ok(), "{at} {words}: {}", report.reason);
+        assert!(!report.maybe_duplicate, "a no is a no: {at} {words}");
+    }
+}
+
+#[tokio::test]
+async fn lost_connections_are_tried_again_and_are_in_doubt_after_the_dot_only() {
+    for at in ["banner", "EHLO", "MAIL", "RCPT", "DATA", "."] {
+        let report = against(Quirk::HangsUp(at)).await;
+        assert_eq!(report.outcome, RETRY, "{at}: {}", report.reason);
+        assert_eq!(report.maybe_duplicate, at == ".", "{at}: {}", report.reason);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_left_at_the_deadline_and_after_the_dot_later() {
+    let payload = Payload::Email(Mail { text: "x".to_owned(), ..Mail::default() });
+    let now = Timestamp::UNIX_EPOCH;
+    let parcel = Parcel { id: "d1", payload: &payload, recipient: Some("ann@example.org"), now };
+    for at in ["banner", "EHLO", "MAIL", "RCPT", "DATA", "."] {
+        let target = Smtp::start(Quirk::Stalls(at)).target(Tls::None);
+        let report = target.deliver(&parcel, QUICK).await;
+        assert_eq!((report.outcome, report.maybe_duplicate), (RETRY, at == "."), "{at}: {}", report.reason);
+        assert_eq!(report.latency >= 2 * QUICK, at == ".", "{at}: {:?}", report.latency);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_out_of_step_is_no_answer() {
+    let report = against(Quirk::Says("DATA", "250 2.1.5 the recipient is fine")).await;
+    assert_eq!(report.outcome, RETRY, "{}", report.reason);
+    assert!(report.reason.contains("answered 250 where 354 was due"), "{}", report.reason);
+}
+
+#[tokio::test]
+async fn a_stripped_starttls_stops_before_anything_is_said() {
+    let smtp = Smtp::start(Quirk::None);
+    let report = deliver(&smtp.target(Tls::Required)).await;
+    assert_eq!(report.outcome, Outcome::TargetBroken);
+    assert!(report.reason.contains("does not offer STARTTLS"), "{}", report.reason);
+    assert_eq!(smtp.count("MAIL") + smtp.count("AUTH"), 0);
+    assert_eq!(deliver(&smtp.target(Tls::Opportunistic)).await.outcome, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn one_connection_serves_several_mails_and_a_dead_one_is_replaced() {
+    let smtp = Smtp::start(Quirk::Tires(2));
+    let target = smtp.target(Tls::None);
+    for _ in 0..4 {
+        assert_eq!(deliver(&target).await.outcome, Outcome::Delivered);
+    }
+    assert_eq!((smtp.server.connections(), smtp.count("DATA")), (2, 4));
+    assert_eq!((smtp.count("EHLO"), smtp.count("RSET")), (2, 3));
+}
+
+#[tokio::test]
+async fn a_refused_recipient_leaves_the_connection_usable() {
+    let smtp = Smtp::start(Quirk::Says("RCPT", "550 5.1.1 unknown"));
+    let target = smtp.target(Tls::None);
+    for _ in 0..2 {
+        assert_eq!(deliver(&target).await.outcome, Outcome::Refused);
+    }
+    assert_eq!(smtp.server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_bad_password_breaks_the_target_and_is_never_shown() {
+    let smtp = Smtp::start(Quirk::Says("AUTH", "535 5.7.8 bad credentials"));
+    let mut settings = settings(&smtp.server, Tls::None);
+    settings.credentials = Some(("relay".to_owned(), "hunter2".to_owned().into()));
+    let target = Email::with(settings, Vec::new(), QUICK);
+    let report = deliver(&target).await;
+    assert_eq!(report.outcome, Outcome::TargetBroken);
+    let probe = target.probe(PATIENT).await.unwrap_err();
+    for text in [&report.reason, &probe] {
+        assert!(text.contains("check user and password in `smtp`") && !text.contains("hunter2"), "{text}");
+    }
+    assert!(!format!("{target:?}").contains("hunter2"));
+    assert_eq!(smtp.count("MAIL"), 0);
+}
+
+#[tokio::test]
+async fn a_probe_says_goodbye_and_sends_no_mail() {
+    let smtp = Smtp::start(Quirk::None);
+    let words = smtp.target(Tls::None).probe(PATIENT).await.unwrap();
+    assert!(words.ends_with("accepts connections in plain text"), "{words}");
+    assert_eq!((smtp.count("QUIT"), smtp.count("MAIL")), (1, 0));
+}
