@@ -1,0 +1,3 @@
+//! Everything that needs files or sockets, as one program.
+
+mod config_corpus;
