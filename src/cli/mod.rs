@@ -1,8 +1,13 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
 pub mod check;
+pub mod deliveries;
 pub mod init;
 pub mod output;
+pub mod status;
+pub mod table;
+pub mod targets;
+pub mod when;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

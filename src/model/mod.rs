@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod catalog;
+mod catalog_rows;
 pub mod delivery;
 pub mod id;
 pub mod message;

@@ -1,10 +1,12 @@
 //! Which rules take a message, why, and what is owed because of it. Pure: no clock, network, file or database.
 
+mod bindings;
 pub mod condition;
 pub mod evaluate;
 pub mod expression;
 pub mod index;
 pub mod plan;
+mod vocabulary;
 
 use std::time::Duration;
 

@@ -2,7 +2,9 @@
 
 pub mod email;
 pub mod http;
+pub mod retry_after;
 pub mod slack;
+mod verdict;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
