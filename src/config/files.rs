@@ -39,14 +39,14 @@ fn include(reader: &mut Reader<'_>, root: &Node, seen: &mut HashSet<PathBuf>, ra
         let paths = expand(&folder, &pattern.value);
         if paths.is_empty() {
             nothing_found(reader, &pattern);
-            raw.partial = true;
+            raw.targets_lost = true;
         }
         for path in paths {
             if !canonical(&path).is_some_and(|path| seen.insert(path)) {
                 continue;
             }
             let Some(root) = open(reader, &path, Some(&pattern)) else {
-                raw.partial = true;
+                raw.targets_lost = true;
                 continue;
             };
             raw::read(reader, &root, false, raw);

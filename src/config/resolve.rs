@@ -24,8 +24,9 @@ struct Known {
     accounts: Vec<String>,
     targets: Vec<String>,
     templates: Vec<String>,
-    /// Some section could not be read, so that a name may be missing for that reason alone.
-    partial: bool,
+    /// Some could not be read, so that a name may be missing for that reason alone.
+    targets_lost: bool,
+    accounts_lost: bool,
 }
 
 /// The configuration, if nothing is missing from it; what is wrong is reported.
@@ -34,7 +35,8 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
         accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
         targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
         templates: templates.names().into_iter().map(str::to_owned).collect(),
-        partial: raw.partial,
+        targets_lost: raw.targets_lost,
+        accounts_lost: raw.accounts_lost,
     };
     unique(reader, "account", raw.accounts.iter().map(|spot| (spot.value.name.as_str(), spot.span)));
     unique(reader, "target", raw.targets.iter().map(|target| (target.name.value.as_str(), target.name.span)));
@@ -118,11 +120,11 @@ fn references(reader: &mut Reader<'_>, raw: &Raw, known: &Known) -> HashSet<Stri
             let help = "name another target, or leave `fallback` out";
             reader.error(codes::UNKNOWN_TARGET, fallback.span, "a target cannot be its own fallback", help);
         }
-        lookup(reader, fallback, codes::UNKNOWN_TARGET, "target", &known.targets, known.partial);
+        lookup(reader, fallback, codes::UNKNOWN_TARGET, "target", &known.targets, known.targets_lost);
         used.insert(fallback.value.clone());
     }
     if let Some(alerts) = &raw.alerts {
-        lookup(reader, alerts, codes::UNKNOWN_TARGET, "target", &known.targets, known.partial);
+        lookup(reader, alerts, codes::UNKNOWN_TARGET, "target", &known.targets, known.targets_lost);
         used.insert(alerts.value.clone());
     }
     if let Some(template) = &raw.defaults.template {
@@ -138,14 +140,14 @@ fn references(reader: &mut Reader<'_>, raw: &Raw, known: &Known) -> HashSet<Stri
 
 fn rule_references(reader: &mut Reader<'_>, rule: &RawRule, known: &Known) {
     for account in rule.accounts.iter().flatten() {
-        lookup(reader, account, codes::UNKNOWN_ACCOUNT, "account", &known.accounts, known.partial);
+        lookup(reader, account, codes::UNKNOWN_ACCOUNT, "account", &known.accounts, known.accounts_lost);
     }
     let templates = rule.deliver.iter().filter_map(|deliver| deliver.template.as_ref());
     for template in rule.template.iter().chain(templates) {
         lookup(reader, template, codes::UNKNOWN_TEMPLATE, "template", &known.templates, false);
     }
     for deliver in &rule.deliver {
-        lookup(reader, &deliver.to, codes::UNKNOWN_TARGET, "target", &known.targets, known.partial);
+        lookup(reader, &deliver.to, codes::UNKNOWN_TARGET, "target", &known.targets, known.targets_lost);
     }
 }
 
@@ -155,9 +157,9 @@ fn lookup(
     code: &'static Code,
     what: &str,
     known: &[String],
-    partial: bool,
+    lost: bool,
 ) {
-    if partial || known.contains(&spot.value) {
+    if lost || known.contains(&spot.value) {
         return;
     }
     let finding = Finding::error(code, spot.span, format!("there is no {what} `{}`", spot.written));
@@ -181,9 +183,9 @@ fn lookup(
 /// How many names a message lists.
 const NAMES_SHOWN: usize = 20;
 
-/// What is there and does nothing.
+/// What is there and does nothing; not asked while there are errors, which may be why it seems unused.
 fn leftovers(reader: &mut Reader<'_>, raw: &Raw, used: &HashSet<String>) {
-    if raw.partial {
+    if reader.findings.iter().any(Finding::is_error) {
         return;
     }
     let start = Span::start_of(0);

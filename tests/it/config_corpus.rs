@@ -27,7 +27,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml") && path.is_file())
         .collect();
     paths.sort();
     paths
@@ -35,6 +35,14 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 fn load(path: &Path) -> Loaded {
     config::load(path, &environment())
+}
+
+fn snapshot(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../config/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
 /// What a file says about itself: `#! R010` on the line of the problem, or `# expect: R011 3` at the top.
@@ -69,9 +77,7 @@ fn each_broken_file_is_refused_at_the_right_line_without_a_secret() {
         let json = report::render_json(&loaded.problems).to_string();
         assert!(!text.contains(SECRET) && !json.contains(SECRET), "{name} shows a secret:\n{text}");
         assert!(loaded.problems.iter().all(|problem| problem.help.is_some()), "{name} says no remedy");
-        insta::with_settings!({ snapshot_path => "../config/snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!(name, text);
-        });
+        snapshot(&name, &text);
     }
     assert!(misplaced.is_empty(), "{}", misplaced.join("\n"));
 }
@@ -113,7 +119,7 @@ fn all_problems_are_found_in_one_run() {
             ("R051", 12)
         ]
     );
-    assert!(loaded.problems.iter().all(|p| p.severity == Severity::Error || p.code == "R055"));
+    assert!(loaded.problems.iter().all(|p| p.severity == Severity::Error));
 }
 
 #[test]
@@ -155,8 +161,9 @@ fn every_code_stands_in_the_documentation_with_its_meaning() {
 #[test]
 fn programs_get_stable_keys() {
     let loaded = load(Path::new("tests/config/invalid/unknown-target.yaml"));
-    insta::assert_snapshot!(report::render_json(&loaded.problems), @"");
-    insta::assert_snapshot!(report::render_github(&loaded.problems).join("\n"), @"");
+    let json = serde_json::to_string_pretty(&report::render_json(&loaded.problems)).unwrap();
+    snapshot("for-programs-json", &json);
+    snapshot("for-programs-github", &report::render_github(&loaded.problems).join("\n"));
     let sarif = report::render_sarif(&loaded.problems);
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "R051");
 }

@@ -40,11 +40,10 @@ const OVERLAP: Duration = Duration::from_secs(120);
 const PLACEHOLDER: &str = "paste-your-token-here";
 
 pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
-    let before = reader.findings.len();
     let Some(items) =
         reader.list(node, "a list of accounts", "write `- name: main` and so on below `accounts:`")
     else {
-        raw.partial = true;
+        raw.accounts_lost = true;
         return;
     };
     if items.is_empty() {
@@ -56,9 +55,10 @@ pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
         );
     }
     for item in items {
-        raw.accounts.extend(account(reader, item));
+        let account = account(reader, item);
+        raw.accounts_lost |= account.is_none();
+        raw.accounts.extend(account);
     }
-    raw.partial |= reader.findings.len() > before && raw.accounts.len() < items.len();
 }
 
 fn account(reader: &mut Reader<'_>, node: &Node) -> Option<Spot<Account>> {

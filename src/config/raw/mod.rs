@@ -66,8 +66,10 @@ pub(super) struct Raw {
     pub(super) targets: Vec<RawTarget>,
     /// In file order.
     pub(super) rules: Vec<RawRule>,
-    /// There were sections that could not be read, so that names may be missing from them.
-    pub(super) partial: bool,
+    /// Files or sections could not be read, so that targets may be missing for that reason alone.
+    pub(super) targets_lost: bool,
+    /// The same of accounts.
+    pub(super) accounts_lost: bool,
 }
 
 /// A target, complete but for the name of its fallback.
@@ -102,7 +104,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut R
         return;
     }
     let Some(fields) = without_extensions(reader, root) else {
-        raw.partial = true;
+        raw.targets_lost = true;
+        raw.accounts_lost = true;
         return;
     };
     version(reader, fields, main);

@@ -99,13 +99,10 @@ impl RawBlock {
 pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
     let help = "write `- name: …` and below it `match:` and `deliver:`, for each rule";
     let Some(items) = reader.list(node, "a list of rules", help) else {
-        raw.partial = true;
         return;
     };
     for item in items {
-        let rule = rule(reader, item);
-        raw.partial |= rule.is_none();
-        raw.rules.extend(rule);
+        raw.rules.extend(rule(reader, item));
     }
 }
 

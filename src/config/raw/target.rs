@@ -36,7 +36,7 @@ pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
             "a mapping of names to targets",
             "write `front-desk:` and below it `type: slack` and so on",
         );
-        raw.partial = true;
+        raw.targets_lost = true;
         return;
     };
     for entry in entries {
