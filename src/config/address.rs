@@ -62,10 +62,9 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
 
 /// The IPv4 address inside an IPv4-mapped or NAT64 address.
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = ip.segments();
-    let nat64 = [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0];
-    let [[w, x], [y, z]] = [g.to_be_bytes(), h.to_be_bytes()];
-    ip.to_ipv4_mapped().or_else(|| nat64.then(|| Ipv4Addr::new(w, x, y, z)))
+    let nat64 = ip.segments().starts_with(&[0x64, 0xff9b, 0, 0, 0, 0]);
+    let last = ip.octets().last_chunk::<4>().copied().map(Ipv4Addr::from);
+    ip.to_ipv4_mapped().or_else(|| last.filter(|_| nat64))
 }
 
 /// The policy as a CIDR list allows an address.

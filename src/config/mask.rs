@@ -39,12 +39,38 @@ pub(super) fn mask(text: &str) -> String {
             Some((key_at, value_at)) => {
                 below = Some(key_at);
                 result.push_str(&patterns(&line[..value_at]));
-                result.push_str(&hide(&line[value_at..], 0));
+                let shown = value_at + origin(&line[value_at..]);
+                result.push_str(&hide_user(&line[value_at..shown]));
+                result.push_str(&hide(&line[shown..], 0));
             }
             None => result.push_str(&patterns(line)),
         }
     }
     result
+}
+
+/// The length of a URL's scheme and host at the start of a value, which tell what is wrong and are no secret.
+fn origin(value: &str) -> usize {
+    let start = value.len() - value.trim_start_matches([' ', '"', '\'']).len();
+    let url = &value[start..];
+    let url = &url[..url.find([' ', '"', '\'', ',', '}', '\n', '\r']).unwrap_or(url.len())];
+    let Some(scheme) =
+        ["https://", "http://", "smtps://", "smtp://"].into_iter().find(|s| url.starts_with(s))
+    else {
+        return 0;
+    };
+    let host = url.rfind('@').map_or(scheme.len(), |at| at + 1);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    let (name, port) = url[host..end].split_once(':').unwrap_or((&url[host..end], ""));
+    let plain = !name.contains(['$', '{']) && port.chars().all(|c| c.is_ascii_digit());
+    if plain { start + end } else { 0 }
+}
+
+/// Hides user and password of the URL that ends with its host here.
+fn hide_user(origin: &str) -> String {
+    let start = origin.find("://").map_or(0, |at| at + 3);
+    let end = origin.rfind('@').unwrap_or(start).max(start);
+    format!("{}{}{}", &origin[..start], hide(&origin[start..end], 0), &origin[end..])
 }
 
 /// Where in the line the first secret key stands, and where its value begins.
@@ -153,6 +179,9 @@ mod tests {
                 "auth: { basic: { user: a, password: '* *' } }",
             ),
             ("headers: { Authorization: Bearer abc }", "headers: { Authorization: ****** *** }"),
+            ("smtp: \"smtp://u:p/w@mail.test:25?tls=x\"", "smtp: \"smtp://*****@mail.test:25******\""),
+            ("smtp: smtp://relay:password", "smtp: *********************"),
+            ("webhook_url: https://slack.test/T/B", "webhook_url: https://slack.test****"),
             ("  X-Api-Key: abc", "  X-Api-Key: ***"),
             ("url: https://user:pass@host.test/x?key=1", "url: https://*********@host.test/x?*****"),
             ("signing_secret:\n  - whsec_abc\nname: x", "signing_secret:\n  * *********\nname: x"),

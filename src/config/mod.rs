@@ -60,7 +60,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { delivered: Duration::from_secs(30 * 86_400), dead: Duration::from_secs(90 * 86_400) }
+        Self { delivered: Duration::from_hours(30 * 24), dead: Duration::from_hours(90 * 24) }
     }
 }
 
@@ -82,7 +82,7 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new() };
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
-    let config = raw.and_then(|raw| resolve::resolve(&mut reader, raw, templates));
+    let config = raw.map(|raw| resolve::resolve(&mut reader, raw, templates));
     let mut findings = reader.findings;
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();

@@ -38,6 +38,10 @@ impl<T> Spot<T> {
     }
 }
 
+/// It could not be read, which has been reported.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unreadable;
+
 /// The reader's state: what it needs to know, and what it found wrong.
 #[derive(Debug)]
 pub(super) struct Reader<'e> {

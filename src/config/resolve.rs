@@ -29,8 +29,8 @@ struct Known {
     accounts_lost: bool,
 }
 
-/// The configuration, if nothing is missing from it; what is wrong is reported.
-pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Templates) -> Option<Config> {
+/// The configuration; it may only be used if nothing was reported as an error.
+pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Templates) -> Config {
     let known = Known {
         accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
         targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
@@ -81,7 +81,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
             deliver: rule.deliver.into_iter().map(deliver).collect(),
         });
     }
-    Some(Config {
+    Config {
         accounts: raw.accounts.into_iter().map(|spot| Arc::new(spot.value)).collect(),
         timezone: raw.timezone.unwrap_or(TimeZone::UTC),
         alerts: raw.alerts.map(|spot| spot.value),
@@ -89,7 +89,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
         targets,
         rules: Rules::new(list),
         templates,
-    })
+    }
 }
 
 fn place(reader: &Reader<'_>, span: Span) -> Place {

@@ -18,6 +18,15 @@ use super::yaml::Node;
 const UNITS_MS: [(&str, u64); 6] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
 
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As often as it likes.
+    Unlimited,
+    /// The time one send is worth.
+    Every(Duration),
+}
+
 /// A duration such as `30s` or `1h30m`; the error says what to write instead.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let form = "write a number with a unit (ms, s, m, h, d, w), such as 30s, 10m, 1h30m or 2d";
@@ -96,18 +105,18 @@ impl Reader<'_> {
         }
     }
 
-    /// A rate as the time one send is worth; `unlimited` is `Some(None)`.
-    pub(super) fn rate(&mut self, node: &Node) -> Option<Option<Duration>> {
+    /// A rate.
+    pub(super) fn rate(&mut self, node: &Node) -> Option<Pace> {
         let spot = self.word(node, "a rate such as 1/s")?;
         if spot.value == "unlimited" {
-            return Some(None);
+            return Some(Pace::Unlimited);
         }
         let rate = every(&spot.value);
         if rate.is_none() {
             let help = "write so many per unit of time, such as 1/s, 60/m or 500/h, or unlimited";
             self.error(codes::RATE, spot.span, format!("`{}` is not a rate", spot.written), help);
         }
-        rate.map(Some)
+        rate.map(Pace::Every)
     }
 
     /// A number that is at least 1.
@@ -174,8 +183,8 @@ mod tests {
         {
             assert!(duration(bad).is_err(), "{bad}");
         }
-        assert_eq!(shown(Duration::from_secs(5_400)), "90m");
-        assert_eq!(shown(Duration::from_secs(172_800)), "2d");
+        assert_eq!(shown(Duration::from_mins(90)), "90m");
+        assert_eq!(shown(Duration::from_hours(48)), "2d");
     }
 
     #[test]

@@ -35,7 +35,7 @@ const BASE_URL: &str = "https://api.vcita.biz";
 const APP_HOST: &str = "https://app.vcita.com";
 const POLL_EVERY: Duration = Duration::from_secs(30);
 const POLL_EVERY_MIN: Duration = Duration::from_millis(100);
-const OVERLAP: Duration = Duration::from_secs(120);
+const OVERLAP: Duration = Duration::from_mins(2);
 /// What `init` writes where a token belongs.
 const PLACEHOLDER: &str = "paste-your-token-here";
 

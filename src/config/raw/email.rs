@@ -9,7 +9,7 @@ use crate::target::email::{Email, Settings, Tls};
 use crate::config::address::is_localhost;
 use crate::config::codes;
 use crate::config::problem::Finding;
-use crate::config::read::{Fields, Keys, Reader, Spot};
+use crate::config::read::{Fields, Keys, Reader, Spot, Unreadable};
 use crate::config::yaml::Node;
 
 pub(super) const OF: &str = "an email target";
@@ -117,7 +117,7 @@ fn server(reader: &mut Reader<'_>, spot: &Spot<String>) -> Option<Server> {
         return None;
     };
     let tls = tls(reader, &url, spot)?;
-    let credentials = credentials(reader, &url, spot)?;
+    let credentials = credentials(reader, &url, spot).ok()?;
     if credentials.is_some() && tls == Tls::None && !is_loopback(&url, &host) {
         let help = "use smtps:// or ?tls=required; without TLS a password goes to loopback addresses only";
         reader.error(codes::INSECURE_LOGIN, spot.span, "user and password would travel in plain text", help);
@@ -150,23 +150,22 @@ fn tls(reader: &mut Reader<'_>, url: &Url, spot: &Spot<String>) -> Option<Tls> {
     Some(found)
 }
 
-/// `Some(None)`: none are given.
 fn credentials(
     reader: &mut Reader<'_>,
     url: &Url,
     spot: &Spot<String>,
-) -> Option<Option<(String, SecretString)>> {
+) -> Result<Option<(String, SecretString)>, Unreadable> {
     if url.username().is_empty() && url.password().is_none() {
-        return Some(None);
+        return Ok(None);
     }
     let user = decoded(url.username()).filter(|user| !user.is_empty());
     let password = url.password().and_then(decoded);
     let (Some(user), Some(password)) = (user, password) else {
         let help = format!("{SMTP_FORM}; write @ / ? # % in a password as %40 %2F %3F %23 %25");
         reader.error(codes::URL, spot.span, "this SMTP URL has only half of user and password", help);
-        return None;
+        return Err(Unreadable);
     };
-    Some(Some((user, SecretString::from(password))))
+    Ok(Some((user, SecretString::from(password))))
 }
 
 fn is_loopback(url: &Url, host: &str) -> bool {

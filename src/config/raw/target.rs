@@ -9,7 +9,8 @@ use crate::target::{Kind as TargetKind, Rate, Target};
 use super::{Raw, RawTarget, email, http, name, retry, seconds, slack};
 use crate::config::codes;
 use crate::config::problem::{Finding, nearest};
-use crate::config::read::{Fields, Keys, Reader, Spot};
+use crate::config::read::{Fields, Keys, Reader, Spot, Unreadable};
+use crate::config::value::Pace;
 use crate::config::yaml::{Kind, Node};
 
 /// Types that a later version brings.
@@ -17,13 +18,13 @@ const LATER: [&str; 8] =
     ["teams", "discord", "telegram", "google_chat", "mattermost", "ntfy", "pagerduty", "twilio"];
 const HTTP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Mail servers may take their time on purpose before they greet and after they have the message.
-const MAIL_TIMEOUT: Duration = Duration::from_secs(120);
+const MAIL_TIMEOUT: Duration = Duration::from_mins(2);
 const CONCURRENCY_MAX: u32 = 256;
 const BURST_MAX: u32 = 10_000;
 
 /// What a type does unless told otherwise.
 struct Standard {
-    rate_every: Option<Duration>,
+    pace: Pace,
     burst: u32,
     concurrency: u32,
     timeout: Duration,
@@ -81,7 +82,7 @@ fn target(
         Some(Target {
             name: name.to_owned(),
             kind: kind?,
-            rate: rate?,
+            rate: rate.ok()?,
             concurrency: concurrency?,
             retry,
             timeout: timeout?,
@@ -107,13 +108,12 @@ fn kind_of(reader: &mut Reader<'_>, node: &Node) -> Option<(Keys, Standard)> {
         reader.error(codes::MISSING_KEY, node.span, "a target needs the key `type`", help);
         return None;
     };
-    let http =
-        |rate_every, burst, concurrency| Standard { rate_every, burst, concurrency, timeout: HTTP_TIMEOUT };
+    let http = |pace, burst, concurrency| Standard { pace, burst, concurrency, timeout: HTTP_TIMEOUT };
     let spot = reader.word(&entry.value, "slack, email or http")?;
     Some(match spot.value.as_str() {
-        "slack" => (slack::KEYS, http(Some(seconds(1)), 3, 1)),
-        "http" => (http::KEYS, http(None, 1, 8)),
-        "email" => (email::KEYS, Standard { timeout: MAIL_TIMEOUT, ..http(None, 1, 2) }),
+        "slack" => (slack::KEYS, http(Pace::Every(seconds(1)), 3, 1)),
+        "http" => (http::KEYS, http(Pace::Unlimited, 1, 8)),
+        "email" => (email::KEYS, Standard { timeout: MAIL_TIMEOUT, ..http(Pace::Unlimited, 1, 2) }),
         later if LATER.contains(&later) => {
             let help = "take it out for now, or reach the service by `type: http`";
             reader.error(
@@ -144,18 +144,30 @@ fn kind_of(reader: &mut Reader<'_>, node: &Node) -> Option<(Keys, Standard)> {
     })
 }
 
-/// `Some(None)` is unlimited; `None` means that it could not be read.
-fn rate(reader: &mut Reader<'_>, fields: Fields<'_>, standard: &Standard) -> Option<Option<Rate>> {
-    let every = fields.get("rate").map_or(Some(standard.rate_every), |node| reader.rate(node));
+/// `Ok(None)` is unlimited.
+fn rate(
+    reader: &mut Reader<'_>,
+    fields: Fields<'_>,
+    standard: &Standard,
+) -> Result<Option<Rate>, Unreadable> {
+    let pace = fields.get("rate").map_or(Some(standard.pace), |node| reader.rate(node));
     let burst = match fields.get("burst") {
         Some(node) => reader.positive(node, BURST_MAX),
         None => NonZeroU32::new(standard.burst),
     };
-    let every = every?;
-    if every.is_none() && fields.get("burst").is_some() {
-        let help = "add a rate such as `rate: 10/s`, or take `burst` out";
-        reader.error(codes::RATE, fields.key_span("burst"), "a burst without a rate has no effect", help);
+    match (pace.ok_or(Unreadable)?, burst.ok_or(Unreadable)?) {
+        (Pace::Every(every), burst) => Ok(Some(Rate { every, burst })),
+        (Pace::Unlimited, _) => {
+            if fields.get("burst").is_some() {
+                let help = "add a rate such as `rate: 10/s`, or take `burst` out";
+                reader.error(
+                    codes::RATE,
+                    fields.key_span("burst"),
+                    "a burst without a rate has no effect",
+                    help,
+                );
+            }
+            Ok(None)
+        }
     }
-    let burst = burst?;
-    Some(every.map(|every| Rate { every, burst }))
 }
