@@ -3,11 +3,13 @@
 pub mod check;
 pub mod deliveries;
 pub mod init;
+pub mod catalog;
 pub mod output;
 pub mod status;
 pub mod table;
 pub mod targets;
 pub mod when;
+pub mod sandbox;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -29,7 +29,7 @@ pub const USER_AGENT: &str = concat!("activity-relay/", env!("CARGO_PKG_VERSION"
 /// A connection that takes longer than this to make is given up, even within a longer deadline.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
+const IDLE_TIME_MAX: Duration = Duration::from_mins(1);
 /// How many unused connections to one host are kept.
 const IDLE_CONNECTIONS_MAX: usize = 8;
 

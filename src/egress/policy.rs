@@ -49,8 +49,8 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
 }
 
 const fn v6(head: [u16; 6], prefix: u8) -> Ipv6Net {
-    let [a, b, c, d, e, f] = head;
-    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, 0, 0), prefix)
+    let address = Ipv6Addr::new(head[0], head[1], head[2], head[3], head[4], head[5], 0, 0);
+    Ipv6Net::new_assert(address, prefix)
 }
 
 /// IPv4 networks that are not public: IANA's "IPv4 Special-Purpose Address Registry", and multicast.
@@ -75,7 +75,7 @@ const SPECIAL_V4: [(Ipv4Net, &str); 16] = [
 ];
 
 /// IPv6 networks that are not public: IANA's "IPv6 Special-Purpose Address Registry". Whatever is outside
-/// 2000::/3 (RFC 4291, 2.4) is refused even where it has no line of its own.
+/// `2000::/3` (RFC 4291, 2.4) is refused even where it has no line of its own.
 const SPECIAL_V6: [(Ipv6Net, &str); 18] = [
     (v6([0; 6], 128), "the unspecified address"), // RFC 4291
     (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "a loopback address"), // RFC 4291

@@ -8,4 +8,5 @@ pub mod id;
 pub mod message;
 pub mod names;
 pub mod payload;
+pub mod sample;
 pub mod settle;

@@ -98,3 +98,7 @@ fn first_fit(blocks: &[Block], subject: &Subject<'_>) -> Result<usize, String> {
 fn numbered(what: &str, number: usize, count: usize) -> String {
     if count > 1 { format!("block {} of `{what}`", number + 1) } else { format!("`{what}`") }
 }
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;

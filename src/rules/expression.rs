@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{CallExpr, EntryExpr, Expr, SourceInfo, operators};
+use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 use cel::{Context, Env, ExecutionError, IdedExpr, ParseErrors, Value};
 
 use crate::model::message::Message;
@@ -16,6 +16,8 @@ use super::{bindings, vocabulary};
 const TEXT_CHARS_MAX: usize = 2_000;
 /// Brackets and calls inside one another.
 const DEPTH_MAX: u16 = 32;
+/// Debug builds need 50 KiB and more for each level of nesting.
+const PARSER_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Rounds that the loops (`exists`, `all`, `map`, …) of one judgement may make altogether.
 const ROUNDS_MAX: u32 = 1_000;
 /// The function that counts a round; no expression can name it, as `@` is no letter.
@@ -49,14 +51,7 @@ impl Expression {
         if let Some(error) = too_deep(text) {
             return Err(error);
         }
-        let parser = ENVIRONMENT.parser().max_recursion_depth(DEPTH_MAX);
-        // The parser comes from a generator, and a half-written expression must never end the relay.
-        let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse_with_source_info(text)));
-        let (mut root, source) = match parsed {
-            Ok(Ok(parsed)) => parsed,
-            Ok(Err(errors)) => return Err(syntax_error(&errors, text)),
-            Err(_) => return Err(at_start("the condition cannot be read as CEL".to_owned())),
-        };
+        let (mut root, source) = parse(text)?;
         let uses = vocabulary::check(&root).map_err(|stranger| {
             let (line, column) = place(&source, text, stranger.node);
             ExpressionError { message: stranger.message, line, column }
@@ -118,6 +113,24 @@ pub struct ExpressionError {
     pub line: usize,
     /// Column inside the line, from 1, in characters.
     pub column: usize,
+}
+
+/// Parses on a thread of its own: the generated parser needs a deep stack even for modest nesting, and should it ever
+/// panic, that must not end the relay.
+fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {
+    let at_start = |message: &str| ExpressionError { message: message.to_owned(), line: 1, column: 1 };
+    let parse = || {
+        let parser = ENVIRONMENT.parser().max_recursion_depth(DEPTH_MAX);
+        parser.parse_with_source_info(text).map_err(|errors| syntax_error(&errors, text))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parse);
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(_)) => Err(at_start("the condition cannot be read as CEL")),
+            Err(_) => Err(at_start("there is no room for a thread to read the condition in")),
+        }
+    })
 }
 
 /// Brackets are counted before parsing, as the parser's own limit reports no place. Brackets in a text count too,
@@ -189,7 +202,6 @@ fn place(source: &SourceInfo, text: &str, node: u64) -> (usize, usize) {
 
 /// What the expression is, if that can never be true or false.
 fn never_a_condition(root: &IdedExpr) -> Option<&'static str> {
-    use cel::common::ast::LiteralValue;
     match &root.expr {
         Expr::Literal(LiteralValue::Boolean(_)) => None,
         Expr::Literal(LiteralValue::String(_)) => Some("a text"),
@@ -211,7 +223,7 @@ fn never_a_condition(root: &IdedExpr) -> Option<&'static str> {
     }
 }
 
-/// Has every loop count its rounds: its condition becomes `@round() && condition`.
+/// Has every loop count its rounds: what it asks in each becomes `@round() ? … : null`.
 fn count_rounds(node: &mut IdedExpr) {
     match &mut node.expr {
         Expr::Call(call) => {
@@ -231,14 +243,36 @@ fn count_rounds(node: &mut IdedExpr) {
         Expr::Comprehension(fold) => {
             let parts = [&mut fold.iter_range, &mut fold.accu_init, &mut fold.loop_step, &mut fold.result];
             parts.into_iter().for_each(count_rounds);
-            let condition = std::mem::take(&mut fold.loop_cond);
-            let call = |name: &str, args| {
-                let call = CallExpr { func_name: name.to_owned(), target: None, args };
-                IdedExpr { id: 0, expr: Expr::Call(call) }
-            };
-            fold.loop_cond = call(operators::LOGICAL_AND, vec![call(ROUND, Vec::new()), condition]);
+            // What is asked in every round: the loop's condition, else (`map`, `filter`) what its step does first.
+            // A literal condition has to stay one, as it is what lets `map` and `filter` build their list in place.
+            if matches!(fold.loop_cond.expr, Expr::Literal(_)) {
+                count_step(&mut fold.loop_step);
+            } else {
+                count(&mut fold.loop_cond);
+            }
         }
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => {}
+    }
+}
+
+/// `node` becomes `@round() ? node : null`.
+fn count(node: &mut IdedExpr) {
+    let call = |name: &str, args| {
+        let call = CallExpr { func_name: name.to_owned(), target: None, args };
+        IdedExpr { id: 0, expr: Expr::Call(call) }
+    };
+    let inner = std::mem::take(node);
+    let nothing = IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Null) };
+    *node = call(operators::CONDITIONAL, vec![call(ROUND, Vec::new()), inner, nothing]);
+}
+
+/// Counts in the guard of `guard ? result + [item] : result`, or in the item of `result + [item]`.
+fn count_step(step: &mut IdedExpr) {
+    let Expr::Call(call) = &mut step.expr else { return };
+    if call.func_name == operators::CONDITIONAL {
+        call.args.first_mut().into_iter().for_each(count);
+    } else if let Some(IdedExpr { expr: Expr::List(list), .. }) = call.args.last_mut() {
+        list.elements.first_mut().into_iter().for_each(count);
     }
 }
 

@@ -77,6 +77,9 @@ const FUNCTIONS: [&str; 31] = [
     "filter",
 ];
 
+/// How many calls and selections may hang on one another: judging goes as deep as they do.
+const CHAIN_MAX: usize = 128;
+
 /// What an expression looks at.
 #[derive(Debug, Default)]
 pub(super) struct Uses {
@@ -95,7 +98,7 @@ pub(super) struct Stranger {
 
 /// What the expression uses, or the first word in it that means nothing here.
 pub(super) fn check(expression: &IdedExpr) -> Result<Uses, Stranger> {
-    let mut walk = Walk { uses: Uses::default(), bound: Vec::new() };
+    let mut walk = Walk { uses: Uses::default(), bound: Vec::new(), depth: 0 };
     walk.node(expression)?;
     Ok(walk.uses)
 }
@@ -104,15 +107,27 @@ struct Walk<'e> {
     uses: Uses,
     /// Variables of the comprehensions around the node.
     bound: Vec<&'e str>,
+    depth: usize,
 }
 
 impl<'e> Walk<'e> {
     fn node(&mut self, node: &'e IdedExpr) -> Result<(), Stranger> {
+        if self.depth == CHAIN_MAX {
+            let message = format!("more than {CHAIN_MAX} parts hang on one another here");
+            return Err(Stranger { node: node.id, message });
+        }
+        self.depth += 1;
+        let result = self.part(node);
+        self.depth -= 1;
+        result
+    }
+
+    fn part(&mut self, node: &'e IdedExpr) -> Result<(), Stranger> {
         match &node.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(_) | Expr::Select(_) => self.name(node),
             Expr::Call(call) => {
-                self.function(node, &call.func_name)?;
+                Self::function(node, &call.func_name)?;
                 call.target.as_deref().map_or(Ok(()), |target| self.node(target))?;
                 call.args.iter().try_for_each(|argument| self.node(argument))
             }
@@ -152,6 +167,10 @@ impl<'e> Walk<'e> {
             path.push((&select.field, inner.id));
             inner = &select.operand;
         }
+        if path.len() > CHAIN_MAX {
+            let message = format!("more than {CHAIN_MAX} selections hang on one another here");
+            return Err(Stranger { node: node.id, message });
+        }
         let Expr::Ident(root) = &inner.expr else { return self.node(inner) };
         path.reverse();
         if self.bound.contains(&root.as_str()) || root.starts_with('@') || TYPES.contains(&root.as_str()) {
@@ -168,7 +187,7 @@ impl<'e> Walk<'e> {
         match root {
             "message" => self.uses.raw |= matches!(field, None | Some("raw")),
             "account" => {
-                self.uses.names |= !matches!((field, path.get(1)), (Some("name"), _) | (_, Some(("uid", _))))
+                self.uses.names |= !matches!((field, path.get(1)), (Some("name"), _) | (_, Some(("uid", _))));
             }
             _ => self.uses.names |= field != Some("uid"),
         }
@@ -195,7 +214,7 @@ impl<'e> Walk<'e> {
         }
     }
 
-    fn function(&self, node: &IdedExpr, name: &str) -> Result<(), Stranger> {
+    fn function(node: &IdedExpr, name: &str) -> Result<(), Stranger> {
         let is_operator =
             name.starts_with(['@', '!', '-']) || name.contains('_') && !name.contains(char::is_alphanumeric);
         if is_operator || FUNCTIONS.contains(&name) {

@@ -1,7 +1,12 @@
 //! The vCita API as a poller meets it: requests, answers in all their shapes, the walk through the list. Decides nothing about deliveries.
 
 pub mod api;
+pub mod fault;
+pub mod http;
 pub mod lookup;
+pub mod pace;
+pub mod plain;
+pub mod stamp;
 pub mod walk;
 pub mod wire;
 

@@ -95,6 +95,24 @@ impl Target {
         }
     }
 
+    /// How long one attempt can take at the most: what a lease has to cover, beside its margin.
+    pub fn attempt_time_max(&self) -> Duration {
+        match &self.kind {
+            Kind::Email(email) => self.timeout + email.reply_wait(),
+            Kind::Slack(_) | Kind::Http(_) => self.timeout,
+        }
+    }
+
+    /// Reaches and authenticates as far as that goes without posting anything to people. Says in words how it went;
+    /// `Err` holds the remedy where one is known.
+    pub async fn probe(&self, deadline: Duration) -> Result<String, String> {
+        match &self.kind {
+            Kind::Slack(slack) => slack.probe(deadline).await,
+            Kind::Email(email) => email.probe(deadline).await,
+            Kind::Http(http) => http.probe(deadline).await,
+        }
+    }
+
     /// Delivers once, within the target's deadline. Never fails: what goes wrong is in the report.
     pub async fn deliver(&self, parcel: &Parcel<'_>) -> Report {
         match &self.kind {

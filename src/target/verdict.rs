@@ -91,7 +91,7 @@ fn redirected(answer: &Answer, url: &Url) -> String {
     )
 }
 
-/// The first part of an answer, `None` where there is none. NUL, which PostgreSQL cannot store, is dropped.
+/// The first part of an answer, `None` where there is none. NUL, which not every database stores, is dropped.
 pub(super) fn excerpt(text: &str) -> Option<String> {
     let text: String = text.chars().filter(|c| *c != '\0').take(EXCERPT_CHARS_MAX).collect();
     (!text.is_empty()).then_some(text)

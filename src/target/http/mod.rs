@@ -102,16 +102,16 @@ impl std::fmt::Debug for SecretBytes {
 /// An HTTP target.
 #[derive(Debug)]
 pub struct Http {
-    settings: Settings,
+    settings: Box<Settings>,
     egress: Egress,
-    tokens: Option<Tokens>,
+    tokens: Option<Box<Tokens>>,
 }
 
 impl Http {
     /// The URL's form has been checked by `config`; addresses are checked when dialling.
     pub fn new(settings: Settings, egress: Egress) -> Self {
-        let tokens = settings.auth.as_ref().and_then(Tokens::of);
-        Self { settings, egress, tokens }
+        let tokens = settings.auth.as_ref().and_then(Tokens::of).map(Box::new);
+        Self { settings: Box::new(settings), egress, tokens }
     }
 
     /// What its body is made of.

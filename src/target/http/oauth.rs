@@ -22,8 +22,8 @@ use super::Auth;
 /// A token is not used in its last moments: it may run out on the way.
 const MARGIN: Duration = Duration::from_secs(30);
 /// How long a token is kept whose server does not say how long it lasts, and how long one is kept at the most.
-const LIFE_DEFAULT: Duration = Duration::from_secs(300);
-const LIFE_MAX: Duration = Duration::from_secs(86_400);
+const LIFE_DEFAULT: Duration = Duration::from_mins(5);
+const LIFE_MAX: Duration = Duration::from_hours(24);
 
 /// Where tokens come from, and the one in hand. One fetch at a time: whoever comes meanwhile waits for it.
 #[derive(Debug)]

@@ -1,0 +1,263 @@
+//! The names behind a message's uids, from memory, the store or the API, within a moment; the rest follows in the background.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::daemon::clock::Clock;
+use crate::model::message::Message;
+use crate::model::names::{Business, Client, Names, Staff};
+use crate::source::Account;
+use crate::source::fault::ApiError;
+use crate::source::lookup::Lookup;
+use crate::store::{NameKind, Store};
+
+/// The longest that anybody waits for the names of one message.
+pub const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a name is taken to be right.
+const FRESH_SECONDS: i64 = 24 * 3600;
+/// How long "there is no such name" is believed.
+const ABSENT_SECONDS: i64 = 15 * 60;
+/// How long after a failed lookup the next one is tried.
+const FAILED_SECONDS: i64 = 60;
+/// Names in memory; beyond that the stale ones go, and if there are none, all.
+const MEMORY_NAMES_MAX: usize = 20_000;
+
+type Key = (NameKind, String);
+
+/// The names of one account's people. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct NameBook {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    account: String,
+    lookup: Option<Lookup>,
+    store: Store,
+    clock: Clock,
+    tasks: TaskTracker,
+    known: Mutex<HashMap<Key, Known>>,
+    fetching: Mutex<HashMap<Key, watch::Receiver<bool>>>,
+}
+
+/// What memory holds of one uid.
+#[derive(Debug, Clone)]
+struct Known {
+    value: Option<Value>,
+    until: Timestamp,
+}
+
+impl NameBook {
+    /// The names of an account; without `lookup` only uids and what the store still knows.
+    pub fn new(
+        account: &Account,
+        lookup: Option<Lookup>,
+        store: Store,
+        clock: Clock,
+        tasks: TaskTracker,
+    ) -> Self {
+        let inner = Inner {
+            account: account.name.clone(),
+            lookup: lookup.filter(|_| account.lookup),
+            store,
+            clock,
+            tasks,
+            known: Mutex::default(),
+            fetching: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What is known of a message's people within `wait` (at most [`WAIT_MAX`]); at least their uids. Never fails;
+    /// what is still being fetched then goes on in the background and is there for the next one who asks.
+    pub async fn names(&self, message: &Message, wait: Duration) -> Names {
+        let keys = keys(message);
+        let gathered = tokio::time::timeout(wait.min(WAIT_MAX), self.gather(&keys)).await;
+        if gathered.is_err() {
+            tracing::debug!(account = self.inner.account, uid = message.uid, "names are not here in time");
+        }
+        self.inner.known_names(message)
+    }
+
+    /// Begins to fetch the names of messages that are about to be delivered; does not wait for them.
+    pub fn prefetch<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) {
+        let mut wanted: Vec<Key> = messages.into_iter().flat_map(keys).collect();
+        wanted.sort_by(|a, b| (a.0 as u8, &a.1).cmp(&(b.0 as u8, &b.1)));
+        wanted.dedup();
+        if wanted.is_empty() || self.inner.lookup.is_none() {
+            return;
+        }
+        let book = self.clone();
+        self.inner.tasks.spawn(async move { book.gather(&wanted).await });
+    }
+
+    async fn gather(&self, keys: &[Key]) {
+        let mut pending = Vec::new();
+        for key in keys {
+            if self.inner.is_current(key) || self.inner.recall(key).await {
+                continue;
+            }
+            pending.extend(self.fetch(key));
+        }
+        for mut done in pending {
+            let _ = done.wait_for(|done| *done).await;
+        }
+    }
+
+    /// Fetches in the background; whoever asks for the same meanwhile waits for the same fetch.
+    fn fetch(&self, key: &Key) -> Option<watch::Receiver<bool>> {
+        self.inner.lookup.as_ref()?;
+        // One call tells of all staff, so one fetch stands for all of them.
+        let shared = if key.0 == NameKind::Staff { (NameKind::Staff, String::new()) } else { key.clone() };
+        let mut fetching = self.inner.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = fetching.get(&shared) {
+            return Some(running.clone());
+        }
+        let (tell, done) = watch::channel(false);
+        fetching.insert(shared.clone(), done.clone());
+        drop(fetching);
+        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        self.inner.tasks.spawn(async move {
+            inner.look_up(&key).await;
+            inner.fetching.lock().unwrap_or_else(PoisonError::into_inner).remove(&shared);
+            tell.send_replace(true);
+        });
+        Some(done)
+    }
+}
+
+impl Inner {
+    fn is_current(&self, key: &Key) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(key).is_some_and(|known| known.until > self.clock.now())
+    }
+
+    /// Takes a name from the store into memory; true if it is fresh enough not to be looked up.
+    async fn recall(&self, key: &Key) -> bool {
+        match self.store.name(&self.account, key.0, &key.1).await {
+            Ok(Some((value, fetched))) => {
+                let until = later(fetched, FRESH_SECONDS);
+                self.remember(key.clone(), Some(value), until);
+                until > self.clock.now()
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::debug!(account = self.account, %error, "the store's names cannot be read");
+                false
+            }
+        }
+    }
+
+    fn remember(&self, key: Key, value: Option<Value>, until: Timestamp) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MEMORY_NAMES_MAX {
+            let now = self.clock.now();
+            known.retain(|_, known| known.until > now);
+            if known.len() >= MEMORY_NAMES_MAX {
+                known.clear();
+            }
+        }
+        // A name that could not be renewed is better than none.
+        let value = value.or_else(|| known.get(&key)?.value.clone());
+        known.insert(key, Known { value, until });
+    }
+
+    async fn look_up(&self, key: &Key) {
+        let Some(lookup) = &self.lookup else { return };
+        let found = match key.0 {
+            NameKind::Client => {
+                lookup.client(&key.1).await.map(|client| pairs(NameKind::Client, client, |c| c.uid.clone()))
+            }
+            NameKind::Business => {
+                let uid = Some(key.1.as_str()).filter(|uid| !uid.is_empty());
+                let business = lookup.business(uid).await;
+                business.map(|business| pairs(NameKind::Business, [business], |_| key.1.clone()))
+            }
+            NameKind::Staff => self.staff(lookup).await,
+        };
+        let now = self.clock.now();
+        match found {
+            Ok(found) => {
+                if !found.iter().any(|(kind, uid, _)| (*kind, uid) == (key.0, &key.1)) {
+                    self.remember(key.clone(), None, later(now, ABSENT_SECONDS));
+                }
+                for (kind, uid, value) in &found {
+                    self.remember((*kind, uid.clone()), Some(value.clone()), later(now, FRESH_SECONDS));
+                }
+                if let Err(error) = self.store.keep_names(&self.account, found, now).await {
+                    tracing::debug!(account = self.account, %error, "names cannot be kept in the store");
+                }
+            }
+            Err(error) => {
+                let wait = error.asked_to_wait().and_then(|wait| i64::try_from(wait.as_secs()).ok());
+                self.remember(key.clone(), None, later(now, wait.unwrap_or(0).max(FAILED_SECONDS)));
+                tracing::debug!(account = self.account, kind = ?key.0, %error, "a name cannot be looked up");
+            }
+        }
+    }
+
+    async fn staff(&self, lookup: &Lookup) -> Result<Vec<(NameKind, String, Value)>, ApiError> {
+        let known = self.value::<Business>(&(NameKind::Business, String::new())).and_then(|known| known.uid);
+        let business = match known {
+            Some(uid) => Some(uid),
+            None => lookup.business(None).await?.uid,
+        };
+        let Some(business) = business else { return Ok(Vec::new()) };
+        Ok(pairs(NameKind::Staff, lookup.staff(&business).await?, |member| member.uid.clone()))
+    }
+
+    fn value<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::from_value(known.get(key)?.value.clone()?).ok()
+    }
+
+    fn known_names(&self, message: &Message) -> Names {
+        let client = |uid: &String| {
+            let found = self.value::<Client>(&(NameKind::Client, uid.clone()));
+            found.unwrap_or_else(|| Client { uid: uid.clone(), ..Client::default() })
+        };
+        let staff = |uid: &String| {
+            let found = self.value::<Staff>(&(NameKind::Staff, uid.clone()));
+            found.unwrap_or_else(|| Staff { uid: uid.clone(), ..Staff::default() })
+        };
+        let business = self.value::<Business>(&(NameKind::Business, String::new()));
+        let uid_only =
+            || message.business_uid.clone().map(|uid| Business { uid: Some(uid), ..Business::default() });
+        Names {
+            client: message.client_uid.as_ref().map(client),
+            staff: message.staff_uid.as_ref().map(staff),
+            business: business.or_else(uid_only),
+        }
+    }
+}
+
+/// What to look up for a message. The business is the account's own, under an empty uid.
+fn keys(message: &Message) -> Vec<Key> {
+    let mut keys = Vec::with_capacity(3);
+    keys.extend(message.client_uid.clone().map(|uid| (NameKind::Client, uid)));
+    keys.extend(message.staff_uid.clone().map(|uid| (NameKind::Staff, uid)));
+    keys.push((NameKind::Business, String::new()));
+    keys
+}
+
+fn pairs<T: Serialize>(
+    kind: NameKind,
+    found: impl IntoIterator<Item = T>,
+    uid: impl Fn(&T) -> String,
+) -> Vec<(NameKind, String, Value)> {
+    let pair = |one: T| Some((kind, uid(&one), serde_json::to_value(&one).ok()?));
+    found.into_iter().filter_map(pair).collect()
+}
+
+fn later(at: Timestamp, seconds: i64) -> Timestamp {
+    at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,525 @@
+//! Polls one account: walk, fetch, read, match, plan, admit. One transaction per page; an error leaves all as last committed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::daemon::names::{NameBook, WAIT_MAX};
+use crate::model::catalog;
+use crate::model::message::{Message, Triple};
+use crate::model::names::Names;
+use crate::rules::evaluate::matching;
+use crate::rules::plan::plan;
+use crate::source::api::{Answer, Api};
+use crate::source::fault::ApiError;
+use crate::source::walk::{PageFacts, Query, Row, Walk, Window};
+use crate::source::wire::{Item, Unreadable};
+use crate::source::{Account, StartFrom, stamp};
+use crate::store::{Admission, Admitted, Cursor, Quarantined, Store, StoreError, Taken};
+
+/// The jitter of the poll interval: a tenth up or down.
+const JITTER: f64 = 0.1;
+/// The longest wait after failed polls, unless the interval itself is longer.
+const FAILED_WAIT_MAX: Duration = Duration::from_mins(1);
+/// The first wait after "too many requests" that names no time, and the longest.
+const LIMITED_WAIT_FIRST: Duration = Duration::from_mins(1);
+const LIMITED_WAIT_MAX: Duration = Duration::from_mins(15);
+/// The wait before a walk that ran out of requests goes on.
+const GO_ON_WAIT: Duration = Duration::from_secs(1);
+/// How often the recent past is looked through again, how far back, and how far back at a start.
+const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
+const SWEEP_SECONDS: i64 = 6 * 3600;
+const SWEEP_START_SECONDS_MAX: i64 = 7 * 86_400;
+/// What sweeps may cost in one tick, so that fresh messages do not wait for them.
+const SWEEP_REQUESTS_MAX: u32 = 10;
+const SWEEP_TIME_MAX: Duration = Duration::from_secs(5);
+/// Windows that wait to be looked through again; the oldest go first.
+const SWEEPS_MAX: usize = 64;
+/// How often one crowded second is looked through again.
+const SWEEP_TRIES_MAX: u32 = 5;
+/// Triples out of the catalogue that are counted.
+const UNKNOWN_TRIPLES_MAX: usize = 1000;
+
+/// Polls one account.
+#[derive(Debug)]
+pub struct Poller {
+    account: Arc<Account>,
+    api: Api,
+    names: NameBook,
+    store: Store,
+    dry_run: Option<DryRun>,
+    failures: u32,
+    error: Option<String>,
+    sweeps: VecDeque<Sweep>,
+    swept_at: Option<Timestamp>,
+    unknown: HashMap<Triple, u64>,
+    zone_warned: bool,
+}
+
+/// What a dry run remembers in place of the store.
+#[derive(Debug, Default)]
+struct DryRun {
+    cursor: Option<Cursor>,
+    seen: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct Sweep {
+    window: Window,
+    walk: Walk,
+    tries: u32,
+}
+
+/// Why a poll did not go through.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    /// The API.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Our own store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a tick went.
+#[derive(Debug)]
+pub struct Tick {
+    /// What was taken in, or why the poll did not go through.
+    pub result: Result<Taken, PollError>,
+    /// When to tick again.
+    pub next_in: Duration,
+    /// In a dry run: the new messages with what would be owed for them.
+    pub would_admit: Vec<Admitted>,
+}
+
+/// What one page or a whole poll changed.
+#[derive(Debug, Default)]
+struct Gain {
+    taken: Taken,
+    would_admit: Vec<Admitted>,
+}
+
+impl Poller {
+    /// A poller of one account. With `dry_run` nothing is written: neither messages nor cursor nor the poll's result.
+    pub fn new(account: Arc<Account>, api: Api, names: NameBook, store: Store, dry_run: bool) -> Self {
+        Self {
+            account,
+            api,
+            names,
+            store,
+            dry_run: dry_run.then(DryRun::default),
+            failures: 0,
+            error: None,
+            sweeps: VecDeque::new(),
+            swept_at: None,
+            unknown: HashMap::new(),
+            zone_warned: false,
+        }
+    }
+
+    /// The account it polls.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// How often triples out of the catalogue were met since the start.
+    pub fn unknown(&self) -> &HashMap<Triple, u64> {
+        &self.unknown
+    }
+
+    /// Polls once, then looks a little further through the past. `jitter` is in `0.0..1.0`. May be dropped at any
+    /// point: what is not committed is found again by the next tick.
+    pub async fn tick(&mut self, config: &Config, now: Timestamp, jitter: f64) -> Tick {
+        let mut gain = Gain::default();
+        let polled = self.poll(config, now, &mut gain).await;
+        let cut_short = *polled.as_ref().unwrap_or(&false);
+        let (outcome, asked) = match polled {
+            Ok(_) => match self.sweep(config, now, &mut gain).await {
+                Ok(asked) => (Ok(()), asked),
+                Err(error) => (Err(error), None),
+            },
+            Err(error) => (Err(error), None),
+        };
+        let outcome = self.note(outcome, now).await;
+        let next_in = match &outcome {
+            Ok(()) if cut_short => GO_ON_WAIT,
+            Ok(()) => self.account.poll_every.mul_f64(1.0 - JITTER + 2.0 * JITTER * jitter.clamp(0.0, 1.0)),
+            Err(error) => wait_after(error, self.failures, self.account.poll_every),
+        };
+        let next_in = next_in.max(asked.unwrap_or_default());
+        Tick { result: outcome.map(|()| gain.taken), next_in, would_admit: gain.would_admit }
+    }
+
+    /// Writes down how the poll went; a trouble is logged once, not at every poll.
+    async fn note(&mut self, outcome: Result<(), PollError>, now: Timestamp) -> Result<(), PollError> {
+        let text = outcome.as_ref().err().map(ToString::to_string);
+        self.failures = if text.is_some() { self.failures.saturating_add(1) } else { 0 };
+        if text != self.error {
+            if let Some(error) = &text {
+                tracing::warn!(account = self.account.name, error, "the poll failed");
+            } else {
+                tracing::info!(account = self.account.name, "polling works again");
+            }
+        }
+        self.error.clone_from(&text);
+        if self.dry_run.is_none() {
+            let result = text.map_or(Ok(()), Err);
+            let written = self.store.polled(&self.account.name, result, now).await;
+            if outcome.is_ok() {
+                written?;
+            }
+        }
+        outcome
+    }
+
+    /// One walk to the end of the list; `true` if it ended before that.
+    async fn poll(&mut self, config: &Config, now: Timestamp, gain: &mut Gain) -> Result<bool, PollError> {
+        let mut cursor = self.cursor(now).await?;
+        let Some(floor) = cursor.floor else { return Ok(false) };
+        let mut walk = Walk::poll(floor, cursor.watermark, self.account.overlap);
+        let before = cursor.watermark;
+        let mut server_now = now;
+        while let Some(query) = walk.next() {
+            let answer = self.api.list(&query).await?;
+            server_now = answer.server_now.unwrap_or(now);
+            self.take(config, &mut walk, &mut cursor, answer, now, gain).await?;
+        }
+        if let Some(missing) = walk.missing() {
+            tracing::warn!(
+                account = self.account.name,
+                missing,
+                "the API counts more messages than it shows; they are looked for again at every poll"
+            );
+        }
+        for window in walk.leftover() {
+            self.queue(*window, 1);
+        }
+        self.queue_sweeps(floor, before, now, server_now);
+        let taken = gain.taken;
+        let (messages, deliveries, quarantined) = (taken.messages, taken.deliveries, taken.quarantined);
+        let requests = walk.requests();
+        let account = self.account.name.as_str();
+        if messages + quarantined > 0 {
+            tracing::info!(account, requests, messages, deliveries, quarantined, "new messages");
+        } else {
+            tracing::debug!(account, requests, "nothing new");
+        }
+        Ok(walk.cut_short())
+    }
+
+    /// Where polling stands; at the very first poll, where it begins.
+    async fn cursor(&mut self, now: Timestamp) -> Result<Cursor, PollError> {
+        let known = match self.dry_run.as_ref().and_then(|dry| dry.cursor.clone()) {
+            Some(cursor) => cursor,
+            None => self.store.cursor(&self.account.name).await?,
+        };
+        if known.floor.is_some() {
+            return Ok(known);
+        }
+        let ago =
+            |at: Timestamp, by: Duration| stamp::shift(at, -i64::try_from(by.as_secs()).unwrap_or(i64::MAX));
+        let floor = match self.account.start_from {
+            StartFrom::Now => stamp::floor(self.server_now(now).await?),
+            StartFrom::Ago(by) => ago(self.server_now(now).await?, by),
+            StartFrom::At(at) => at,
+            StartFrom::Beginning => Timestamp::UNIX_EPOCH,
+        };
+        let cursor = Cursor { floor: Some(floor), ..known };
+        tracing::info!(account = self.account.name, from = %floor, "polling begins");
+        match &mut self.dry_run {
+            Some(dry) => dry.cursor = Some(cursor.clone()),
+            None => {
+                let account = self.account.name.clone();
+                let admission = Admission { account, cursor: Some(cursor.clone()), ..Admission::default() };
+                self.store.admit(admission, now).await?;
+            }
+        }
+        Ok(cursor)
+    }
+
+    async fn server_now(&self, now: Timestamp) -> Result<Timestamp, PollError> {
+        Ok(self.api.list(&Query::probe(now)).await?.server_now.unwrap_or(now))
+    }
+
+    /// One page: what is new on it is matched, planned and admitted together with the cursor.
+    async fn take(
+        &mut self,
+        config: &Config,
+        walk: &mut Walk,
+        cursor: &mut Cursor,
+        answer: Answer,
+        now: Timestamp,
+        gain: &mut Gain,
+    ) -> Result<(), PollError> {
+        if answer.page.zoneless && !std::mem::replace(&mut self.zone_warned, true) {
+            tracing::warn!(
+                account = self.account.name,
+                "the API writes times without a zone; they are taken for UTC"
+            );
+        }
+        let rows = rows(&answer.page.items);
+        let facts = (answer.page.per_page, answer.page.total_count, answer.server_now.unwrap_or(now));
+        let (messages, quarantined) = self.unseen(config, cursor, answer.page.items, now).await?;
+        let page = PageFacts {
+            rows,
+            fresh: messages.len() + quarantined.len(),
+            per_page: facts.0,
+            total_count: facts.1,
+            server_now: facts.2,
+        };
+        let watermark = walk.page(&page).max(cursor.watermark);
+        let moved = watermark != cursor.watermark;
+        if !moved && messages.is_empty() && quarantined.is_empty() {
+            return Ok(());
+        }
+        let next = Cursor { watermark, ..cursor.clone() };
+        let messages = self.matched(config, messages, now).await;
+        let account = self.account.name.clone();
+        let admission = Admission { account, messages, quarantined, cursor: moved.then(|| next.clone()) };
+        self.admit(admission, &next, now, gain).await?;
+        *cursor = next;
+        Ok(())
+    }
+
+    async fn admit(
+        &mut self,
+        admission: Admission,
+        cursor: &Cursor,
+        now: Timestamp,
+        gain: &mut Gain,
+    ) -> Result<(), PollError> {
+        for item in &admission.quarantined {
+            tracing::warn!(
+                account = self.account.name,
+                uid = item.uid,
+                why = item.why,
+                "a message cannot be read; it is kept aside"
+            );
+        }
+        if let Some(dry) = &mut self.dry_run {
+            dry.cursor = Some(cursor.clone());
+            dry.seen.extend(admission.messages.iter().map(|admitted| admitted.message.uid.clone()));
+            dry.seen.extend(admission.quarantined.iter().map(|item| item.uid.clone()));
+            gain.taken.messages += admission.messages.len();
+            gain.taken.quarantined += admission.quarantined.len();
+            gain.taken.deliveries += admission.messages.iter().map(|one| one.deliveries.len()).sum::<usize>();
+            gain.would_admit.extend(admission.messages);
+            return Ok(());
+        }
+        let owing = admission.messages.iter().filter(|admitted| !admitted.deliveries.is_empty());
+        let owing: Vec<Message> = owing.map(|admitted| admitted.message.clone()).collect();
+        let taken = self.store.admit(admission, now).await?;
+        gain.taken.messages += taken.messages;
+        gain.taken.deliveries += taken.deliveries;
+        gain.taken.quarantined += taken.quarantined;
+        self.names.prefetch(&owing);
+        Ok(())
+    }
+
+    /// The items that were never seen: messages in the order sent, each once, and what cannot be read.
+    async fn unseen(
+        &self,
+        config: &Config,
+        cursor: &Cursor,
+        items: Vec<Item>,
+        now: Timestamp,
+    ) -> Result<(Vec<Message>, Vec<Quarantined>), PollError> {
+        let uids: Vec<String> = items.iter().map(|item| uid(item).to_owned()).collect();
+        if uids.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let mut seen = self.store.seen(&self.account.name, &uids).await?;
+        if let Some(dry) = &self.dry_run {
+            seen.extend(uids.iter().filter(|uid| dry.seen.contains(*uid)).cloned());
+        }
+        // What is older than the store's memory and behind the watermark was taken once and forgotten since.
+        let memory = i64::try_from(config.retention.delivered.as_secs()).unwrap_or(i64::MAX);
+        let forgotten = stamp::shift(now, -memory);
+        let (mut messages, mut quarantined) = (Vec::new(), Vec::new());
+        for item in items {
+            if !seen.insert(uid(&item).to_owned()) {
+                continue;
+            }
+            match item {
+                Item::Unreadable(Unreadable { uid, raw, why }) => {
+                    quarantined.push(Quarantined { uid, raw, why })
+                }
+                Item::Message(message) => {
+                    let made = message.created_at;
+                    let before_floor = cursor.floor.is_some_and(|floor| made < floor);
+                    let taken_once = made < forgotten && cursor.watermark.is_some_and(|mark| made <= mark);
+                    if !before_floor && !taken_once {
+                        messages.push(*message);
+                    }
+                }
+            }
+        }
+        Ok((messages, quarantined))
+    }
+
+    /// Matches and plans. Where a rule looks at names, these are waited for: two seconds for the whole page.
+    async fn matched(&mut self, config: &Config, messages: Vec<Message>, now: Timestamp) -> Vec<Admitted> {
+        let need_names = config.rules.need_names();
+        if need_names {
+            self.names.prefetch(&messages);
+        }
+        let patience = Instant::now() + WAIT_MAX;
+        let mut admitted = Vec::with_capacity(messages.len());
+        for message in messages {
+            self.count_unknown(&message);
+            let names = if need_names {
+                self.names.names(&message, patience.saturating_duration_since(Instant::now())).await
+            } else {
+                Names::default()
+            };
+            let found = matching(&config.rules, &message, &names);
+            let deliveries = plan(&found, &message, now);
+            let rules = found.iter().map(|rule| rule.name.clone()).collect();
+            admitted.push(Admitted { message, rules, deliveries });
+        }
+        admitted
+    }
+
+    fn count_unknown(&mut self, message: &Message) {
+        if catalog::find(&message.triple).is_some() {
+            return;
+        }
+        if let Some(count) = self.unknown.get_mut(&message.triple) {
+            *count += 1;
+        } else if self.unknown.len() < UNKNOWN_TRIPLES_MAX {
+            let (account, triple) = (self.account.name.as_str(), &message.triple);
+            tracing::info!(account, %triple, raw_type = message.raw_type, "a message type that the catalogue does not know");
+            self.unknown.insert(message.triple.clone(), 1);
+        }
+    }
+
+    /// At the start what may have been missed while down, then every hour the last hours.
+    fn queue_sweeps(
+        &mut self,
+        floor: Timestamp,
+        before: Option<Timestamp>,
+        now: Timestamp,
+        server_now: Timestamp,
+    ) {
+        if self.dry_run.is_some() {
+            return;
+        }
+        let from = match self.swept_at {
+            Some(swept) if now.duration_since(swept) < SWEEP_EVERY => return,
+            Some(_) => stamp::shift(server_now, -SWEEP_SECONDS),
+            // A first run has nothing behind it.
+            None => before.map_or(server_now, |mark| {
+                stamp::shift(mark.min(server_now), -SWEEP_SECONDS)
+                    .max(stamp::shift(server_now, -SWEEP_START_SECONDS_MAX))
+            }),
+        };
+        self.swept_at = Some(now);
+        let from = from.max(floor);
+        if from < server_now {
+            self.queue(Window { from, to: server_now }, SWEEP_TRIES_MAX);
+        }
+    }
+
+    fn queue(&mut self, window: Window, tries: u32) {
+        if self.dry_run.is_none() && self.sweeps.len() < SWEEPS_MAX {
+            self.sweeps.push_back(Sweep { window, walk: Walk::sweep(window), tries });
+        }
+    }
+
+    /// Goes on with what is to be looked through again, as far as this tick's budget reaches. The API's troubles here
+    /// are no trouble of the poll, which went through; returns how long it asks us to wait, if it does.
+    async fn sweep(
+        &mut self,
+        config: &Config,
+        now: Timestamp,
+        gain: &mut Gain,
+    ) -> Result<Option<Duration>, PollError> {
+        if self.sweeps.is_empty() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let mut requests = 0;
+        let mut cursor = self.cursor(now).await?;
+        while let Some(mut sweep) = self.sweeps.pop_front() {
+            while let Some(query) = sweep.walk.next() {
+                if requests >= SWEEP_REQUESTS_MAX || started.elapsed() > SWEEP_TIME_MAX {
+                    self.sweeps.push_front(sweep);
+                    return Ok(None);
+                }
+                requests += 1;
+                let answer = match self.api.list(&query).await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        tracing::warn!(account = self.account.name, %error, "the past cannot be looked through again");
+                        if !matches!(error, ApiError::Refused { .. }) {
+                            self.sweeps.push_front(sweep);
+                        }
+                        return Ok(error.asked_to_wait());
+                    }
+                };
+                let taken = self.take(config, &mut sweep.walk, &mut cursor, answer, now, gain).await;
+                if let Err(error) = taken {
+                    self.sweeps.push_front(Sweep { walk: Walk::sweep(sweep.window), ..sweep });
+                    return Err(error);
+                }
+            }
+            for window in sweep.walk.leftover() {
+                if sweep.tries < SWEEP_TRIES_MAX {
+                    self.queue(*window, sweep.tries + 1);
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn uid(item: &Item) -> &str {
+    match item {
+        Item::Message(message) => &message.uid,
+        Item::Unreadable(item) => &item.uid,
+    }
+}
+
+fn rows(items: &[Item]) -> Vec<Row> {
+    let created_at = |item: &Item| match item {
+        Item::Message(message) => Some(message.created_at),
+        Item::Unreadable(_) => None,
+    };
+    items.iter().map(|item| Row { uid: uid(item).to_owned(), created_at: created_at(item) }).collect()
+}
+
+/// How long to wait after the given number of failed polls in a row; what the API asks for wins.
+fn wait_after(error: &PollError, failures: u32, poll_every: Duration) -> Duration {
+    let doubled = |first: Duration| first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    if let PollError::Api(error) = error {
+        if let Some(asked) = error.asked_to_wait() {
+            return asked.max(GO_ON_WAIT);
+        }
+        if matches!(error, ApiError::RateLimited { .. }) {
+            return doubled(LIMITED_WAIT_FIRST).min(LIMITED_WAIT_MAX);
+        }
+    }
+    doubled(poll_every).min(FAILED_WAIT_MAX.max(poll_every))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_polls_wait_longer_each_time_and_the_api_has_the_last_word() {
+        let every = Duration::from_secs(20);
+        let broken = PollError::Store(StoreError::Trouble("disk full".into()));
+        let waits: Vec<u64> = (1..=4).map(|n| wait_after(&broken, n, every).as_secs()).collect();
+        assert_eq!(waits, [20, 40, 60, 60]);
+        let limited = |after| PollError::Api(ApiError::RateLimited { after, words: String::new() });
+        let waits: Vec<u64> = (1..=6).map(|n| wait_after(&limited(None), n, every).as_secs()).collect();
+        assert_eq!(waits, [60, 120, 240, 480, 900, 900]);
+        assert_eq!(wait_after(&limited(Some(Duration::from_secs(7))), 9, every).as_secs(), 7);
+        assert_eq!(wait_after(&broken, 40, Duration::from_secs(300)).as_secs(), 300);
+    }
+}
