@@ -1,6 +1,8 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
+pub mod check;
 pub mod deliveries;
+pub mod init;
 pub mod catalog;
 pub mod output;
 pub mod status;
@@ -23,8 +25,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::config::problem::count;
 use crate::config::secret::Environment;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, report};
 use crate::daemon::clock::Clock;
 use crate::store::{Mode, Store};
 
@@ -195,10 +198,14 @@ impl Context {
     /// The configuration, or its problems printed and exit 64.
     pub fn config(&mut self) -> anyhow::Result<Config> {
         let loaded = self.load();
-        match loaded.config {
-            Some(config) => Ok(config),
-            None => Err(Stop::new(Exit::BadConfig, "the rules file has problems")),
+        if let Some(config) = loaded.config {
+            return Ok(config);
         }
+        self.out.note(report::render_text(&loaded.problems, &loaded.sources, true).trim_end())?;
+        let (errors, _) = count(&loaded.problems);
+        let what = if errors == 1 { "one error".to_owned() } else { format!("{errors} errors") };
+        let file = self.global.config.display();
+        Err(Stop::new(Exit::BadConfig, format!("{file} has {what}; `activity-relay check` shows them again")))
     }
 
     /// The store as a tool beside a running relay; exit 69 if it cannot be opened.

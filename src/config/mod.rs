@@ -1,7 +1,18 @@
 //! The rules file: from YAML text to a [`Config`] that cannot be wrong, or all problems at once, each with its place.
 
+mod address;
+pub mod codes;
+mod files;
+mod mask;
+mod names;
 pub mod problem;
+mod raw;
+mod read;
+pub mod report;
+mod resolve;
 pub mod secret;
+mod value;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +27,7 @@ use crate::source::Account;
 use crate::target::Target;
 
 use problem::Problem;
+use read::Reader;
 use secret::Environment;
 
 /// A configuration that has been checked: every name resolves, every value is in range.
@@ -48,7 +60,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { delivered: Duration::from_secs(30 * 86_400), dead: Duration::from_secs(90 * 86_400) }
+        Self { delivered: Duration::from_hours(30 * 24), dead: Duration::from_hours(90 * 24) }
     }
 }
 
@@ -67,6 +79,17 @@ pub struct Loaded {
 
 /// Reads and checks a rules file with everything it includes, and its templates.
 pub fn load(path: &Path, environment: &Environment) -> Loaded {
-    let _ = (path, environment);
-    Loaded { config: None, problems: Vec::new(), sources: Vec::new(), templates_dir: PathBuf::new() }
+    let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new() };
+    let raw = files::read(&mut reader, path);
+    let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
+    let config = raw.map(|raw| resolve::resolve(&mut reader, raw, templates));
+    let mut findings = reader.findings;
+    findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
+    let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();
+    let mut problems: Vec<Problem> =
+        findings.into_iter().map(|finding| finding.into_problem(&files)).collect();
+    problems.dedup();
+    let fine = problem::count(&problems).0 == 0;
+    let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
+    Loaded { config: config.filter(|_| fine), problems, sources, templates_dir }
 }

@@ -6,6 +6,8 @@
 )]
 
 mod store_cli;
+mod config_corpus;
+mod config_init;
 mod store_conformance;
 mod store_kit;
 mod store_sqlite;

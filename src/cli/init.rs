@@ -1,0 +1,68 @@
+//! `init`: a starter rules file and a template, which `check` finds fine as they are.
+
+use std::path::{Path, PathBuf};
+
+use super::{Context, Exit, Stop};
+
+/// The files written: path relative to the rules file's folder, text. The rules file takes the name it is asked for.
+const TEMPLATES: [(&str, &str); 2] = [
+    ("templates/client-cancelled/subject.hbs", include_str!("init/client-cancelled/subject.hbs")),
+    ("templates/client-cancelled/text.hbs", include_str!("init/client-cancelled/text.hbs")),
+];
+const RULES: &str = include_str!("init/rules.yaml");
+
+/// Write a starter rules.yaml and templates to begin with
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command. Nothing that exists is touched: either all files are written or none.
+#[expect(clippy::unused_async, reason = "every command is async")]
+pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let rules = context.global.config.clone();
+    let folder = context.folder().to_path_buf();
+    let mut files: Vec<(PathBuf, &str)> = vec![(rules.clone(), RULES)];
+    files.extend(TEMPLATES.iter().map(|(path, text)| (folder.join(path), *text)));
+    if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
+        let message = format!(
+            "{} exists already and is left as it is; move it away, or choose another file with --config",
+            path.display()
+        );
+        return Err(Stop::new(Exit::Problem, message));
+    }
+    for (path, text) in &files {
+        write(path, text).map_err(|error| {
+            Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
+        })?;
+        context.out.line(format!("wrote {}", path.display()))?;
+    }
+    context.out.line(next_steps(&rules))?;
+    Ok(Exit::Fine)
+}
+
+/// Writes a file that does not exist yet, with the folders it needs.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn next_steps(rules: &Path) -> String {
+    let option = if rules == Path::new("rules.yaml") {
+        String::new()
+    } else {
+        format!(" --config {}", rules.display())
+    };
+    format!(
+        "
+Next:
+  1. In vCita, open Settings, Integrations, Webhooks, and copy the token:
+         export VCITA_TOKEN=…
+  2. Create an incoming webhook in Slack and set it:
+         export SLACK_WEBHOOK_URL=…
+  3. activity-relay check{option}            is the file right?
+     activity-relay run --dry-run{option}    what would be sent?
+     activity-relay run{option}"
+    )
+}

@@ -1,0 +1,85 @@
+//! The codes of problems: stable, one meaning each.
+
+/// A code with what it means. Codes are never reused; new ones are added at the end of their group.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// `R` and three digits.
+    pub id: &'static str,
+    /// One line: what is wrong with the file.
+    pub meaning: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $meaning:literal)*) => {
+        $(#[doc = $meaning] pub const $name: &Code = &Code { id: $id, meaning: $meaning };)*
+        /// All of them, in the order of their numbers.
+        pub const ALL: &[&Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    FILE "R001" "A file cannot be read, is too large, or is not UTF-8."
+    SYNTAX "R002" "The text is not YAML."
+    TAB "R003" "A line is indented with a tab; YAML wants spaces."
+    DUPLICATE_KEY "R004" "A key stands twice in one mapping."
+    TOO_MUCH "R005" "The file nests too deeply or its aliases multiply beyond reason."
+    YAML_FEATURE "R006" "A part of YAML that the rules file does not use: tags, several documents, keys that are no plain text."
+    UNKNOWN_KEY "R010" "A key that does not exist at this place."
+    MISSING_KEY "R011" "A key that must be there is not."
+    WRONG_TYPE "R012" "A value of the wrong kind, such as a list where text is wanted."
+    QUOTE_IT "R013" "A number, a truth value or nothing where text is wanted: put it in quotes."
+    UNKNOWN_NAME "R014" "An activity type, message type or direction that is not in the catalogue."
+    NO_SUCH_COMBINATION "R015" "No known message has this combination of activity type, message type and direction."
+    EMPTY_WILDCARD "R016" "A wildcard that no known name fits."
+    UNKNOWN_TYPE "R017" "An activity type that neither the catalogue nor the API's list has; `allow_unknown: true` accepts it."
+    UNSET_VARIABLE "R020" "A ${NAME} whose variable is not set."
+    SUBSTITUTION "R021" "A ${…} that is not well formed."
+    SECRET_FILE "R022" "A ${file:…} or `token_file` that cannot be read."
+    PLACEHOLDER "R023" "A value that init put there to be replaced by your own."
+    DURATION "R030" "Not a duration such as 30s, 10m, 1h30m or 2d, or out of range."
+    TIMEZONE "R031" "Not an IANA time zone."
+    RATE "R032" "Not a rate such as 1/s or 60/m, or a burst without a rate."
+    NUMBER "R033" "A number that is out of range."
+    CHOICE "R034" "A value that is none of the possible ones."
+    MOMENT "R035" "Not a starting point: now, a duration, a moment, or beginning."
+    ADDRESS "R036" "Not a mail address."
+    URL "R037" "Not a usable URL."
+    HEADER "R038" "Not a valid HTTP header or method."
+    SIGNING_SECRET "R039" "Not a Standard Webhooks secret of 24 to 64 bytes."
+    INSECURE_LOGIN "R040" "Credentials would travel in plain text over a network."
+    PRIVATE_ADDRESS "R041" "A private or loopback address without `allow_private`."
+    SLACK_HOST "R042" "A Slack webhook that does not lead to Slack."
+    URL_PASSWORD "R043" "A user or password inside a URL."
+    UNCONFINED "R044" "A URL or header made of message data."
+    NETWORK "R045" "Not a network such as 10.1.0.0/16."
+    NAME "R046" "A name that cannot be used."
+    DUPLICATE_NAME "R050" "Two accounts, targets or rules of one name."
+    UNKNOWN_TARGET "R051" "A target that does not exist."
+    UNKNOWN_TEMPLATE "R052" "A template that does not exist."
+    UNKNOWN_ACCOUNT "R053" "An account that does not exist."
+    UNUSED_TARGET "R055" "A target that nothing uses."
+    NOTHING_TO_DO "R056" "There are no rules or no targets."
+    EXPRESSION "R060" "A where: expression that does not compile."
+    TEMPLATE "R061" "A template that does not compile or names something that does not exist."
+    TEMPLATE_FILES "R062" "The templates' folder, or a file in it, cannot be read."
+    SAMPLE "R063" "A template fails on a message that the rule can match."
+    NOT_YET "R070" "Part of the format, but not available in this version."
+    INCLUDE "R071" "An include that leads nowhere or round in a circle."
+    MAIN_FILE_ONLY "R072" "A key that belongs into the main file, not into an included one."
+}
+
+/// The code of that id, if there is one.
+pub fn find(id: &str) -> Option<&'static Code> {
+    ALL.iter().copied().find(|code| code.id.eq_ignore_ascii_case(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn ids_ascend_so_none_stands_twice() {
+        assert!(ALL.is_sorted_by(|a, b| a.id < b.id));
+        assert!(ALL.iter().all(|code| code.id.len() == 4 && code.id.starts_with('R')));
+    }
+}

@@ -1,0 +1,238 @@
+//! The files of a configuration: the rules file, what it includes, and the templates.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::render::Templates;
+
+use super::codes;
+use super::problem::{Finding, Span};
+use super::raw::{self, Raw};
+use super::read::{Reader, Source, Spot};
+use super::secret::reason;
+use super::yaml::{self, Node};
+
+/// A rules file of 20,000 rules has some 3 MB.
+const RULES_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const TEMPLATE_BYTES_MAX: u64 = 256 * 1024;
+const TEMPLATES_MAX: usize = 5_000;
+const TEMPLATES_DEPTH_MAX: usize = 4;
+/// What a template is made of; other files in the folder are left alone.
+const TEMPLATE_ENDINGS: [&str; 3] = ["hbs", "yaml", "yml"];
+const TEMPLATES_DIR: &str = "templates";
+
+/// The main file and everything it includes. `None` if the main file cannot be read at all.
+pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<Raw> {
+    let root = open(reader, path, None)?;
+    let mut raw = Raw::default();
+    raw::read(reader, &root, true, &mut raw);
+    let mut seen: HashSet<PathBuf> = canonical(path).into_iter().collect();
+    include(reader, &root, &mut seen, &mut raw);
+    Some(raw)
+}
+
+fn include(reader: &mut Reader<'_>, root: &Node, seen: &mut HashSet<PathBuf>, raw: &mut Raw) {
+    for pattern in raw::includes(reader, root) {
+        let folder =
+            reader.sources.get(pattern.span.file).map(|source| source.folder.clone()).unwrap_or_default();
+        let paths = expand(&folder, &pattern.value);
+        if paths.is_empty() {
+            nothing_found(reader, &pattern);
+            raw.targets_lost = true;
+        }
+        for path in paths {
+            if !canonical(&path).is_some_and(|path| seen.insert(path)) {
+                continue;
+            }
+            let Some(root) = open(reader, &path, Some(&pattern)) else {
+                raw.targets_lost = true;
+                continue;
+            };
+            raw::read(reader, &root, false, raw);
+            include(reader, &root, seen, raw);
+        }
+    }
+}
+
+fn nothing_found(reader: &mut Reader<'_>, pattern: &Spot<String>) {
+    let help = "a path starts at the folder of the file that names it; * and ? stand for parts of a name";
+    let message = format!("no file is called `{}`", pattern.written);
+    let wildcard = pattern.value.contains(['*', '?']);
+    let found = if wildcard { Finding::warning } else { Finding::error };
+    reader.report(found(codes::INCLUDE, pattern.span, message).help(help));
+}
+
+/// Reads and parses one file; problems stand at the file's start, or where it was named.
+fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>) -> Option<Node> {
+    let file = reader.sources.len();
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let (text, trouble) = match read_text(path, RULES_BYTES_MAX) {
+        Ok(text) => (text, None),
+        Err(why) => (String::new(), Some(why)),
+    };
+    reader.sources.push(Source { name: path.display().to_string(), text, folder });
+    if let Some(why) = trouble {
+        let span = named.map_or(Span::start_of(file), |spot| spot.span);
+        let help = if named.is_some() {
+            "check its name and who may read it"
+        } else {
+            "name another file with --config, or run `activity-relay init` to write one"
+        };
+        reader.error(codes::FILE, span, format!("{} cannot be read: {why}", path.display()), help);
+        return None;
+    }
+    let (node, findings) = yaml::parse(&reader.sources[file].text, file);
+    reader.findings.extend(findings);
+    node
+}
+
+/// A file's text. The reason says what is wrong, for a person.
+fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("it is larger than {} KiB", bytes_max / 1024));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn canonical(path: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(path).ok()
+}
+
+/// The files that a pattern names, sorted; `*` and `?` may stand in any part of the path but not across parts.
+fn expand(folder: &Path, pattern: &str) -> Vec<PathBuf> {
+    let mut found = vec![folder.to_path_buf()];
+    for part in Path::new(pattern) {
+        let text = part.to_string_lossy();
+        if text.contains(['*', '?']) {
+            found = found
+                .iter()
+                .flat_map(|folder| entries(folder))
+                .filter(|path| fits_name(path, &text))
+                .collect();
+        } else {
+            found = found.into_iter().map(|path| path.join(part)).collect();
+        }
+    }
+    found.retain(|path| path.is_file());
+    found.sort();
+    found
+}
+
+fn fits_name(path: &Path, pattern: &str) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let hidden = name.starts_with('.') && !pattern.starts_with('.');
+    !hidden && super::names::wildcard(&pattern.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>())
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let read = std::fs::read_dir(folder).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = read.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    paths
+}
+
+/// The templates beside the rules file, compiled, and the folder they are in.
+pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path) -> (PathBuf, Templates) {
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let named = raw.and_then(|raw| raw.templates_dir.as_ref());
+    let dir = folder.join(named.map_or(TEMPLATES_DIR, |spot| spot.value.as_str()));
+    if let Some(spot) = named
+        && !dir.is_dir()
+    {
+        let help = "a relative path starts at the folder of the rules file";
+        reader.error(
+            codes::TEMPLATE_FILES,
+            spot.span,
+            format!("there is no folder `{}`", spot.written),
+            help,
+        );
+    }
+    let mut files = Vec::new();
+    collect(reader, &dir, "", TEMPLATES_DEPTH_MAX, &mut files);
+    let (templates, problems) = Templates::compile(&files);
+    for problem in problems {
+        let name = dir.join(&problem.file).display().to_string();
+        let known = reader.sources.iter().position(|source| source.name == name);
+        let file = known.unwrap_or_else(|| {
+            let found = files.iter().find(|(file, _)| *file == problem.file);
+            let text = found.map(|(_, text)| text.clone()).unwrap_or_default();
+            add(reader, name, text)
+        });
+        let at = (problem.line.max(1), problem.column.max(1));
+        let finding =
+            Finding::error(codes::TEMPLATE, Span { file, start: at, end: (at.0, at.1 + 1) }, problem.message);
+        reader.report(match problem.help {
+            Some(help) => finding.help(help),
+            None => finding,
+        });
+    }
+    (dir, templates)
+}
+
+/// Notes a file that problems may point to; its index.
+fn add(reader: &mut Reader<'_>, name: String, text: String) -> usize {
+    reader.sources.push(Source { name, text, folder: PathBuf::new() });
+    reader.sources.len() - 1
+}
+
+fn collect(
+    reader: &mut Reader<'_>,
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    files: &mut Vec<(String, String)>,
+) {
+    for path in entries(folder) {
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+        if name.starts_with('.') || files.len() >= TEMPLATES_MAX {
+            continue;
+        }
+        let relative = format!("{prefix}{name}");
+        if path.is_dir() {
+            if depth > 1 {
+                collect(reader, &path, &format!("{relative}/"), depth - 1, files);
+            }
+        } else if TEMPLATE_ENDINGS.iter().any(|ending| name.ends_with(&format!(".{ending}"))) {
+            match read_text(&path, TEMPLATE_BYTES_MAX) {
+                Ok(text) => files.push((relative, text)),
+                Err(why) => {
+                    let file = add(reader, path.display().to_string(), String::new());
+                    let message = format!("this template cannot be read: {why}");
+                    reader.error(
+                        codes::TEMPLATE_FILES,
+                        Span::start_of(file),
+                        message,
+                        "mend it or move it out of the folder",
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::expand;
+
+    #[test]
+    fn patterns_find_files_sorted_and_leave_hidden_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("rules.d/more.yaml")).unwrap();
+        for name in ["b.yaml", "a.yaml", ".c.yaml", "d.yml"] {
+            std::fs::write(folder.path().join("rules.d").join(name), "").unwrap();
+        }
+        let found = |pattern| {
+            let paths = expand(folder.path(), pattern);
+            paths.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(found("rules.d/*.yaml"), ["a.yaml", "b.yaml"]);
+        assert_eq!(found("rul*/?.yml"), ["d.yml"]);
+        assert_eq!(found("rules.d/a.yaml"), ["a.yaml"]);
+        assert!(found("rules.d/x.yaml").is_empty());
+    }
+}

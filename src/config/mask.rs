@@ -1,0 +1,194 @@
+//! Hides literal secrets in the text of a file before any of it is shown in an excerpt.
+
+/// Keys whose values are secrets, in lower case without `_` and `-`.
+const SECRET_KEYS: [&str; 12] = [
+    "token",
+    "webhookurl",
+    "smtp",
+    "signingsecret",
+    "password",
+    "clientsecret",
+    "bearer",
+    "authorization",
+    "cookie",
+    "apikey",
+    "accesstoken",
+    "secret",
+];
+/// Keys that look like one and are none.
+const PLAIN_KEYS: [&str; 3] = ["tokenfile", "tokenurl", "to"];
+/// What stands in place of each hidden character, so that columns stay true.
+const HIDDEN: char = '*';
+
+/// The text with every literal secret hidden, character by character. References such as `${NAME}` stay readable.
+///
+/// Works on lines and not on the tree, so that it also holds for a file that is not YAML, and for a misspelt key.
+pub(super) fn mask(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut below: Option<usize> = None;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        let item = line[indent..].starts_with("- ");
+        let blank = line.trim().is_empty();
+        if below.is_some_and(|parent| blank || indent > parent || (item && indent == parent)) {
+            result.push_str(&hide(line, indent));
+            continue;
+        }
+        below = None;
+        match secret_value(line) {
+            Some((key_at, value_at)) => {
+                below = Some(key_at);
+                result.push_str(&patterns(&line[..value_at]));
+                let shown = value_at + origin(&line[value_at..]);
+                result.push_str(&hide_user(&line[value_at..shown]));
+                result.push_str(&hide(&line[shown..], 0));
+            }
+            None => result.push_str(&patterns(line)),
+        }
+    }
+    result
+}
+
+/// The length of a URL's scheme and host at the start of a value, which tell what is wrong and are no secret.
+fn origin(value: &str) -> usize {
+    let start = value.len() - value.trim_start_matches([' ', '"', '\'']).len();
+    let url = &value[start..];
+    let url = &url[..url.find([' ', '"', '\'', ',', '}', '\n', '\r']).unwrap_or(url.len())];
+    let Some(scheme) =
+        ["https://", "http://", "smtps://", "smtp://"].into_iter().find(|s| url.starts_with(s))
+    else {
+        return 0;
+    };
+    let host = url.rfind('@').map_or(scheme.len(), |at| at + 1);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    let (name, port) = url[host..end].split_once(':').unwrap_or((&url[host..end], ""));
+    let plain = !name.contains(['$', '{']) && port.chars().all(|c| c.is_ascii_digit());
+    if plain { start + end } else { 0 }
+}
+
+/// Hides user and password of the URL that ends with its host here.
+fn hide_user(origin: &str) -> String {
+    let start = origin.find("://").map_or(0, |at| at + 3);
+    let end = origin.rfind('@').unwrap_or(start).max(start);
+    format!("{}{}{}", &origin[..start], hide(&origin[start..end], 0), &origin[end..])
+}
+
+/// Where in the line the first secret key stands, and where its value begins.
+fn secret_value(line: &str) -> Option<(usize, usize)> {
+    line.match_indices(':').find_map(|(colon, _)| {
+        let before = line[..colon].trim_end().trim_end_matches(['"', '\'']);
+        let start = before.rfind([' ', '\t', '{', ',', '"', '\'', '#', '-', '[']).map_or(0, |at| at + 1);
+        let (start, key) = match before[..start].strip_suffix('-') {
+            Some(lead) if !lead.ends_with([' ', '\t']) && !lead.is_empty() => {
+                let whole = lead.rfind([' ', '\t', '{', ',', '"', '\'']).map_or(0, |at| at + 1);
+                (whole, &before[whole..])
+            }
+            _ => (start, &before[start..]),
+        };
+        is_secret(key).then_some((start, colon + 1))
+    })
+}
+
+/// The key names a secret, or is one letter or two away from doing so.
+pub(super) fn is_secret(key: &str) -> bool {
+    let key: String = key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    if key.len() < 3 || PLAIN_KEYS.contains(&key.as_str()) {
+        return false;
+    }
+    let near = |known: &str| {
+        let allowed = if known.len() <= 5 { 1 } else { 2 };
+        strsim::damerau_levenshtein(&key, known) <= allowed
+    };
+    SECRET_KEYS.iter().any(|known| near(known) || (known.len() > 5 && key.ends_with(known)))
+        || key.ends_with("token")
+}
+
+/// Hides everything but blanks, quotes, list dashes and references, from the byte `from` on.
+fn hide(text: &str, from: usize) -> String {
+    let (lead, mut rest) = text.split_at(from);
+    let mut result = lead.to_owned();
+    while let Some(first) = rest.chars().next() {
+        if let Some(length) = reference(rest) {
+            result.push_str(&rest[..length]);
+            rest = &rest[length..];
+            continue;
+        }
+        let kept = first.is_whitespace() || matches!(first, '"' | '\'' | '{' | '}' | '[' | ']');
+        result.push(if kept { first } else { HIDDEN });
+        rest = &rest[first.len_utf8()..];
+    }
+    result
+}
+
+/// The length of the `${NAME}`, `${NAME:?…}` or `${file:…}` at the start, or of the `${NAME:-` before a default, which
+/// may itself be a secret.
+fn reference(text: &str) -> Option<usize> {
+    let body = text.strip_prefix("${")?;
+    let close = body.find('}')?;
+    let inside = &body[..close];
+    match inside.find(":-") {
+        _ if inside.contains("${") => None,
+        Some(default) => Some(default + 4),
+        None => Some(close + 3),
+    }
+}
+
+/// Hides what is a secret wherever it stands: passwords in URLs, query strings, Slack webhooks, signing secrets.
+fn patterns(line: &str) -> String {
+    let mut result = line.to_owned();
+    let mut from = 0;
+    while let Some(at) = result[from..].find("://").map(|at| from + at + 3) {
+        let end = result[at..].find([' ', '"', '\'', ',', '\n', '\r']).map_or(result.len(), |end| at + end);
+        let url = &result[at..end];
+        let user_end = url.rfind('@').unwrap_or(0);
+        let path = if url.starts_with("hooks.slack") { url.find('/') } else { url.find('?') };
+        let tail = path.map_or(url.len(), |path| path + 1);
+        let hidden = format!(
+            "{}{}{}",
+            hide(&url[..user_end], 0),
+            &url[user_end..tail.max(user_end)],
+            hide(&url[tail.max(user_end)..], 0)
+        );
+        result.replace_range(at..end, &hidden);
+        from = at + hidden.len();
+    }
+    for mark in ["whsec_", "xoxb-", "xoxp-", "Bearer ", "Basic "] {
+        if let Some(at) = result.find(mark).map(|at| at + mark.len()) {
+            let hidden = hide(&result[at..], 0);
+            result.truncate(at);
+            result.push_str(&hidden);
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mask;
+
+    #[test]
+    fn literal_secrets_are_hidden_and_references_stay() {
+        let cases = [
+            ("    token: abc-123", "    token: *******"),
+            ("  token: ${VCITA_TOKEN}", "  token: ${VCITA_TOKEN}"),
+            ("  token: ${VCITA_TOKEN:-abc}", "  token: ${VCITA_TOKEN:-***}"),
+            ("  tokn: abc", "  tokn: ***"),
+            ("  token_file: /run/secrets/x", "  token_file: /run/secrets/x"),
+            (
+                "auth: { basic: { user: a, password: 'b c' } }",
+                "auth: { basic: { user: a, password: '* *' } }",
+            ),
+            ("headers: { Authorization: Bearer abc }", "headers: { Authorization: ****** *** }"),
+            ("smtp: \"smtp://u:p/w@mail.test:25?tls=x\"", "smtp: \"smtp://*****@mail.test:25******\""),
+            ("smtp: smtp://relay:password", "smtp: *********************"),
+            ("webhook_url: https://slack.test/T/B", "webhook_url: https://slack.test****"),
+            ("  X-Api-Key: abc", "  X-Api-Key: ***"),
+            ("url: https://user:pass@host.test/x?key=1", "url: https://*********@host.test/x?*****"),
+            ("signing_secret:\n  - whsec_abc\nname: x", "signing_secret:\n  * *********\nname: x"),
+            ("url: https://hooks.slack.com/services/T/B/x", "url: https://hooks.slack.com/**************"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(mask(text), expected);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Whether the names in conditions can ever meet a message, judged by the catalogue.
+
+use crate::model::catalog::{self, Entry};
+use crate::model::message::key;
+use crate::rules::condition::Pattern;
+
+use super::codes;
+use super::problem::{Finding, nearest};
+use super::raw::{RawBlock, RawRule};
+use super::read::Spot;
+
+/// The values that the API's own list has for the activity type.
+const API_TYPES: [&str; 23] = [
+    "meeting",
+    "appointment_series",
+    "invoice",
+    "estimate",
+    "payment",
+    "payment_status",
+    "payment_card",
+    "card_request",
+    "scheduled_payments_rule",
+    "payout",
+    "announcement",
+    "invite",
+    "event",
+    "event_series",
+    "event_instance",
+    "waitlist",
+    "linked_booking",
+    "client_booking_package",
+    "product_order",
+    "review",
+    "document",
+    "voice_call",
+    "assignment",
+];
+
+/// One of the three fields of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Activity,
+    Message,
+    Direction,
+}
+
+impl Field {
+    const ALL: [Self; 3] = [Self::Message, Self::Activity, Self::Direction];
+
+    fn of(self, entry: &Entry) -> &'static str {
+        match self {
+            Self::Activity => entry.activity_type,
+            Self::Message => entry.message_type,
+            Self::Direction => entry.direction,
+        }
+    }
+
+    fn patterns(self, block: &RawBlock) -> Option<&[Spot<Pattern>]> {
+        match self {
+            Self::Activity => block.activity_type.as_deref(),
+            Self::Message => block.message_type.as_deref(),
+            Self::Direction => block.direction.as_deref(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Activity => "activity type",
+            Self::Message => "message type",
+            Self::Direction => "direction",
+        }
+    }
+
+    /// Every name there is for it, each once, in the catalogue's order.
+    fn known(self, entries: &[Entry]) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = self.of(entry);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+/// What is odd about the names in a rule's conditions.
+pub(super) fn check(rule: &RawRule) -> Vec<Finding> {
+    if rule.allow_unknown {
+        return Vec::new();
+    }
+    let blocks = rule.any_of.iter().chain(&rule.except);
+    blocks.flat_map(|block| check_block(block, catalog::all())).collect()
+}
+
+fn check_block(block: &RawBlock, entries: &[Entry]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for field in Field::ALL {
+        let known = field.known(entries);
+        for spot in field.patterns(block).unwrap_or_default() {
+            if !known.iter().any(|name| fits(&spot.value, name)) {
+                findings.push(unknown(field, spot, &known, block, entries));
+            }
+        }
+    }
+    if findings.is_empty() {
+        findings = combinations(block, entries);
+    }
+    findings
+}
+
+/// A name, or a wildcard, that nothing in the catalogue fits.
+fn unknown(
+    field: Field,
+    spot: &Spot<Pattern>,
+    known: &[&'static str],
+    block: &RawBlock,
+    entries: &[Entry],
+) -> Finding {
+    let written = &spot.written;
+    let what = field.name();
+    if spot.value.is_wildcard() {
+        return Finding::warning(codes::EMPTY_WILDCARD, spot.span, format!("no known {what} fits `{written}`"))
+            .help("messages of a type that is added later may fit it; `activity-relay catalog` lists the known ones");
+    }
+    if field == Field::Activity && API_TYPES.iter().any(|name| fits(&spot.value, name)) {
+        return Finding::warning(
+            codes::UNKNOWN_NAME,
+            spot.span,
+            format!("the API lists `{written}`, but no message is known to have it"),
+        )
+        .help("`allow_unknown: true` on the rule says that it is meant");
+    }
+    let finding = if field == Field::Activity {
+        Finding::error(codes::UNKNOWN_TYPE, spot.span, format!("unknown {what} `{written}`"))
+    } else {
+        Finding::warning(codes::UNKNOWN_NAME, spot.span, format!("unknown {what} `{written}`"))
+    };
+    let here: Vec<&str> =
+        entries.iter().filter(|entry| others_fit(block, entry, field)).map(|entry| field.of(entry)).collect();
+    let key = &spot.value.key;
+    let similar =
+        renamed(field, key).or_else(|| nearest(key, here)).or_else(|| nearest(key, known.iter().copied()));
+    let rest = match field {
+        Field::Direction => format!("the directions are {}", known.join(", ")),
+        _ => "`activity-relay catalog` lists the known ones; `allow_unknown: true` on the rule takes it as it is".to_owned(),
+    };
+    match similar {
+        Some(similar) => finding.help(format!("did you mean `{similar}`? Else: {rest}")).replacement(similar),
+        None => finding.help(rest),
+    }
+}
+
+/// Directions as the API's filter spells them.
+fn renamed(field: Field, key: &str) -> Option<&'static str> {
+    match (field, key) {
+        (Field::Direction, "businesstoclient") => Some("pivot_to_client"),
+        (Field::Direction, "clienttobusiness") => Some("client_to_pivot"),
+        _ => None,
+    }
+}
+
+/// Names that exist, but never together. Reported once per block, at the most telling place.
+fn combinations(block: &RawBlock, entries: &[Entry]) -> Vec<Finding> {
+    for field in Field::ALL {
+        let patterns = field.patterns(block).unwrap_or_default();
+        let lost = patterns.iter().filter(|spot| {
+            !entries.iter().any(|entry| fits(&spot.value, field.of(entry)) && others_fit(block, entry, field))
+        });
+        let findings: Vec<Finding> = lost.map(|spot| lonely(field, spot, entries)).collect();
+        if !findings.is_empty() {
+            return findings;
+        }
+    }
+    Vec::new()
+}
+
+fn lonely(field: Field, spot: &Spot<Pattern>, entries: &[Entry]) -> Finding {
+    let mut places: Vec<String> = Vec::new();
+    for entry in entries.iter().filter(|entry| fits(&spot.value, field.of(entry))) {
+        let place = match field {
+            Field::Message => format!("{} {}", entry.activity_type, entry.direction),
+            Field::Activity => format!("{} {}", entry.message_type, entry.direction),
+            Field::Direction => format!("{}/{}", entry.activity_type, entry.message_type),
+        };
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let more = places.len().saturating_sub(PLACES_SHOWN);
+    places.truncate(PLACES_SHOWN);
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!(
+        "no known message combines the {} `{}` with the rest of this condition",
+        field.name(),
+        spot.written
+    );
+    Finding::warning(codes::NO_SUCH_COMBINATION, spot.span, message)
+        .help(format!("it exists with: {}{tail}", places.join(", ")))
+}
+
+/// How many combinations a message names.
+const PLACES_SHOWN: usize = 6;
+
+/// The entry fits the block in every field but this one.
+fn others_fit(block: &RawBlock, entry: &Entry, but: Field) -> bool {
+    Field::ALL.into_iter().filter(|field| *field != but).all(|field| {
+        let patterns = field.patterns(block);
+        patterns.is_none_or(|patterns| patterns.iter().any(|spot| fits(&spot.value, field.of(entry))))
+    })
+}
+
+fn fits(pattern: &Pattern, name: &str) -> bool {
+    let name = key(name);
+    if pattern.is_wildcard() {
+        return wildcard(&pattern.key.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>());
+    }
+    pattern.key == name
+}
+
+/// `*` stands for any characters, `?` for one. Linear but for one step back per star, so no pattern is slow.
+pub(super) fn wildcard(pattern: &[char], text: &[char]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if pattern.get(p).is_some_and(|c| *c == '?' || (*c == text[t] && *c != '*')) {
+            (p, t) = (p + 1, t + 1);
+        } else if pattern.get(p) == Some(&'*') {
+            star = Some((p, t));
+            p += 1;
+        } else if let Some((at, from)) = star {
+            star = Some((at, from + 1));
+            (p, t) = (at + 1, from + 1);
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::problem::{Severity, Span};
+    use super::*;
+
+    const fn entry(
+        activity_type: &'static str,
+        message_type: &'static str,
+        direction: &'static str,
+    ) -> Entry {
+        Entry {
+            activity_type,
+            message_type,
+            direction,
+            label: "",
+            use_cases: &[],
+            primary_for: &[],
+            api_type: None,
+        }
+    }
+
+    const KNOWN: [Entry; 4] = [
+        entry("Meeting", "cancelled", "pivot_to_client"),
+        entry("Meeting", "cancelled", "client_to_pivot"),
+        entry("EventAttendance", "event_attendance_client_cancel", "client_to_pivot"),
+        entry("Payment", "payment_failed", "to_pivot"),
+    ];
+
+    fn spots(names: &str) -> Option<Vec<Spot<Pattern>>> {
+        let spot = |name: &str| Spot {
+            value: Pattern::new(name),
+            span: Span::default(),
+            written: name.to_owned(),
+            substituted: false,
+        };
+        (!names.is_empty()).then(|| names.split(' ').map(spot).collect())
+    }
+
+    /// `severity code: help` of each finding.
+    fn findings(activity: &str, message: &str, direction: &str) -> Vec<String> {
+        let block = RawBlock {
+            activity_type: spots(activity),
+            message_type: spots(message),
+            direction: spots(direction),
+        };
+        check_block(&block, &KNOWN)
+            .into_iter()
+            .map(|finding| finding.into_problem(&[]))
+            .map(|p| {
+                let severity = if p.severity == Severity::Error { "error" } else { "warning" };
+                format!("{severity} {} {}", p.code, p.replacement.or(p.help).unwrap_or_default())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn known_names_in_any_spelling_are_fine() {
+        assert!(findings("meeting", "Cancelled", "client-to-pivot").is_empty());
+        assert!(findings("event-attendance", "*_cancel", "").is_empty());
+        assert!(findings("", "", "").is_empty());
+    }
+
+    #[test]
+    fn unknown_names_are_warnings_with_the_nearest_name_and_unknown_types_errors() {
+        assert_eq!(findings("Meeting", "canceled", ""), ["warning R014 cancelled"]);
+        assert_eq!(findings("Meting", "", ""), ["error R017 Meeting"]);
+        assert_eq!(findings("", "", "business_to_client"), ["warning R014 pivot_to_client"]);
+        assert!(findings("payout", "", "")[0].starts_with("warning R014"));
+        assert!(findings("", "*_refused", "")[0].starts_with("warning R016"));
+    }
+
+    #[test]
+    fn names_that_never_meet_are_a_warning_that_says_where_they_exist() {
+        assert_eq!(
+            findings("Meeting", "payment_failed", ""),
+            ["warning R015 it exists with: Payment to_pivot"]
+        );
+        assert_eq!(
+            findings("Meeting", "cancelled", "to_pivot"),
+            ["warning R015 it exists with: Meeting pivot_to_client, Meeting client_to_pivot"]
+        );
+    }
+
+    #[test]
+    fn wildcards_match_without_blowing_up() {
+        let fits = |pattern: &str, text: &str| {
+            wildcard(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>())
+        };
+        assert!(
+            fits("*failed", "paymentfailed")
+                && fits("p?y*", "payment")
+                && fits("*", "")
+                && fits("a*b*c", "aXbXc")
+        );
+        assert!(!fits("?", "") && !fits("a*b", "abc") && !fits("abc", "ab"));
+        assert!(!fits(&"*a".repeat(50), &"b".repeat(5_000)));
+    }
+}

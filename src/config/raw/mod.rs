@@ -1,0 +1,274 @@
+//! What the files say: sections read with their schema, names still unresolved.
+
+mod account;
+mod email;
+mod http;
+mod rule;
+mod slack;
+mod target;
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::model::backoff::Backoff;
+use crate::model::delivery::RetryPolicy;
+use crate::source::Account;
+use crate::target::Target;
+
+use super::Retention;
+use super::codes;
+use super::problem::{Finding, Span};
+use super::read::{Fields, Keys, Reader, Spot};
+use super::yaml::{Kind, Node};
+
+pub(super) use rule::{RawBlock, RawDeliver, RawRule};
+
+/// The one format there is.
+const VERSION: &str = "1";
+
+const TOP: Keys = Keys {
+    of: "a rules file",
+    known: &[
+        "version",
+        "accounts",
+        "timezone",
+        "alerts",
+        "retention",
+        "defaults",
+        "templates_dir",
+        "include",
+        "extends",
+        "targets",
+        "rules",
+    ],
+    later: &["schedules", "mutes", "tests"],
+};
+/// What an included file may hold.
+const INCLUDED: [&str; 4] = ["version", "targets", "rules", "include"];
+
+/// Everything the files say.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    /// In file order.
+    pub(super) accounts: Vec<Spot<Account>>,
+    /// For every time shown.
+    pub(super) timezone: Option<TimeZone>,
+    /// Target of the relay's own troubles.
+    pub(super) alerts: Option<Spot<String>>,
+    /// How long history is kept.
+    pub(super) retention: Retention,
+    /// For everything that does not say otherwise.
+    pub(super) defaults: Defaults,
+    /// Where templates lie, as written.
+    pub(super) templates_dir: Option<Spot<String>>,
+    /// In file order, each with the place of its name.
+    pub(super) targets: Vec<RawTarget>,
+    /// In file order.
+    pub(super) rules: Vec<RawRule>,
+    /// Files or sections could not be read, so that targets may be missing for that reason alone.
+    pub(super) targets_lost: bool,
+    /// The same of accounts.
+    pub(super) accounts_lost: bool,
+}
+
+/// A target, complete but for the name of its fallback.
+#[derive(Debug)]
+pub(super) struct RawTarget {
+    /// Its name, with the place.
+    pub(super) name: Spot<String>,
+    /// `None` if it could not be read; it exists all the same.
+    pub(super) target: Option<Target>,
+    /// The target that is told of its troubles.
+    pub(super) fallback: Option<Spot<String>>,
+}
+
+/// `defaults:`
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    /// For targets without their own.
+    pub(super) retry: RetryPolicy,
+    /// For deliveries without their own.
+    pub(super) expires_after: Option<Duration>,
+    /// For rules without their own.
+    pub(super) template: Option<Spot<String>>,
+}
+
+/// Reads the tree of the main file (`main`) or of an included one into `raw`.
+pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut Raw) {
+    if let Kind::Null = root.kind {
+        if main {
+            let help = "`activity-relay init` writes one to start from";
+            reader.error(codes::MISSING_KEY, root.span, "the rules file is empty", help);
+        }
+        return;
+    }
+    let Some(fields) = without_extensions(reader, root) else {
+        raw.targets_lost = true;
+        raw.accounts_lost = true;
+        return;
+    };
+    version(reader, fields, main);
+    if main {
+        settings(reader, fields, raw);
+    } else {
+        for key in TOP.known.iter().filter(|key| !INCLUDED.contains(key) && **key != "extends") {
+            if fields.get(key).is_some() {
+                let message = format!("`{key}` belongs into the main file");
+                let help = "an included file may hold targets, rules and further includes";
+                reader.error(codes::MAIN_FILE_ONLY, fields.key_span(key), message, help);
+            }
+        }
+    }
+    if let Some(node) = fields.get("targets") {
+        target::read_all(reader, node, raw);
+    }
+    if let Some(node) = fields.get("rules") {
+        rule::read_all(reader, node, raw);
+    }
+}
+
+/// The patterns of `include:` and `extends:`.
+pub(super) fn includes(reader: &mut Reader<'_>, root: &Node) -> Vec<Spot<String>> {
+    let Kind::Map(entries) = &root.kind else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.key == "include" || entry.key == "extends") {
+        for node in reader.one_or_more(&entry.value) {
+            found.extend(reader.text(node, "the path of a file"));
+        }
+    }
+    found
+}
+
+/// Top-level keys that begin with `x-` hold anchors and whatever else a person likes.
+fn without_extensions<'n>(reader: &mut Reader<'_>, root: &'n Node) -> Option<Fields<'n>> {
+    let before = reader.findings.len();
+    let fields = reader.fields(root, TOP);
+    if let Kind::Map(entries) = &root.kind {
+        let own: Vec<Span> = entries.iter().filter(|e| e.key.starts_with("x-")).map(|e| e.span).collect();
+        let mut later = reader.findings.split_off(before);
+        later.retain(|finding| !own.contains(&finding.span));
+        reader.findings.append(&mut later);
+    }
+    fields
+}
+
+fn version(reader: &mut Reader<'_>, fields: Fields<'_>, main: bool) {
+    let Some(node) = fields.get("version") else {
+        if main {
+            let finding = Finding::error(
+                codes::MISSING_KEY,
+                Span::start_of(fields.span().file),
+                "the file does not say its `version`",
+            );
+            reader.report(finding.help("begin it with the line `version: 1`"));
+        }
+        return;
+    };
+    if let Some(spot) = reader.word(node, "the number 1")
+        && spot.value != VERSION
+    {
+        let finding =
+            Finding::error(codes::CHOICE, spot.span, format!("version `{}` is not known", spot.written));
+        reader.report(finding.help("this program reads version 1").replacement(VERSION));
+    }
+}
+
+fn settings(reader: &mut Reader<'_>, fields: Fields<'_>, raw: &mut Raw) {
+    raw.timezone = fields.get("timezone").and_then(|node| reader.zone(node));
+    raw.retention = fields.get("retention").map(|node| retention(reader, node)).unwrap_or_default();
+    raw.defaults = fields.get("defaults").map(|node| defaults(reader, node)).unwrap_or_default();
+    raw.templates_dir =
+        fields.get("templates_dir").and_then(|node| reader.text(node, "the path of a folder"));
+    raw.alerts = fields.get("alerts").and_then(|node| {
+        let keys = Keys { of: "`alerts`", known: &["to"], later: &[] };
+        let fields = reader.fields(node, keys)?;
+        let node = reader.required(fields, "to", "name the target that hears of the relay's own troubles")?;
+        reader.text(node, "the name of a target")
+    });
+    if let Some(node) =
+        reader.required(fields, "accounts", "list at least one: accounts: [{ name: main, token: … }]")
+    {
+        account::read_all(reader, node, raw);
+    }
+}
+
+fn retention(reader: &mut Reader<'_>, node: &Node) -> Retention {
+    let standard = Retention::default();
+    let keys = Keys { of: "`retention`", known: &["delivered", "dead"], later: &[] };
+    let Some(fields) = reader.fields(node, keys) else { return standard };
+    let range = hours(1)..=days(3_650);
+    let delivered = fields.get("delivered").and_then(|node| reader.duration(node, range.clone()));
+    let dead = fields.get("dead").and_then(|node| reader.duration(node, range));
+    Retention { delivered: delivered.unwrap_or(standard.delivered), dead: dead.unwrap_or(standard.dead) }
+}
+
+fn defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {
+    let keys = Keys { of: "`defaults`", known: &["retry", "expires_after", "template"], later: &[] };
+    let Some(fields) = reader.fields(node, keys) else { return Defaults::default() };
+    Defaults {
+        retry: fields
+            .get("retry")
+            .map_or_else(RetryPolicy::default, |node| retry(reader, node, RetryPolicy::default())),
+        expires_after: fields.get("expires_after").and_then(|node| reader.duration(node, expiry())),
+        template: fields.get("template").and_then(|node| reader.text(node, "the name of a template")),
+    }
+}
+
+/// `retry:`, where what is left out stays as in `standard`.
+fn retry(reader: &mut Reader<'_>, node: &Node, standard: RetryPolicy) -> RetryPolicy {
+    let keys = Keys { of: "`retry`", known: &["first", "max", "give_up_after"], later: &[] };
+    let Some(fields) = reader.fields(node, keys) else { return standard };
+    let mut get = |key: &str, range| fields.get(key).and_then(|node| reader.duration(node, range));
+    let first = get("first", seconds(1)..=days(1));
+    let max = get("max", seconds(1)..=days(7));
+    let give_up_after = get("give_up_after", seconds(1)..=days(30));
+    let policy = RetryPolicy {
+        backoff: Backoff {
+            first: first.unwrap_or(standard.backoff.first),
+            max: max.unwrap_or(standard.backoff.max),
+        },
+        give_up_after: give_up_after.unwrap_or(standard.give_up_after),
+    };
+    if policy.backoff.max < policy.backoff.first {
+        let help = "`max` is the longest wait and `first` the shortest: make max at least as long";
+        reader.error(codes::DURATION, fields.key_span("max"), "`max` is shorter than `first`", help);
+    }
+    policy
+}
+
+/// A name that is shown, stored and typed on command lines.
+fn name(reader: &mut Reader<'_>, spot: Spot<String>) -> Option<Spot<String>> {
+    let text = &spot.value;
+    let help = if text.chars().count() > NAME_CHARS_MAX {
+        "shorten it to 100 characters"
+    } else if text.trim() != text || text.chars().any(|c| c.is_control() || c == ',' || c == '/') {
+        "leave out spaces at the ends, commas, slashes and control characters"
+    } else if text == "relay" {
+        "`relay` is the name under which the relay's own notices go out"
+    } else {
+        return Some(spot);
+    };
+    reader.error(codes::NAME, spot.span, "this name cannot be used", help);
+    None
+}
+
+/// The longest name, in characters.
+const NAME_CHARS_MAX: usize = 100;
+
+/// How long a delivery may be worth sending.
+fn expiry() -> std::ops::RangeInclusive<Duration> {
+    seconds(1)..=days(365)
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 3_600)
+}
+
+const fn days(count: u64) -> Duration {
+    Duration::from_secs(count * 86_400)
+}

@@ -1,0 +1,256 @@
+//! `rules:`, which messages go where.
+
+use std::time::Duration;
+
+use crate::rules::condition::{Block, Pattern};
+use crate::rules::expression::Expression;
+
+use super::{Raw, expiry, name};
+use crate::config::codes;
+use crate::config::problem::{Finding, Span};
+use crate::config::read::{Fields, Keys, Reader, Spot};
+use crate::config::yaml::{Kind, Node, Style};
+
+const LATER: &[&str] = &[
+    "digest",
+    "throttle",
+    "during",
+    "outside",
+    "collapse",
+    "resolves",
+    "coalesce_over",
+    "schedule",
+    "mutes",
+];
+const RULE: Keys = Keys {
+    of: "a rule",
+    known: &["name", "match", "except", "accounts", "where", "stop", "allow_unknown", "template", "deliver"],
+    later: LATER,
+};
+const DELIVER: Keys =
+    Keys { of: "an entry of `deliver`", known: &["to", "template", "expires_after"], later: LATER };
+const BLOCK: Keys = Keys {
+    of: "a condition",
+    known: &["activity_type", "message_type", "direction", "activity_action"],
+    later: &[],
+};
+
+/// A rule whose targets, templates and accounts are still names.
+#[derive(Debug)]
+pub(in crate::config) struct RawRule {
+    /// With its place; `None` if it could not be read.
+    pub(in crate::config) name: Option<Spot<String>>,
+    /// Where the rule begins.
+    pub(in crate::config) span: Span,
+    /// Limits it.
+    pub(in crate::config) accounts: Option<Vec<Spot<String>>>,
+    /// Any of these.
+    pub(in crate::config) any_of: Vec<RawBlock>,
+    /// None of these.
+    pub(in crate::config) except: Vec<RawBlock>,
+    /// `where:`
+    pub(in crate::config) filter: Option<Expression>,
+    /// Ends the search.
+    pub(in crate::config) stop: bool,
+    /// Names outside the catalogue are meant.
+    pub(in crate::config) allow_unknown: bool,
+    /// For all its deliveries.
+    pub(in crate::config) template: Option<Spot<String>>,
+    /// What is owed.
+    pub(in crate::config) deliver: Vec<RawDeliver>,
+}
+
+/// One entry of `deliver:`.
+#[derive(Debug)]
+pub(in crate::config) struct RawDeliver {
+    /// The target.
+    pub(in crate::config) to: Spot<String>,
+    /// The template.
+    pub(in crate::config) template: Option<Spot<String>>,
+    /// When it is no longer worth sending.
+    pub(in crate::config) expires_after: Option<Duration>,
+}
+
+/// A block of conditions with the place of each pattern.
+#[derive(Debug, Default)]
+pub(in crate::config) struct RawBlock {
+    /// `None`: any.
+    pub(in crate::config) activity_type: Option<Vec<Spot<Pattern>>>,
+    /// `None`: any.
+    pub(in crate::config) message_type: Option<Vec<Spot<Pattern>>>,
+    /// `None`: any.
+    pub(in crate::config) direction: Option<Vec<Spot<Pattern>>>,
+}
+
+impl RawBlock {
+    /// Without the places.
+    pub(in crate::config) fn block(&self) -> Block {
+        let plain = |patterns: &Option<Vec<Spot<Pattern>>>| {
+            patterns.as_ref().map(|list| list.iter().map(|spot| spot.value.clone()).collect())
+        };
+        Block {
+            activity_type: plain(&self.activity_type),
+            message_type: plain(&self.message_type),
+            direction: plain(&self.direction),
+        }
+    }
+}
+
+pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
+    let help = "write `- name: …` and below it `match:` and `deliver:`, for each rule";
+    let Some(items) = reader.list(node, "a list of rules", help) else {
+        return;
+    };
+    for item in items {
+        raw.rules.extend(rule(reader, item));
+    }
+}
+
+fn rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
+    let fields = reader.fields(node, RULE)?;
+    let name = reader
+        .required(
+            fields,
+            "name",
+            "give it a name that says what it is for: it stands in logs and in `deliveries`",
+        )
+        .and_then(|node| reader.text(node, "a name"))
+        .and_then(|spot| name(reader, spot));
+    let help = "say which messages it takes: match: { activity_type: Payment }; {} takes all";
+    let any_of = reader.required(fields, "match", help).map(|node| blocks(reader, node)).unwrap_or_default();
+    let except = fields.get("except").map(|node| blocks(reader, node)).unwrap_or_default();
+    let accounts = fields.get("accounts").map(|node| {
+        let items = reader.one_or_more(node);
+        items.iter().filter_map(|item| reader.text(item, "the name of an account")).collect()
+    });
+    let stop = fields.get("stop").and_then(|node| reader.truth(node)).unwrap_or(false);
+    Some(RawRule {
+        name,
+        span: fields.span(),
+        accounts,
+        any_of,
+        except,
+        filter: fields.get("where").and_then(|node| filter(reader, node)),
+        stop,
+        allow_unknown: fields.get("allow_unknown").and_then(|node| reader.truth(node)).unwrap_or(false),
+        template: fields.get("template").and_then(|node| reader.text(node, "the name of a template")),
+        deliver: deliver(reader, fields, stop),
+    })
+}
+
+fn blocks(reader: &mut Reader<'_>, node: &Node) -> Vec<RawBlock> {
+    match &node.kind {
+        Kind::List(items) if items.is_empty() => {
+            let help = "write {} for every message, or one { … } for each kind";
+            reader.error(codes::WRONG_TYPE, node.span, "an empty list takes nothing", help);
+            Vec::new()
+        }
+        Kind::List(items) => items.iter().filter_map(|item| block(reader, item)).collect(),
+        Kind::Null => {
+            let help = "write {} for every message, or fields such as { activity_type: Payment }";
+            reader.error(codes::WRONG_TYPE, node.span, "a condition is missing", help);
+            Vec::new()
+        }
+        _ => block(reader, node).into_iter().collect(),
+    }
+}
+
+fn block(reader: &mut Reader<'_>, node: &Node) -> Option<RawBlock> {
+    let fields = reader.fields(node, BLOCK)?;
+    if fields.get("message_type").is_some() && fields.get("activity_action").is_some() {
+        let help = "`activity_action` is another word for `message_type`: keep one";
+        reader.error(
+            codes::DUPLICATE_KEY,
+            fields.key_span("activity_action"),
+            "message types are given twice",
+            help,
+        );
+    }
+    let message_type = fields.get("message_type").or_else(|| fields.get("activity_action"));
+    Some(RawBlock {
+        activity_type: fields.get("activity_type").map(|node| patterns(reader, node)),
+        message_type: message_type.map(|node| patterns(reader, node)),
+        direction: fields.get("direction").map(|node| patterns(reader, node)),
+    })
+}
+
+fn patterns(reader: &mut Reader<'_>, node: &Node) -> Vec<Spot<Pattern>> {
+    let mut found = Vec::new();
+    for item in reader.one_or_more(node) {
+        let Some(spot) = reader.text(item, "a name, or a pattern with * or ?") else { continue };
+        let pattern = Pattern::new(&spot.value);
+        if pattern.key.is_empty() {
+            let help = "a name holds letters or digits; * stands for any name";
+            reader.error(codes::NAME, spot.span, "this cannot be the name of anything", help);
+            continue;
+        }
+        found.push(spot.with(pattern));
+    }
+    found
+}
+
+fn filter(reader: &mut Reader<'_>, node: &Node) -> Option<Expression> {
+    let spot = reader.text(node, "an expression such as message.body.contains(\"refund\")")?;
+    match Expression::compile(&spot.value) {
+        Ok(expression) => Some(expression),
+        Err(error) => {
+            let mut span = spot.span;
+            if let Kind::Scalar(scalar) = &node.kind
+                && !spot.substituted
+                && scalar.style != Style::Folded
+            {
+                let lines = scalar.text.split_inclusive('\n').take(error.line.saturating_sub(1));
+                let before: usize = lines.map(|line| line.chars().count()).sum();
+                let at = before + error.column.saturating_sub(1);
+                span = reader.part(node, scalar, &(at..at + 1));
+            }
+            let finding = Finding::error(
+                codes::EXPRESSION,
+                span,
+                format!("this condition does not compile: {}", error.message),
+            );
+            reader.report(finding.help(
+                "it is a CEL expression over message, client, staff and account, such as message.meeting.duration >= 60",
+            ));
+            None
+        }
+    }
+}
+
+fn deliver(reader: &mut Reader<'_>, fields: Fields<'_>, stop: bool) -> Vec<RawDeliver> {
+    let help = "say where its messages go: deliver: [{ to: front-desk }]; [] with `stop: true` silences them";
+    let Some(node) = reader.required(fields, "deliver", help) else { return Vec::new() };
+    let Some(items) = reader.list(node, "a list of deliveries", "write `- to: front-desk` below `deliver:`")
+    else {
+        return Vec::new();
+    };
+    if items.is_empty() && !stop {
+        let help = "add { to: … }; or add `stop: true` if these messages are to be silenced";
+        reader.error(codes::MISSING_KEY, node.span, "this rule delivers nothing", help);
+    }
+    let mut found: Vec<RawDeliver> = Vec::new();
+    for item in items {
+        let Some(fields) = reader.fields(item, DELIVER) else { continue };
+        let to = reader.required(fields, "to", "name one of the targets").and_then(|node| {
+            if let Kind::List(_) = node.kind {
+                reader.wrong(node, "the name of one target", "write one entry of `deliver` for each target");
+                return None;
+            }
+            reader.text(node, "the name of a target")
+        });
+        let template = fields.get("template").and_then(|node| reader.text(node, "the name of a template"));
+        let expires_after = fields.get("expires_after").and_then(|node| reader.duration(node, expiry()));
+        let Some(to) = to else { continue };
+        if let Some(first) = found.iter().find(|other| other.to.value == to.value) {
+            let finding =
+                Finding::error(codes::DUPLICATE_NAME, to.span, "this rule names the same target twice");
+            reader.report(
+                finding
+                    .related(first.to.span, "here first")
+                    .help("keep one; each target gets a message once per rule"),
+            );
+        }
+        found.push(RawDeliver { to, template, expires_after });
+    }
+    found
+}

@@ -1,0 +1,173 @@
+//! `targets:`, where deliveries go: what all types have in common, and which type it is.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::model::delivery::RetryPolicy;
+use crate::target::{Kind as TargetKind, Rate, Target};
+
+use super::{Raw, RawTarget, email, http, name, retry, seconds, slack};
+use crate::config::codes;
+use crate::config::problem::{Finding, nearest};
+use crate::config::read::{Fields, Keys, Reader, Spot, Unreadable};
+use crate::config::value::Pace;
+use crate::config::yaml::{Kind, Node};
+
+/// Types that a later version brings.
+const LATER: [&str; 8] =
+    ["teams", "discord", "telegram", "google_chat", "mattermost", "ntfy", "pagerduty", "twilio"];
+const HTTP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Mail servers may take their time on purpose before they greet and after they have the message.
+const MAIL_TIMEOUT: Duration = Duration::from_mins(2);
+const CONCURRENCY_MAX: u32 = 256;
+const BURST_MAX: u32 = 10_000;
+
+/// What a type does unless told otherwise.
+struct Standard {
+    pace: Pace,
+    burst: u32,
+    concurrency: u32,
+    timeout: Duration,
+}
+
+pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
+    let Kind::Map(entries) = &node.kind else {
+        reader.wrong(
+            node,
+            "a mapping of names to targets",
+            "write `front-desk:` and below it `type: slack` and so on",
+        );
+        raw.targets_lost = true;
+        return;
+    };
+    for entry in entries {
+        let spot = Spot {
+            value: entry.key.clone(),
+            span: entry.span,
+            written: entry.key.clone(),
+            substituted: false,
+        };
+        let usable = name(reader, spot.clone()).is_some();
+        let (target, fallback) = target(reader, &entry.key, &entry.value, raw.defaults.retry);
+        raw.targets.push(RawTarget { name: spot, target: target.filter(|_| usable), fallback });
+    }
+}
+
+fn target(
+    reader: &mut Reader<'_>,
+    name: &str,
+    node: &Node,
+    retries: RetryPolicy,
+) -> (Option<Target>, Option<Spot<String>>) {
+    let Some((keys, standard)) = kind_of(reader, node) else { return (None, None) };
+    let Some(fields) = reader.fields(node, keys) else { return (None, None) };
+    let fallback = fields.get("fallback").and_then(|node| reader.text(node, "the name of a target"));
+    let rate = rate(reader, fields, &standard);
+    let concurrency = match fields.get("concurrency") {
+        Some(node) => reader.positive(node, CONCURRENCY_MAX),
+        None => NonZeroU32::new(standard.concurrency),
+    };
+    let retry = fields.get("retry").map_or(retries, |node| retry(reader, node, retries));
+    let enabled = fields.get("enabled").map_or(Some(true), |node| reader.truth(node));
+    let timeout = fields.get("timeout");
+    let timeout = timeout.map_or(Some(standard.timeout), |node| {
+        reader.duration(node, Duration::from_millis(100)..=seconds(600))
+    });
+    let kind = match keys.of {
+        slack::OF => slack::read(reader, fields).map(TargetKind::Slack),
+        email::OF => email::read(reader, fields).map(TargetKind::Email),
+        _ => http::read(reader, fields).map(TargetKind::Http),
+    };
+    let build = || {
+        Some(Target {
+            name: name.to_owned(),
+            kind: kind?,
+            rate: rate.ok()?,
+            concurrency: concurrency?,
+            retry,
+            timeout: timeout?,
+            enabled: enabled?,
+            fallback: fallback.as_ref().map(|spot| spot.value.clone()),
+        })
+    };
+    (build(), fallback)
+}
+
+/// The type of a target: which keys it has, and what holds unless they say otherwise.
+fn kind_of(reader: &mut Reader<'_>, node: &Node) -> Option<(Keys, Standard)> {
+    let Kind::Map(entries) = &node.kind else {
+        reader.wrong(
+            node,
+            "a target",
+            "write its keys below its name, the first being `type: slack`, `email` or `http`",
+        );
+        return None;
+    };
+    let Some(entry) = entries.iter().find(|entry| entry.key == "type") else {
+        let help = "add `type: slack`, `type: email` or `type: http`";
+        reader.error(codes::MISSING_KEY, node.span, "a target needs the key `type`", help);
+        return None;
+    };
+    let http = |pace, burst, concurrency| Standard { pace, burst, concurrency, timeout: HTTP_TIMEOUT };
+    let spot = reader.word(&entry.value, "slack, email or http")?;
+    Some(match spot.value.as_str() {
+        "slack" => (slack::KEYS, http(Pace::Every(seconds(1)), 3, 1)),
+        "http" => (http::KEYS, http(Pace::Unlimited, 1, 8)),
+        "email" => (email::KEYS, Standard { timeout: MAIL_TIMEOUT, ..http(Pace::Unlimited, 1, 2) }),
+        later if LATER.contains(&later) => {
+            let help = "take it out for now, or reach the service by `type: http`";
+            reader.error(
+                codes::NOT_YET,
+                spot.span,
+                format!("targets of type `{later}` are not available in this version"),
+                help,
+            );
+            return None;
+        }
+        _ => {
+            let finding = Finding::error(
+                codes::CHOICE,
+                spot.span,
+                format!("there is no target type `{}`", spot.written),
+            );
+            let known = ["slack", "email", "http", "webhook", "smtp", "mail"];
+            reader.report(match nearest(&spot.value, known) {
+                Some("smtp" | "mail") => finding.help("the type is called `email`").replacement("email"),
+                Some("webhook") => finding.help("the type is called `http`").replacement("http"),
+                Some(similar) => finding
+                    .help(format!("did you mean `{similar}`? The types are slack, email, http"))
+                    .replacement(similar),
+                None => finding.help("the types are slack, email and http"),
+            });
+            return None;
+        }
+    })
+}
+
+/// `Ok(None)` is unlimited.
+fn rate(
+    reader: &mut Reader<'_>,
+    fields: Fields<'_>,
+    standard: &Standard,
+) -> Result<Option<Rate>, Unreadable> {
+    let pace = fields.get("rate").map_or(Some(standard.pace), |node| reader.rate(node));
+    let burst = match fields.get("burst") {
+        Some(node) => reader.positive(node, BURST_MAX),
+        None => NonZeroU32::new(standard.burst),
+    };
+    match (pace.ok_or(Unreadable)?, burst.ok_or(Unreadable)?) {
+        (Pace::Every(every), burst) => Ok(Some(Rate { every, burst })),
+        (Pace::Unlimited, _) => {
+            if fields.get("burst").is_some() {
+                let help = "add a rate such as `rate: 10/s`, or take `burst` out";
+                reader.error(
+                    codes::RATE,
+                    fields.key_span("burst"),
+                    "a burst without a rate has no effect",
+                    help,
+                );
+            }
+            Ok(None)
+        }
+    }
+}

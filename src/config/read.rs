@@ -1,0 +1,385 @@
+//! Reading a tree with the schema in hand: every mistake becomes a finding with its place, and reading goes on.
+
+use std::path::PathBuf;
+
+use super::codes::{self, Code};
+use super::problem::{Finding, Span, nearest};
+use super::secret::{Environment, substitute};
+use super::yaml::{Entry, Kind, Node, Scalar, Style};
+
+/// One file as read.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// As the person named it.
+    pub(super) name: String,
+    /// As it is on disk; shown to nobody before it is masked.
+    pub(super) text: String,
+    /// Where relative paths in it start.
+    pub(super) folder: PathBuf,
+}
+
+/// A value with its place and the text it was written as.
+#[derive(Debug, Clone)]
+pub(super) struct Spot<T> {
+    /// The value.
+    pub(super) value: T,
+    /// Where it stands.
+    pub(super) span: Span,
+    /// As written, before substitution: the only form that may be shown.
+    pub(super) written: String,
+    /// It holds a `${…}`, so that the value differs from the text.
+    pub(super) substituted: bool,
+}
+
+impl<T> Spot<T> {
+    /// The same place with another value.
+    pub(super) fn with<U>(self, value: U) -> Spot<U> {
+        Spot { value, span: self.span, written: self.written, substituted: self.substituted }
+    }
+}
+
+/// It could not be read, which has been reported.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unreadable;
+
+/// The reader's state: what it needs to know, and what it found wrong.
+#[derive(Debug)]
+pub(super) struct Reader<'e> {
+    /// The variables for `${…}`.
+    pub(super) environment: &'e Environment,
+    /// The files read so far.
+    pub(super) sources: Vec<Source>,
+    /// Everything wrong so far.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// The keys of one mapping: those that exist, and those that a later version will take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keys {
+    /// What the mapping is, for messages: `an account`.
+    pub(super) of: &'static str,
+    /// Keys that are read.
+    pub(super) known: &'static [&'static str],
+    /// Keys of the format that this version does not have.
+    pub(super) later: &'static [&'static str],
+}
+
+/// A mapping whose keys have been checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'n> {
+    span: Span,
+    entries: &'n [Entry],
+    of: &'static str,
+}
+
+impl Reader<'_> {
+    /// Notes an error; more can be said about it on the way.
+    pub(super) fn report(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// Notes an error with what to do about it.
+    pub(super) fn error(
+        &mut self,
+        code: &'static Code,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.findings.push(Finding::error(code, span, message).help(help));
+    }
+
+    /// A value of the wrong kind.
+    pub(super) fn wrong(&mut self, node: &Node, wanted: &str, help: &str) {
+        let message = match node.kind {
+            Kind::Null => format!("a value is missing: {wanted} is wanted"),
+            _ => format!("{wanted} is wanted, and this is {}", node.what()),
+        };
+        self.error(codes::WRONG_TYPE, node.span, message, help);
+    }
+
+    /// The node as a mapping with these keys; unknown ones are reported.
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, keys: Keys) -> Option<Fields<'n>> {
+        let Kind::Map(entries) = &node.kind else {
+            self.wrong(
+                node,
+                "a mapping",
+                &format!("{} is written as `key: value` lines or as {{ key: value }}", keys.of),
+            );
+            return None;
+        };
+        for entry in entries {
+            if keys.known.contains(&entry.key.as_str()) {
+                continue;
+            }
+            if keys.later.contains(&entry.key.as_str()) {
+                let message = format!("`{}` is not available in this version", entry.key);
+                self.error(
+                    codes::NOT_YET,
+                    entry.span,
+                    message,
+                    "take it out for now: nothing would act on it",
+                );
+                continue;
+            }
+            let mut finding = Finding::error(
+                codes::UNKNOWN_KEY,
+                entry.span,
+                format!("{} has no key `{}`", keys.of, entry.key),
+            );
+            let allowed = keys.known.join(", ");
+            finding = match nearest(&entry.key, keys.known.iter().copied()) {
+                Some(similar) => finding
+                    .help(format!("did you mean `{similar}`? It takes: {allowed}"))
+                    .replacement(similar),
+                None => finding.help(format!("it takes: {allowed}")),
+            };
+            self.report(finding);
+        }
+        Some(Fields { span: node.span, entries, of: keys.of })
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required<'n>(
+        &mut self,
+        fields: Fields<'n>,
+        key: &'static str,
+        help: &str,
+    ) -> Option<&'n Node> {
+        let found = fields.get(key);
+        if found.is_none() {
+            self.error(codes::MISSING_KEY, fields.span, format!("{} needs the key `{key}`", fields.of), help);
+        }
+        found
+    }
+
+    /// The items of a list.
+    pub(super) fn list<'n>(&mut self, node: &'n Node, wanted: &str, help: &str) -> Option<&'n [Node]> {
+        if let Kind::List(items) = &node.kind {
+            Some(items)
+        } else {
+            self.wrong(node, wanted, help);
+            None
+        }
+    }
+
+    /// The items of a list, or the one value as a list of one.
+    pub(super) fn one_or_more<'n>(&mut self, node: &'n Node) -> &'n [Node] {
+        match &node.kind {
+            Kind::List(items) if items.is_empty() => {
+                self.error(
+                    codes::WRONG_TYPE,
+                    node.span,
+                    "an empty list",
+                    "name at least one, or leave the key out",
+                );
+                &[]
+            }
+            Kind::List(items) => items,
+            _ => std::slice::from_ref(node),
+        }
+    }
+
+    /// A scalar with its `${…}` replaced, whatever it looks like.
+    fn scalar(&mut self, node: &Node, wanted: &str, help: &str) -> Option<(Spot<String>, Style)> {
+        let Kind::Scalar(scalar) = &node.kind else {
+            self.wrong(node, wanted, help);
+            return None;
+        };
+        let folder = self.sources.get(node.span.file).map(|source| source.folder.clone()).unwrap_or_default();
+        match substitute(&scalar.text, self.environment, &folder) {
+            Ok(value) => {
+                let substituted = scalar.text.contains("${");
+                Some((
+                    Spot { value, span: node.span, written: scalar.text.clone(), substituted },
+                    scalar.style,
+                ))
+            }
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    let span = self.part(node, scalar, &mistake.range);
+                    self.error(mistake.code, span, mistake.message, mistake.help);
+                }
+                None
+            }
+        }
+    }
+
+    /// Text. Numbers and truth values want quotes, so that `1.10` does not become something else elsewhere.
+    pub(super) fn text(&mut self, node: &Node, wanted: &str) -> Option<Spot<String>> {
+        let (spot, style) = self.scalar(
+            node,
+            wanted,
+            "write it as text, in quotes if it holds : # or begins with { [ * & ! @",
+        )?;
+        if style == Style::Plain && !spot.substituted && looks_typed(&spot.value) {
+            let finding = Finding::error(
+                codes::QUOTE_IT,
+                spot.span,
+                format!("{wanted} is wanted, and without quotes this is a number or a truth value"),
+            )
+            .help("quote it")
+            .replacement(format!("\"{}\"", spot.value));
+            self.report(finding);
+            return None;
+        }
+        if spot.value.trim().is_empty() {
+            let (message, help) = if spot.substituted {
+                (format!("`{}` is empty", spot.written), "give the variable or the file a value")
+            } else {
+                ("this text is empty".to_owned(), "give it a value or leave the key out")
+            };
+            self.error(codes::WRONG_TYPE, spot.span, message, help);
+            return None;
+        }
+        Some(spot)
+    }
+
+    /// Text or a number: for values such as durations that are written without quotes.
+    pub(super) fn word(&mut self, node: &Node, wanted: &str) -> Option<Spot<String>> {
+        let (spot, _) = self.scalar(node, wanted, "write one value")?;
+        Some(Spot { value: spot.value.trim().to_owned(), ..spot })
+    }
+
+    /// A whole number in a range.
+    pub(super) fn number(&mut self, node: &Node, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        let (spot, style) = self.scalar(node, &wanted, "write it as digits")?;
+        let parsed = spot.value.trim().parse::<u32>().ok();
+        match parsed {
+            Some(_) if style != Style::Plain && !spot.substituted => {
+                let finding = Finding::error(
+                    codes::WRONG_TYPE,
+                    spot.span,
+                    format!("{wanted} is wanted, and this is text"),
+                );
+                self.report(finding.help("take the quotes away").replacement(spot.value));
+                None
+            }
+            Some(number) if range.contains(&number) => Some(number),
+            Some(_) => {
+                self.error(
+                    codes::NUMBER,
+                    spot.span,
+                    "this number is out of range",
+                    format!("{wanted} is wanted"),
+                );
+                None
+            }
+            None => {
+                let help = "write it as digits, without a sign, a point or a unit";
+                self.error(codes::WRONG_TYPE, spot.span, format!("{wanted} is wanted"), help);
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&mut self, node: &Node) -> Option<bool> {
+        let (spot, style) = self.scalar(node, "true or false", "write true or false")?;
+        let plain = style == Style::Plain || spot.substituted;
+        let instead = match spot.value.trim().to_lowercase().as_str() {
+            "true" if plain => return Some(true),
+            "false" if plain => return Some(false),
+            "true" | "yes" | "on" | "y" | "1" => "true",
+            "false" | "no" | "off" | "n" | "0" => "false",
+            _ => {
+                self.error(
+                    codes::WRONG_TYPE,
+                    spot.span,
+                    "true or false is wanted",
+                    "write true or false, without quotes",
+                );
+                return None;
+            }
+        };
+        let finding = Finding::error(codes::WRONG_TYPE, spot.span, "true or false is wanted, in these words");
+        self.report(finding.help(format!("write {instead}, without quotes")).replacement(instead));
+        None
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node, choices: &[(&'static str, T)]) -> Option<T> {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let spot = self.word(node, &format!("one of {}", names.join(", ")))?;
+        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == spot.value) {
+            return Some(*value);
+        }
+        let finding = Finding::error(
+            codes::CHOICE,
+            spot.span,
+            format!("`{}` is none of the possible values", spot.written),
+        );
+        let all = names.join(", ");
+        let finding = match nearest(&spot.value, names) {
+            Some(similar) => {
+                finding.help(format!("did you mean `{similar}`? Possible are: {all}")).replacement(similar)
+            }
+            None => finding.help(format!("possible are: {all}")),
+        };
+        self.report(finding);
+        None
+    }
+
+    /// The span of some characters of a scalar, where they stand in the file just as in the text; else of all of it.
+    pub(super) fn part(&self, node: &Node, scalar: &Scalar, range: &std::ops::Range<usize>) -> Span {
+        let span = node.span;
+        let Some(source) = self.sources.get(span.file) else { return span };
+        let before = scalar.text.chars().take(range.start);
+        let line = before.clone().filter(|c| *c == '\n').count();
+        let column = before.fold(0, |column, c| if c == '\n' { 0 } else { column + 1 });
+        let length = range.end.saturating_sub(range.start);
+        locate(&source.text, span, scalar, (line, column)).map_or(span, |start| Span {
+            start,
+            end: (start.0, start.1 + length),
+            ..span
+        })
+    }
+}
+
+impl<'n> Fields<'n> {
+    /// The value of a key, if it is there.
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// Where a key stands, or the mapping if it is not there.
+    pub(super) fn key_span(&self, key: &str) -> Span {
+        self.entries.iter().find(|entry| entry.key == key).map_or(self.span, |entry| entry.span)
+    }
+
+    /// Where the mapping begins.
+    pub(super) fn span(&self) -> Span {
+        self.span
+    }
+}
+
+/// Where a line and column (from 0) of a scalar's text stand in the file.
+fn locate(text: &str, span: Span, scalar: &Scalar, (line, column): (usize, usize)) -> Option<(usize, usize)> {
+    let mut lines = text.lines().skip(span.start.0 - 1);
+    if scalar.style == Style::Literal {
+        // The span begins at the `|` or at the content, as the parser likes: the header is on the line before the content.
+        let header = text.lines().nth(span.start.0 - 1)?;
+        let content =
+            if header.trim_end().ends_with(['|', '-', '+']) { span.start.0 } else { span.start.0 - 1 };
+        let wanted = scalar.text.lines().nth(line)?;
+        let found = text.lines().nth(content + line)?;
+        let indent = found.chars().count().checked_sub(wanted.chars().count())?;
+        return found.ends_with(wanted).then_some((content + line + 1, indent + column + 1));
+    }
+    if line > 0 {
+        return None;
+    }
+    let written: String = lines.next()?.chars().skip(span.start.1 - 1).collect();
+    let quote = usize::from(written.starts_with(['"', '\'']));
+    let same = written.chars().skip(quote).take(column + 1).eq(scalar.text.chars().take(column + 1));
+    same.then_some((span.start.0, span.start.1 + quote + column))
+}
+
+/// A plain scalar that YAML readers take for a number or a truth value.
+fn looks_typed(text: &str) -> bool {
+    let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
+        && text.chars().any(|c| c.is_ascii_digit())
+        && text.replace('_', "").parse::<f64>().is_ok();
+    number || matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE")
+}

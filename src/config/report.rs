@@ -1,0 +1,152 @@
+//! Problems as people and programs read them: text with excerpts, GitHub annotations, SARIF.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::{Value, json};
+
+use super::codes;
+use super::problem::{Problem, Severity, count};
+
+/// How wide an excerpt may be, in columns.
+const WIDTH: usize = 120;
+
+/// All problems with excerpts of the sources (name, text), in rustc's shape; empty if there are none.
+pub fn render_text(problems: &[Problem], sources: &[(String, String)], color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(WIDTH);
+    let excerpts: Vec<(&str, Vec<&str>)> =
+        sources.iter().map(|(name, text)| (name.as_str(), text.split('\n').collect())).collect();
+    let mut text = String::new();
+    for problem in problems {
+        text.push_str(&renderer.render(&[group(problem, &excerpts)]));
+        text.push_str("\n\n");
+    }
+    text
+}
+
+fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group<'a> {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let mut group = Group::with_title(level.primary_title(problem.message.as_str()).id(problem.code));
+    let lines =
+        |file: &str| sources.iter().find(|(name, _)| *name == file).map(|(_, lines)| lines.as_slice());
+    let same_file = problem.related.as_ref().filter(|related| related.file == problem.file);
+    let first = same_file.map_or(problem.line, |related| related.line.min(problem.line));
+    let last = same_file.map_or(problem.end_line, |related| related.line.max(problem.end_line));
+    let window = lines(&problem.file).unwrap_or_default();
+    let (excerpt, starts) = cut(window, first, last);
+    let from = offset(&excerpt, &starts, first, problem.line, problem.column);
+    let to = offset(&excerpt, &starts, first, problem.end_line, problem.end_column).max(from);
+    let related = same_file.map(|related| {
+        let at = offset(&excerpt, &starts, first, related.line, related.column);
+        let length = excerpt[at..].find([' ', ':', ',', '\n']).unwrap_or(excerpt.len() - at);
+        AnnotationKind::Context.span(at..at + length).label(related.message.as_str())
+    });
+    let mut snippet = Snippet::source(excerpt).path(problem.file.as_str()).line_start(first);
+    snippet = snippet.annotation(AnnotationKind::Primary.span(from..to));
+    group = group.element(snippet.annotations(related));
+    if let Some(related) = problem.related.as_ref().filter(|related| related.file != problem.file) {
+        group = group
+            .element(Level::NOTE.message(format!("{}:{}: {}", related.file, related.line, related.message)));
+    }
+    match &problem.help {
+        Some(help) => group.element(Level::HELP.message(help.as_str())),
+        None => group,
+    }
+}
+
+/// Lines `first..=last` (from 1) as one text, and where in it each line begins.
+fn cut(lines: &[&str], first: usize, last: usize) -> (String, Vec<usize>) {
+    let mut text = String::new();
+    let mut starts = Vec::new();
+    for line in lines.iter().skip(first.saturating_sub(1)).take(last + 1 - first) {
+        starts.push(text.len());
+        text.push_str(line);
+        text.push('\n');
+    }
+    (text, starts)
+}
+
+/// The byte that a line and column (from 1, in characters) of the excerpt begin at; never outside of it.
+fn offset(excerpt: &str, starts: &[usize], first: usize, line: usize, column: usize) -> usize {
+    let Some(start) = starts.get(line.saturating_sub(first)) else { return excerpt.len() };
+    let rest = &excerpt[*start..];
+    let length = rest.find('\n').unwrap_or(rest.len());
+    let inside = rest[..length].char_indices().nth(column.saturating_sub(1)).map_or(length, |(at, _)| at);
+    start + inside
+}
+
+/// The document of `--format json`.
+pub fn render_json(problems: &[Problem]) -> Value {
+    let (errors, warnings) = count(problems);
+    json!({ "problems": problems, "errors": errors, "warnings": warnings })
+}
+
+/// One workflow command per problem, which GitHub shows beside the line.
+pub fn render_github(problems: &[Problem]) -> Vec<String> {
+    problems
+        .iter()
+        .map(|problem| {
+            let kind = match problem.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            let help = problem.help.as_ref().map(|help| format!("\n{help}")).unwrap_or_default();
+            format!(
+                "::{kind} file={},line={},col={},endLine={},endColumn={},title={}::{}",
+                property(&problem.file),
+                problem.line,
+                problem.column,
+                problem.end_line,
+                problem.end_column,
+                problem.code,
+                escaped(&format!("{}{help}", problem.message)),
+            )
+        })
+        .collect()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    escaped(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// The SARIF 2.1.0 log of one run.
+pub fn render_sarif(problems: &[Problem]) -> Value {
+    let rules: Vec<Value> = codes::ALL
+        .iter()
+        .map(|code| json!({ "id": code.id, "shortDescription": { "text": code.meaning } }))
+        .collect();
+    let results: Vec<Value> = problems.iter().map(sarif_result).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "activity-relay", "version": version, "rules": rules } },
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}
+
+fn sarif_result(problem: &Problem) -> Value {
+    let help = problem.help.as_ref().map(|help| format!(". {help}")).unwrap_or_default();
+    json!({
+        "ruleId": problem.code,
+        "level": problem.severity,
+        "message": { "text": format!("{}{help}", problem.message) },
+        "locations": [{ "physicalLocation": {
+            "artifactLocation": { "uri": problem.file.replace('\\', "/") },
+            "region": {
+                "startLine": problem.line,
+                "startColumn": problem.column,
+                "endLine": problem.end_line,
+                "endColumn": problem.end_column,
+            },
+        } }],
+    })
+}
