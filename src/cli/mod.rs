@@ -1,6 +1,7 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
 pub mod output;
+pub mod render;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -27,6 +27,8 @@ pub(super) struct Source {
     pub(super) text: String,
     /// Where the template starts in the file; `None` if the file is the template.
     pub(super) leaf_at: Option<usize>,
+    /// It is asked for only, so that an object or a list may stand in it.
+    pub(super) asked: bool,
     /// As parsed.
     pub(super) template: Template,
 }
@@ -112,7 +114,7 @@ impl<'a> Walk<'a> {
         };
         if call.params.is_empty() && call.hash.is_empty() && helpers::arity(name).is_none() {
             match self.parameter(&call.name, tag) {
-                Some(shape @ (Shape::Object(_) | Shape::List(_))) => {
+                Some(shape @ (Shape::Object(_) | Shape::List(_))) if !tag.source.asked => {
                     let help = match shape {
                         Shape::Object(fields) => {
                             fields.first().map(|(field, _)| format!("write {name}.{field}, for example"))
@@ -121,7 +123,7 @@ impl<'a> Walk<'a> {
                     };
                     self.report(tag, name, format!("`{name}` is no single value"), help);
                 }
-                Some(Shape::Leaf | Shape::Any) | None => {}
+                _ => {}
             }
             return;
         }
@@ -356,7 +358,7 @@ impl<'a> Walk<'a> {
                 Some(next) => shape = next,
                 None => {
                     let before = names[..index].join(".");
-                    self.unknown_field(raw, &before, name, shape, tag);
+                    self.unknown_field(raw, &before, &names[index..], shape, tag);
                     return None;
                 }
             }
@@ -392,10 +394,12 @@ impl<'a> Walk<'a> {
         all.into_iter().find(|(known, _)| known == name).map(|(_, shape)| *shape)
     }
 
-    fn unknown_field(&mut self, raw: &str, before: &str, name: &str, shape: Shape, tag: Tag<'a>) {
+    fn unknown_field(&mut self, raw: &str, before: &str, names: &[&str], shape: Shape, tag: Tag<'a>) {
+        let Some((name, after)) = names.split_first() else { return };
+        let after: String = after.iter().map(|name| format!(".{name}")).collect();
         let prefix = if before.is_empty() { String::new() } else { format!("{before}.") };
         let help = if let Some(near) = schema::nearest(name, shape.names()) {
-            Some(format!("did you mean `{prefix}{near}`?"))
+            Some(format!("did you mean `{prefix}{near}{after}`?"))
         } else if let Some(path) = Shape::paths_to(name).first() {
             Some(format!("did you mean `{path}`?"))
         } else if shape.names().is_empty() {

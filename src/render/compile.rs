@@ -152,11 +152,12 @@ impl Work {
         let tree = match parts::read(text) {
             Ok(tree) => tree,
             Err((line, column, words)) => {
+                let tab = words.contains("tab;");
                 self.problem(
                     path,
                     (line, column),
                     words,
-                    Some("text with `: ` or `{{` first goes in quotes".into()),
+                    (!tab).then(|| "text with `: ` or `{{` first goes in quotes".to_owned()),
                 );
                 return;
             }
@@ -174,7 +175,8 @@ impl Work {
             let kind = if slack && !UNESCAPED.contains(&key) { Kind::Slack } else { Kind::Plain };
             let source = self.parse(path, text, &leaf.text, Some(leaf.at));
             let json = !slack && source.as_ref().is_some_and(|source| is_json_alone(&source.template));
-            if let Some(source) = source {
+            let when = slack && key == "when";
+            if let Some(source) = source.map(|source| Source { asked: when, ..source }) {
                 self.parts.push((name.clone(), source));
             }
             LeafName { name, kind, json }
@@ -198,7 +200,7 @@ impl Work {
         match parsed {
             Ok(mut template) => {
                 template.name = None;
-                Some(Source { file: path.to_owned(), text: file.to_owned(), leaf_at, template })
+                Some(Source { file: path.to_owned(), text: file.to_owned(), leaf_at, asked: false, template })
             }
             Err(mistake) => {
                 let at = leaf_at.map_or(mistake.at, |start| {

@@ -6,6 +6,8 @@ use super::escape::{address, one_line, split_units, units};
 
 /// Slack's limits, with a margin where they are not documented. Lengths are counted in UTF-16 units.
 const BLOCKS_MAX: usize = 50;
+/// So many of the last blocks are kept where there are too many.
+const TAIL_BLOCKS: usize = 2;
 const SECTION_UNITS_MAX: usize = 2_950;
 const FIELD_UNITS_MAX: usize = 1_950;
 const FIELDS_MAX: usize = 10;
@@ -179,7 +181,11 @@ fn button(element: Value) -> Option<Value> {
 /// Whether a `when` holds: text that is neither empty nor `false`, `0` or `no`.
 fn holds(when: &Value) -> bool {
     match when {
-        Value::String(text) => !matches!(text.trim(), "" | "false" | "0" | "no"),
+        // A field without a value has left its marker.
+        Value::String(text) => {
+            let text = text.trim();
+            !matches!(text, "" | "false" | "0" | "no") && !(text.starts_with('‹') && text.ends_with("?›"))
+        }
         Value::Bool(yes) => *yes,
         Value::Null => false,
         _ => true,
@@ -188,12 +194,6 @@ fn holds(when: &Value) -> bool {
 
 /// Keeps the whole within Slack's number of blocks and total length: sections give way, oldest text first kept.
 fn within_limits(mut blocks: Vec<Value>) -> Vec<Value> {
-    if blocks.len() > BLOCKS_MAX {
-        let left_out = blocks.len() - (BLOCKS_MAX - 1);
-        blocks.truncate(BLOCKS_MAX - 1);
-        let note = format!("_… {left_out} more blocks left out_");
-        blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": note }] }));
-    }
     let mut fixed: usize = blocks.iter().map(|block| length(block) - section_length(block)).sum();
     while fixed > TOTAL_UNITS_MAX {
         let Some(last) = blocks.pop() else { break };
@@ -220,6 +220,15 @@ fn within_limits(mut blocks: Vec<Value>) -> Vec<Value> {
         room = room.saturating_sub(size);
         true
     });
+    if blocks.len() > BLOCKS_MAX {
+        // The end stays: that is where buttons and the context line are.
+        let tail = blocks.split_off(blocks.len() - TAIL_BLOCKS);
+        let left_out = blocks.len() - (BLOCKS_MAX - 1 - TAIL_BLOCKS);
+        blocks.truncate(BLOCKS_MAX - 1 - TAIL_BLOCKS);
+        let note = format!("_… {left_out} more blocks left out_");
+        blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": note }] }));
+        blocks.extend(tail);
+    }
     blocks
 }
 

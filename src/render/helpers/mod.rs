@@ -59,7 +59,7 @@ const SPECS: &[Spec] = &[
     give("contains", 2, 2, logic::contains),
     give("upper", 1, 1, text::upper),
     give("lower", 1, 1, text::lower),
-    give("title", 1, 1, text::title),
+    give("humanize", 1, 1, text::humanize),
     give("truncate", 2, 2, text::truncate),
     give("first_line", 1, 1, text::first_line),
     give("join", 1, 2, text::join),

@@ -14,7 +14,7 @@ pub(super) fn lower(args: &Args<'_>) -> Result<Value, String> {
 }
 
 /// `client_to_pivot` becomes `Client to pivot`.
-pub(super) fn title(args: &Args<'_>) -> Result<Value, String> {
+pub(super) fn humanize(args: &Args<'_>) -> Result<Value, String> {
     let text = args.at(0)?.text().replace(['_', '-'], " ");
     let mut chars = text.chars();
     let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
