@@ -18,6 +18,7 @@ pub mod health;
 pub mod log;
 //MISSING pub mod render;
 pub mod run;
+pub mod render;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
