@@ -10,7 +10,7 @@ use super::http::Reply;
 use super::{stamp, wire};
 
 /// No wait that the API asks for is taken to be longer.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 /// Waits of more seconds than that are nonsense and count as absent.
 const RETRY_AFTER_SANE_SECONDS: f64 = 4_000_000_000.0;
 
