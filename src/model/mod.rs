@@ -2,9 +2,11 @@
 
 pub mod backoff;
 pub mod catalog;
+mod catalog_rows;
 pub mod delivery;
 pub mod id;
 pub mod message;
 pub mod names;
 pub mod payload;
+pub mod sample;
 pub mod settle;

@@ -1,19 +1,71 @@
 //! The `where:` condition: a CEL expression over `message`, `client`, `staff` and `account`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
+use cel::{Context, Env, ExecutionError, IdedExpr, ParseErrors, Value};
+
 use crate::model::message::Message;
 use crate::model::names::Names;
+
+use super::{bindings, vocabulary};
+
+/// A longer expression is refused: it belongs into several rules.
+const TEXT_CHARS_MAX: usize = 2_000;
+/// Brackets and calls inside one another.
+const DEPTH_MAX: u16 = 32;
+/// Debug builds need 50 KiB and more for each level of nesting.
+const PARSER_STACK_BYTES: usize = 64 * 1024 * 1024;
+/// Rounds that the loops (`exists`, `all`, `map`, …) of one judgement may make altogether.
+const ROUNDS_MAX: u32 = 1_000;
+/// The function that counts a round; no expression can name it, as `@` is no letter.
+const ROUND: &str = "@round";
+
+static ENVIRONMENT: LazyLock<Arc<Env>> =
+    LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
 
 /// A compiled `where:`.
 #[derive(Debug)]
 pub struct Expression {
     text: String,
+    root: IdedExpr,
+    uses: vocabulary::Uses,
 }
 
 impl Expression {
     /// Compiles it; the error names what is wrong and, where known, the place inside the text
     /// (line and column from 1).
     pub fn compile(text: &str) -> Result<Self, ExpressionError> {
-        Ok(Self { text: text.to_owned() })
+        let at_start = |message: String| ExpressionError { message, line: 1, column: 1 };
+        if text.trim().is_empty() {
+            return Err(at_start("the condition is empty".to_owned()));
+        }
+        let length = text.chars().count();
+        if length > TEXT_CHARS_MAX {
+            return Err(at_start(format!(
+                "the condition has {length} characters; at most {TEXT_CHARS_MAX} are allowed"
+            )));
+        }
+        if let Some(error) = too_deep(text) {
+            return Err(error);
+        }
+        let (mut root, source) = parse(text)?;
+        let uses = vocabulary::check(&root).map_err(|stranger| {
+            let (line, column) = place(&source, text, stranger.node);
+            ExpressionError { message: stranger.message, line, column }
+        })?;
+        if let Some(kind) = never_a_condition(&root) {
+            let (line, column) = place(&source, text, root.id);
+            return Err(ExpressionError {
+                message: format!("{kind} is neither true nor false"),
+                line,
+                column,
+            });
+        }
+        count_rounds(&mut root);
+        Ok(Self { text: text.to_owned(), root, uses })
     }
 
     /// As written.
@@ -21,15 +73,34 @@ impl Expression {
         &self.text
     }
 
-    /// It looks at `client`, `staff` or the business.
+    /// It looks at `client`, `staff` or the business, beyond their uids.
     pub fn needs_names(&self) -> bool {
-        false
+        self.uses.names
     }
 
     /// `Ok(true)` if the message passes; the error says why it could not be judged (it then counts as not passing).
     pub fn judge(&self, message: &Message, names: &Names) -> Result<bool, String> {
-        let _ = (message, names);
-        Ok(true)
+        let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+        context.add_variable_from_value("message", bindings::message(message, self.uses.raw));
+        context.add_variable_from_value("client", bindings::client(message, names));
+        context.add_variable_from_value("staff", bindings::staff(message, names));
+        context.add_variable_from_value("account", bindings::account(message, names));
+        let rounds = AtomicU32::new(0);
+        let round = move || {
+            if rounds.fetch_add(1, Ordering::Relaxed) < ROUNDS_MAX {
+                return Ok(Value::Bool(true));
+            }
+            let message = format!("its loops make more than {ROUNDS_MAX} rounds");
+            Err(ExecutionError::FunctionError { function: ROUND.to_owned(), message })
+        };
+        context.add_function(ROUND, round).map_err(|error| error.to_string())?;
+        let judged = catch_unwind(AssertUnwindSafe(|| Value::resolve(&self.root, &context)));
+        match judged {
+            Ok(Ok(Value::Bool(passes))) => Ok(passes),
+            Ok(Ok(other)) => Err(format!("it gives a value of type {}, not true or false", other.type_of())),
+            Ok(Err(error)) => Err(in_words(&error)),
+            Err(_) => Err("a value is out of the range that can be calculated with".to_owned()),
+        }
     }
 }
 
@@ -43,3 +114,191 @@ pub struct ExpressionError {
     /// Column inside the line, from 1, in characters.
     pub column: usize,
 }
+
+/// Parses on a thread of its own: the generated parser needs a deep stack even for modest nesting, and should it ever
+/// panic, that must not end the relay.
+fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {
+    let at_start = |message: &str| ExpressionError { message: message.to_owned(), line: 1, column: 1 };
+    let parse = || {
+        let parser = ENVIRONMENT.parser().max_recursion_depth(DEPTH_MAX);
+        parser.parse_with_source_info(text).map_err(|errors| syntax_error(&errors, text))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parse);
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(_)) => Err(at_start("the condition cannot be read as CEL")),
+            Err(_) => Err(at_start("there is no room for a thread to read the condition in")),
+        }
+    })
+}
+
+/// Brackets are counted before parsing, as the parser's own limit reports no place. Brackets in a text count too,
+/// which harms nobody: they close again or are few.
+fn too_deep(text: &str) -> Option<ExpressionError> {
+    let (mut depth, mut line, mut column) = (0_u16, 1, 0);
+    for c in text.chars() {
+        column += 1;
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '\n' => (line, column) = (line + 1, 0),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            let message = format!("brackets are nested more than {DEPTH_MAX} deep");
+            return Some(ExpressionError { message, line, column });
+        }
+    }
+    None
+}
+
+/// The first error of the parser, its grammar's jargon taken out.
+fn syntax_error(errors: &ParseErrors, text: &str) -> ExpressionError {
+    let Some(first) = errors.errors.first() else {
+        return ExpressionError { message: "the condition cannot be read".to_owned(), line: 1, column: 1 };
+    };
+    let said = first.msg.strip_prefix("Syntax error: ").unwrap_or(&first.msg);
+    let quoted = said.split_once('\'').and_then(|(_, rest)| rest.split(" expecting").next());
+    let found = quoted.and_then(|rest| rest.rsplit_once('\'')).map_or("", |(found, _)| found.trim());
+    let message = if found.ends_with("<EOF>") {
+        "the condition ends too early: something is missing at its end".to_owned()
+    } else if found == "=" {
+        "`=` cannot stand here; equality is written `==`".to_owned()
+    } else if said.starts_with("token recognition error") {
+        format!("`{found}` cannot stand here; is a quotation mark missing or left open?")
+    } else if ["mismatched", "extraneous", "no viable"].iter().any(|start| said.starts_with(start)) {
+        format!("`{found}` cannot stand here")
+    } else if said.starts_with("missing ") {
+        format!(
+            "something is missing before `{}`",
+            said.rsplit(" at ").next().unwrap_or_default().trim_matches('\'')
+        )
+    } else if said.contains("ecursion") || said == "UNKNOWN" {
+        format!("the condition is nested more than {DEPTH_MAX} deep, or cannot be read as CEL")
+    } else {
+        said.to_owned()
+    };
+    let line = usize::try_from(first.pos.0).unwrap_or(1).max(1);
+    let column = usize::try_from(first.pos.1).unwrap_or(1).max(1);
+    let end = text.lines().nth(line - 1).map_or(0, |line| line.chars().count()) + 1;
+    ExpressionError { message, line, column: column.min(end) }
+}
+
+/// Line and column of a node, from 1: of the name where the node is a field or a call.
+fn place(source: &SourceInfo, text: &str, node: u64) -> (usize, usize) {
+    let mut offset = source.offset_for(node).map_or(0, |(start, _)| start as usize);
+    let rest = text.get(offset..).unwrap_or_default();
+    if let Some(field) = rest.strip_prefix('.') {
+        offset += 1 + field.len() - field.trim_start().len();
+    } else if rest.starts_with('(') {
+        let name = |c: char| c.is_alphanumeric() || c == '_';
+        offset = text[..offset].trim_end_matches(name).len();
+    }
+    let before = text.get(..offset).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// What the expression is, if that can never be true or false.
+fn never_a_condition(root: &IdedExpr) -> Option<&'static str> {
+    match &root.expr {
+        Expr::Literal(LiteralValue::Boolean(_)) => None,
+        Expr::Literal(LiteralValue::String(_)) => Some("a text"),
+        Expr::Literal(_) => Some("a number or constant"),
+        Expr::List(_) => Some("a list"),
+        Expr::Map(_) => Some("a map"),
+        Expr::Ident(_) => Some("a variable as a whole"),
+        Expr::Call(call) => match call.func_name.as_str() {
+            operators::ADD
+            | operators::SUBSTRACT
+            | operators::MULTIPLY
+            | operators::DIVIDE
+            | operators::MODULO
+            | operators::NEGATE => Some("a calculation"),
+            "size" => Some("a size"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Has every loop count its rounds: what it asks in each becomes `@round() ? … : null`.
+fn count_rounds(node: &mut IdedExpr) {
+    match &mut node.expr {
+        Expr::Call(call) => {
+            call.target.iter_mut().for_each(|target| count_rounds(target));
+            call.args.iter_mut().for_each(count_rounds);
+        }
+        Expr::List(list) => list.elements.iter_mut().for_each(count_rounds),
+        Expr::Select(select) => count_rounds(&mut select.operand),
+        Expr::Map(map) => {
+            for entry in &mut map.entries {
+                if let EntryExpr::MapEntry(entry) = &mut entry.expr {
+                    count_rounds(&mut entry.key);
+                    count_rounds(&mut entry.value);
+                }
+            }
+        }
+        Expr::Comprehension(fold) => {
+            let parts = [&mut fold.iter_range, &mut fold.accu_init, &mut fold.loop_step, &mut fold.result];
+            parts.into_iter().for_each(count_rounds);
+            // What is asked in every round: the loop's condition, else (`map`, `filter`) what its step does first.
+            // A literal condition has to stay one, as it is what lets `map` and `filter` build their list in place.
+            if matches!(fold.loop_cond.expr, Expr::Literal(_)) {
+                count_step(&mut fold.loop_step);
+            } else {
+                count(&mut fold.loop_cond);
+            }
+        }
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => {}
+    }
+}
+
+/// `node` becomes `@round() ? node : null`.
+fn count(node: &mut IdedExpr) {
+    let call = |name: &str, args| {
+        let call = CallExpr { func_name: name.to_owned(), target: None, args };
+        IdedExpr { id: 0, expr: Expr::Call(call) }
+    };
+    let inner = std::mem::take(node);
+    let nothing = IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Null) };
+    *node = call(operators::CONDITIONAL, vec![call(ROUND, Vec::new()), inner, nothing]);
+}
+
+/// Counts in the guard of `guard ? result + [item] : result`, or in the item of `result + [item]`.
+fn count_step(step: &mut IdedExpr) {
+    let Expr::Call(call) = &mut step.expr else { return };
+    if call.func_name == operators::CONDITIONAL {
+        call.args.first_mut().into_iter().for_each(count);
+    } else if let Some(IdedExpr { expr: Expr::List(list), .. }) = call.args.last_mut() {
+        list.elements.first_mut().into_iter().for_each(count);
+    }
+}
+
+/// Why a judgement failed. Never quotes a value, which may be a whole message.
+fn in_words(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(name) => format!("`{name}` is not known for this message"),
+        ExecutionError::NoSuchOverload(overload) => {
+            let function = overload.function().trim_matches(['_', '@']);
+            format!("`{function}` does not go with {}", overload.argument_types().join(" and "))
+        }
+        ExecutionError::FunctionError { message, .. } => {
+            message.lines().next().unwrap_or_default().to_owned()
+        }
+        ExecutionError::UndeclaredReference(name) => format!("`{name}` does not exist"),
+        ExecutionError::ValuesNotComparable(..) => "it compares values of different kinds".to_owned(),
+        ExecutionError::UnexpectedType { got, want } => format!("it gives {got} where {want} is needed"),
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+            "it divides by zero".to_owned()
+        }
+        ExecutionError::Overflow(..) => "a calculation overflows".to_owned(),
+        ExecutionError::IndexOutOfBounds(_) => "an index is outside its list".to_owned(),
+        _ => "a value in it has a kind that cannot be used like this".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "expression_tests.rs"]
+mod tests;

@@ -1,14 +1,18 @@
 //! Which rules take a message, why, and what is owed because of it. Pure: no clock, network, file or database.
 
+mod bindings;
 pub mod condition;
 pub mod evaluate;
 pub mod expression;
 pub mod index;
 pub mod plan;
+mod vocabulary;
 
 use std::time::Duration;
 
-use condition::{Block, Pattern};
+use crate::model::message::Triple;
+
+use condition::{Block, Pattern, Subject};
 use expression::Expression;
 
 /// Where something stands in a file, counted from 1, columns in characters.
@@ -41,6 +45,15 @@ pub struct Rule {
     pub stop: bool,
     /// What is owed for a match.
     pub deliver: Vec<Deliver>,
+}
+
+impl Rule {
+    /// The rule's `match` and `except` take the triple; `accounts` and `where` are left out of it.
+    pub fn can_take(&self, triple: &Triple, raw_type: Option<&str>) -> bool {
+        let subject = Subject::new(triple, raw_type);
+        let takes = |block: &Block| block.judge_subject(&subject).is_ok();
+        self.any_of.iter().any(takes) && !self.except.iter().any(takes)
+    }
 }
 
 /// One entry of a rule's `deliver:` list.

@@ -1,16 +1,20 @@
 //! The durable memory: messages, deliveries, attempts, cursors. One contract; it decides nothing.
 
+pub mod rows;
 pub mod sqlite;
+
+pub use rows::{Counts, Detail, Filter, Row, StoredMessage};
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::delivery::{Attempt, Claim, Job, Planned, StateName};
+use crate::model::delivery::{Attempt, Claim, Job, Planned};
 use crate::model::id::DeliveryId;
-use crate::model::message::Message;
+use crate::model::message::{Message, Triple};
 use crate::model::settle::{TargetChange, Verdict};
+use sqlite::{admit, claim, history, listing, polling, replay, settle, targets};
 
 /// The store. A closed set of databases.
 #[derive(Debug, Clone)]
@@ -162,97 +166,6 @@ pub struct TargetState {
     pub probes: u32,
 }
 
-/// Which deliveries a person asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// In any of these states; empty for all.
-    pub states: Vec<StateName>,
-    /// Of this rule.
-    pub rule: Option<String>,
-    /// To this target.
-    pub target: Option<String>,
-    /// Planned since.
-    pub since: Option<Timestamp>,
-    /// Of this message.
-    pub message: Option<String>,
-    /// At most so many, the newest first; `None` for all, oldest first.
-    pub limit: Option<usize>,
-}
-
-/// A delivery as people are shown it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// Its id.
-    pub id: DeliveryId,
-    /// Its account.
-    pub account: String,
-    /// The rule that owes it.
-    pub rule: String,
-    /// To which target.
-    pub target: String,
-    /// To which recipient.
-    pub recipient: Option<String>,
-    /// The template it is rendered by.
-    pub template: String,
-    /// Uids of its messages.
-    pub messages: Vec<String>,
-    /// Where it stands.
-    pub state: StateName,
-    /// When it is due, while it is pending or being sent.
-    pub due_at: Option<Timestamp>,
-    /// When it was planned.
-    pub created_at: Timestamp,
-    /// When it reached its last state.
-    pub settled_at: Option<Timestamp>,
-    /// Why it is dead, expired, withheld or discarded.
-    pub why: Option<String>,
-    /// Attempts that reached the target.
-    pub attempts: u32,
-    /// The last attempt.
-    pub last: Option<Attempt>,
-    /// The target may have had it twice.
-    pub maybe_duplicate: bool,
-    /// The delivery it replays.
-    pub replay_of: Option<DeliveryId>,
-    /// The relay's own words, if it is a notice.
-    pub notice: Option<crate::model::delivery::Notice>,
-}
-
-/// A delivery with all that is kept of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Detail {
-    /// As in the list.
-    pub row: Row,
-    /// The payload last sent.
-    pub payload: Option<crate::model::payload::Payload>,
-    /// All attempts, oldest first.
-    pub history: Vec<Attempt>,
-}
-
-/// How many deliveries stand where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(missing_docs, reason = "the names are those of StateName")]
-pub struct Counts {
-    pub pending: u64,
-    pub sending: u64,
-    pub delivered: u64,
-    pub dead: u64,
-    pub expired: u64,
-    pub withheld: u64,
-    pub discarded: u64,
-}
-
-/// A message as the store keeps it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredMessage {
-    /// The message.
-    pub message: Message,
-    /// When the relay first saw it.
-    pub seen_at: Timestamp,
-    /// The rules that took it then.
-    pub rules: Vec<String>,
-}
-
 /// Which kind of name is cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -277,32 +190,40 @@ impl Store {
     /// # Errors
     /// In use by another daemon, too new, or not to be opened.
     pub async fn open(url: &str, mode: Mode) -> Result<Self> {
-        let _ = (url, mode);
-        Err(StoreError::Unavailable(String::new()))
+        Ok(Self::Sqlite(sqlite::Sqlite::open(url, mode).await?))
     }
 
     /// Where the account's polling stands; the default for one never polled.
     pub async fn cursor(&self, account: &str) -> Result<Cursor> {
-        let _ = account;
-        Ok(Cursor::default())
+        let account = account.to_owned();
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::cursor(db, &account)).await,
+        }
     }
 
     /// Which of the uids are known, as messages or in quarantine.
     pub async fn seen(&self, account: &str, uids: &[String]) -> Result<HashSet<String>> {
-        let _ = (account, uids);
-        Ok(HashSet::new())
+        let (account, uids) = (account.to_owned(), uids.to_vec());
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::seen(db, &account, &uids)).await,
+        }
     }
 
     /// How many distinct known uids were made within the period, both ends included.
     pub async fn seen_between(&self, account: &str, from: Timestamp, to: Timestamp) -> Result<u64> {
-        let _ = (account, from, to);
-        Ok(0)
+        let account = account.to_owned();
+        match self {
+            Self::Sqlite(sqlite) => {
+                sqlite.read(move |db| polling::seen_between(db, &account, from, to)).await
+            }
+        }
     }
 
     /// Takes in one page: messages, deliveries, quarantine and cursor in one transaction.
     pub async fn admit(&self, admission: Admission, now: Timestamp) -> Result<Taken> {
-        let _ = (admission, now);
-        Ok(Taken::default())
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| admit::admit(db, &admission, now)).await,
+        }
     }
 
     /// Notes how a poll went: `Ok` clears the error and sets the last success.
@@ -312,101 +233,138 @@ impl Store {
         result: std::result::Result<(), String>,
         now: Timestamp,
     ) -> Result<()> {
-        let _ = (account, result, now);
-        Ok(())
+        let account = account.to_owned();
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| polling::polled(db, &account, &result, now)).await,
+        }
     }
 
     /// Claims what is due, a lease for each; what has expired meanwhile is settled as such and not returned.
     pub async fn claim(&self, wants: Vec<Want>, now: Timestamp) -> Result<Vec<Job>> {
-        let _ = (wants, now);
-        Ok(Vec::new())
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| claim::claim(db, &wants, now)).await,
+        }
     }
 
     /// Writes attempts and next states, each fenced by its lease; `false` where the lease was lost.
     pub async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<Vec<bool>> {
-        let _ = (settlements, now);
-        Ok(Vec::new())
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| settle::settle(db, &settlements, now)).await,
+        }
     }
 
     /// Gives claims back unattempted (shutdown): due at once, nothing counted.
     pub async fn release(&self, claims: Vec<Claim>, now: Timestamp) -> Result<()> {
-        let _ = (claims, now);
-        Ok(())
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| settle::release(db, &claims, now)).await,
+        }
     }
 
-    /// The earliest moment at which something is due for one of these targets.
+    /// The earliest moment at which a claim for one of these targets finds something: pauses, waits and
+    /// parking are reckoned with.
     pub async fn next_due(&self, targets: &[String]) -> Result<Option<Timestamp>> {
-        let _ = targets;
-        Ok(None)
+        let targets = targets.to_vec();
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| claim::next_due(db, &targets)).await,
+        }
     }
 
-    /// Plans replays: a new delivery for each, `replay_of` set. Returns the new ids.
+    /// Plans replays: a new delivery for each one that is settled (in whatever way), `replay_of` set, due at
+    /// once, rendered anew, without an end of life. Returns the new ids; unknown and open ones are passed over.
     pub async fn replay(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
-        let _ = (ids, now);
-        Ok(Vec::new())
+        let ids = ids.to_vec();
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| replay::replay(db, &ids, now)).await,
+        }
     }
 
     /// A person decides that these are not to be sent. Returns the ids that changed (pending, sending or dead ones).
     pub async fn discard(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
-        let _ = (ids, now);
-        Ok(Vec::new())
+        let ids = ids.to_vec();
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| replay::discard(db, &ids, now)).await,
+        }
     }
 
     /// Takes in deliveries outside of polling (notices).
     pub async fn owe(&self, planned: Vec<Planned>, now: Timestamp) -> Result<usize> {
-        let _ = (planned, now);
-        Ok(0)
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| admit::owe(db, &planned, now)).await,
+        }
     }
 
     /// The deliveries that fit, and how many fit in all.
     pub async fn deliveries(&self, filter: Filter) -> Result<(Vec<Row>, u64)> {
-        let _ = filter;
-        Ok((Vec::new(), 0))
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::deliveries(db, &filter)).await,
+        }
     }
 
     /// One delivery with payload and history.
     pub async fn delivery(&self, id: &DeliveryId) -> Result<Option<Detail>> {
-        let _ = id;
-        Ok(None)
+        let id = id.clone();
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::delivery(db, &id)).await,
+        }
     }
 
     /// A stored message, by uid; in any account if none is named.
     pub async fn message(&self, account: Option<&str>, uid: &str) -> Result<Option<StoredMessage>> {
-        let _ = (account, uid);
-        Ok(None)
+        let (account, uid) = (account.map(str::to_owned), uid.to_owned());
+        match self {
+            Self::Sqlite(sqlite) => {
+                sqlite.read(move |db| listing::message(db, account.as_deref(), &uid)).await
+            }
+        }
     }
 
     /// How many deliveries stand where, of one target or of all.
     pub async fn counts(&self, target: Option<&str>) -> Result<Counts> {
-        let _ = target;
-        Ok(Counts::default())
+        let target = target.map(str::to_owned);
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::counts(db, target.as_deref())).await,
+        }
     }
 
     /// Accounts that were ever polled.
     pub async fn accounts(&self) -> Result<Vec<AccountStatus>> {
-        Ok(Vec::new())
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::accounts(db)).await,
+        }
     }
 
     /// The due moment of the oldest pending delivery.
     pub async fn oldest_due(&self) -> Result<Option<Timestamp>> {
-        Ok(None)
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::oldest_due(db)).await,
+        }
     }
 
     /// The standing of all targets that are not simply ready.
     pub async fn target_states(&self) -> Result<Vec<TargetState>> {
-        Ok(Vec::new())
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| targets::list(db)).await,
+        }
     }
 
     /// Applies a change of a target outside of settling.
     pub async fn change_target(&self, target: &str, change: TargetChange, reason: &str) -> Result<()> {
-        let _ = (target, change, reason);
-        Ok(())
+        let (target, reason) = (target.to_owned(), reason.to_owned());
+        match self {
+            Self::Sqlite(sqlite) => {
+                sqlite.write(move |db| targets::change(db, &target, change, &reason, None, None)).await
+            }
+        }
     }
 
     /// A person pauses (`true`) or resumes (`false`; also ends waiting and parking) a target.
     pub async fn pause_target(&self, target: &str, paused: bool, reason: &str) -> Result<()> {
-        let _ = (target, paused, reason);
-        Ok(())
+        let (target, reason) = (target.to_owned(), reason.to_owned());
+        match self {
+            Self::Sqlite(sqlite) => {
+                sqlite.write(move |db| targets::pause(db, &target, paused, &reason)).await
+            }
+        }
     }
 
     /// A cached name and when it was fetched; the value is the `model::names` type of its kind as JSON.
@@ -416,8 +374,10 @@ impl Store {
         kind: NameKind,
         uid: &str,
     ) -> Result<Option<(serde_json::Value, Timestamp)>> {
-        let _ = (account, kind, uid);
-        Ok(None)
+        let (account, uid) = (account.to_owned(), uid.to_owned());
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::name(db, &account, kind, &uid)).await,
+        }
     }
 
     /// Caches names: (kind, uid, value).
@@ -427,33 +387,69 @@ impl Store {
         names: Vec<(NameKind, String, serde_json::Value)>,
         now: Timestamp,
     ) -> Result<()> {
-        let _ = (account, names, now);
-        Ok(())
+        let account = account.to_owned();
+        match self {
+            Self::Sqlite(sqlite) => {
+                sqlite.write(move |db| polling::keep_names(db, &account, &names, now)).await
+            }
+        }
     }
 
     /// How many messages of each triple were seen, for the catalogue's unknown types: (triple, count).
-    pub async fn triples(&self) -> Result<Vec<(crate::model::message::Triple, u64)>> {
-        Ok(Vec::new())
+    pub async fn triples(&self) -> Result<Vec<(Triple, u64)>> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| history::triples(db)).await,
+        }
     }
 
     /// What is in quarantine, newest first: (account, item, when).
     pub async fn quarantine(&self) -> Result<Vec<(String, Quarantined, Timestamp)>> {
-        Ok(Vec::new())
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::quarantine(db)).await,
+        }
     }
 
-    /// Removes history that ended before the given moments, at most `batch` deliveries and messages; returns how many went.
+    /// Removes history that ended before the given moments, at most `batch` deliveries and messages; returns
+    /// how many went. A message that polling may meet again stays, however old it is.
     pub async fn prune(
         &self,
         delivered_before: Timestamp,
         dead_before: Timestamp,
         batch: usize,
     ) -> Result<usize> {
-        let _ = (delivered_before, dead_before, batch);
-        Ok(0)
+        match self {
+            Self::Sqlite(sqlite) => {
+                sqlite.write(move |db| history::prune(db, delivered_before, dead_before, batch)).await
+            }
+        }
     }
 
     /// The store answers and can be written.
     pub async fn ping(&self) -> Result<()> {
-        Ok(())
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(move |db| history::ping(db)).await,
+        }
+    }
+
+    /// Ids that begin with the text, in order, at most `limit`: for people, who type the beginning only.
+    pub async fn ids_like(&self, prefix: &str, limit: usize) -> Result<Vec<DeliveryId>> {
+        let prefix = prefix.to_owned();
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::ids_like(db, &prefix, limit)).await,
+        }
+    }
+
+    /// Statements run so far: what a delivery costs.
+    pub fn statements(&self) -> u64 {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.statements(),
+        }
+    }
+
+    /// Transactions committed so far.
+    pub fn commits(&self) -> u64 {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.commits(),
+        }
     }
 }

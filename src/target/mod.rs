@@ -2,7 +2,9 @@
 
 pub mod email;
 pub mod http;
+pub mod retry_after;
 pub mod slack;
+mod verdict;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -90,6 +92,24 @@ impl Target {
         match &self.kind {
             Kind::Email(email) => email.recipients(),
             Kind::Slack(_) | Kind::Http(_) => &[],
+        }
+    }
+
+    /// How long one attempt can take at the most: what a lease has to cover, beside its margin.
+    pub fn attempt_time_max(&self) -> Duration {
+        match &self.kind {
+            Kind::Email(email) => self.timeout + email.reply_wait(),
+            Kind::Slack(_) | Kind::Http(_) => self.timeout,
+        }
+    }
+
+    /// Reaches and authenticates as far as that goes without posting anything to people. Says in words how it went;
+    /// `Err` holds the remedy where one is known.
+    pub async fn probe(&self, deadline: Duration) -> Result<String, String> {
+        match &self.kind {
+            Kind::Slack(slack) => slack.probe(deadline).await,
+            Kind::Email(email) => email.probe(deadline).await,
+            Kind::Http(http) => http.probe(deadline).await,
         }
     }
 

@@ -1,0 +1,203 @@
+//! `status`: one screen that says whether all is well.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
+use super::table::{self, plain};
+use super::{Context, Exit, Format, when};
+use crate::model::delivery::StateName;
+use crate::store::{AccountStatus, Counts, Store, TargetState};
+
+/// Shows each account's lag, the queue, and what needs attention; ends with 1 if something does
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// For people or for programs
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Account {
+    name: String,
+    last_success: Option<Timestamp>,
+    lag_seconds: Option<i64>,
+    error: Option<String>,
+}
+
+/// A target that is not simply ready.
+#[derive(Serialize)]
+struct Held {
+    name: String,
+    state: &'static str,
+    until: Option<Timestamp>,
+    reason: Option<String>,
+    pending: u64,
+    dead: u64,
+}
+
+#[derive(Serialize)]
+struct Status {
+    accounts: Vec<Account>,
+    deliveries: serde_json::Map<String, serde_json::Value>,
+    oldest_due_seconds: Option<i64>,
+    targets: Vec<Held>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The store cannot be opened or read.
+pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let store = context.store().await?;
+    let now = context.clock.now();
+    let counts = store.counts(None).await?;
+    let accounts = accounts(context, &store, now).await?;
+    let targets = held(&store, now).await?;
+    let oldest_due = store.oldest_due().await?;
+    let oldest_due_seconds = oldest_due.map(|due| now.duration_since(due).as_secs().max(0));
+    let parked = targets.iter().any(|target| target.state == "parked");
+    let failing = accounts.iter().any(|account| account.error.is_some());
+    let troubled = parked || failing || counts.dead > 0;
+    match args.format {
+        Format::Json => {
+            let deliveries =
+                StateName::ALL.iter().map(|state| (state.to_string(), counts.of(*state).into())).collect();
+            context.out.json(&Status { accounts, deliveries, oldest_due_seconds, targets })?;
+        }
+        Format::Text => {
+            show_accounts(context, &accounts, now)?;
+            show_deliveries(context, counts, oldest_due, now)?;
+            show_targets(context, &targets, now)?;
+            if counts.dead > 0 {
+                let hint = "activity-relay deliveries list --state dead";
+                context
+                    .out
+                    .line(format!("\n{} dead: look at them with `{hint}`", paint(BAD, counts.dead)))?;
+            } else if !troubled {
+                context.out.line(format!("\n{}", paint(GOOD, "nothing needs attention")))?;
+            }
+        }
+    }
+    Ok(if troubled { Exit::Problem } else { Exit::Fine })
+}
+
+/// Those that were ever polled, and those of the rules file that never were.
+async fn accounts(context: &Context, store: &Store, now: Timestamp) -> anyhow::Result<Vec<Account>> {
+    let mut known = store.accounts().await?;
+    for account in context.load().config.iter().flat_map(|config| &config.accounts) {
+        if !known.iter().any(|status| status.name == account.name) {
+            known.push(AccountStatus { name: account.name.clone(), ..AccountStatus::default() });
+        }
+    }
+    let shown = known.into_iter().map(|status| Account {
+        lag_seconds: status.last_success.map(|at| now.duration_since(at).as_secs().max(0)),
+        name: status.name,
+        last_success: status.last_success,
+        error: status.error,
+    });
+    Ok(shown.collect())
+}
+
+async fn held(store: &Store, now: Timestamp) -> anyhow::Result<Vec<Held>> {
+    let mut held = Vec::new();
+    for state in store.target_states().await? {
+        let Standing { state: name, until, reason } = standing(Some(&state), now);
+        if name == "ready" {
+            continue;
+        }
+        let counts = store.counts(Some(&state.name)).await?;
+        let Counts { pending, dead, .. } = counts;
+        held.push(Held { name: state.name, state: name, until, reason, pending, dead });
+    }
+    Ok(held)
+}
+
+/// A target's standing in the words of the JSON contract.
+pub(super) struct Standing {
+    /// `ready`, `paused` or `parked`.
+    pub(super) state: &'static str,
+    /// When a wait ends, or a parked target is tried again.
+    pub(super) until: Option<Timestamp>,
+    /// Why it is not ready.
+    pub(super) reason: Option<String>,
+}
+
+pub(super) fn standing(state: Option<&TargetState>, now: Timestamp) -> Standing {
+    let ready = Standing { state: "ready", until: None, reason: None };
+    let Some(state) = state else { return ready };
+    let reason = state.reason.clone();
+    if state.paused {
+        Standing { state: "paused", until: None, reason }
+    } else if state.parked_until.is_some() {
+        Standing { state: "parked", until: state.parked_until, reason }
+    } else if state.wait_until.is_some_and(|until| until > now) {
+        Standing { state: "paused", until: state.wait_until, reason }
+    } else {
+        ready
+    }
+}
+
+fn show_accounts(context: &Context, accounts: &[Account], now: Timestamp) -> anyhow::Result<()> {
+    if accounts.is_empty() {
+        context.out.line(paint(DIM, "no account was ever polled; start `activity-relay run`"))?;
+        return Ok(());
+    }
+    let rows = accounts.iter().map(|account| {
+        let last = account.last_success.map_or("never".to_owned(), |at| when::ago(at, now));
+        let error = account.error.as_deref().unwrap_or_default();
+        vec![(BOLD, account.name.clone()), plain(last), (BAD, table::short(error, 120))]
+    });
+    for line in table::lines(&["ACCOUNT", "LAST SUCCESS", ""], rows.collect()) {
+        context.out.line(line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn show_deliveries(
+    context: &Context,
+    counts: Counts,
+    oldest: Option<Timestamp>,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let words = StateName::ALL.iter().filter(|state| {
+        let always = matches!(state, StateName::Pending | StateName::Delivered | StateName::Dead);
+        always || counts.of(**state) > 0
+    });
+    let words: Vec<String> = words
+        .map(|state| {
+            let n = counts.of(*state);
+            let style = if *state == StateName::Dead && n > 0 { BAD } else { BOLD };
+            format!("{} {state}", paint(style, n))
+        })
+        .collect();
+    context.out.line(format!("\n{}", words.join(" · ")))?;
+    if let Some(oldest) = oldest {
+        context.out.line(format!("oldest pending: due {}", when::ago(oldest, now)))?;
+    }
+    Ok(())
+}
+
+fn show_targets(context: &Context, targets: &[Held], now: Timestamp) -> anyhow::Result<()> {
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let rows = targets.iter().map(|target| {
+        let style = if target.state == "parked" { BAD } else { WARN };
+        let until = target.until.map_or(String::new(), |until| when::ago(until, now));
+        let reason = table::short(target.reason.as_deref().unwrap_or_default(), 80);
+        let pending = plain(target.pending.to_string());
+        vec![
+            (BOLD, target.name.clone()),
+            (style, target.state.to_owned()),
+            plain(until),
+            pending,
+            plain(reason),
+        ]
+    });
+    context.out.line("")?;
+    for line in table::lines(&["TARGET", "STATE", "NEXT TRY", "PENDING", "WHY"], rows.collect()) {
+        context.out.line(line.trim_end())?;
+    }
+    Ok(())
+}

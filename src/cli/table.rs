@@ -1,0 +1,76 @@
+//! Aligned columns for people: the widths are those of the text, whatever its colours.
+
+use anstyle::Style;
+
+use super::output::{DIM, paint};
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// One cell: how it looks and what it says.
+pub type Cell = (Style, String);
+
+/// A cell without a style of its own.
+pub fn plain(text: impl Into<String>) -> Cell {
+    (Style::new(), text.into())
+}
+
+/// The header and the rows as lines, each column as wide as its widest cell; the last one is not padded.
+pub fn lines(header: &[&str], rows: Vec<Vec<Cell>>) -> Vec<String> {
+    let header = header.iter().map(|name| (DIM, (*name).to_owned())).collect();
+    let all: Vec<Vec<Cell>> = std::iter::once(header).chain(rows).collect();
+    let columns = all.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            all.iter().filter_map(|row| row.get(column)).map(|cell| width(&cell.1)).max().unwrap_or(0)
+        })
+        .collect();
+    all.into_iter().map(|row| line(&row, &widths)).collect()
+}
+
+fn line(row: &[Cell], widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (column, (style, text)) in row.iter().enumerate() {
+        if column > 0 {
+            line.push_str(GAP);
+        }
+        line.push_str(&paint(*style, text));
+        if column + 1 < row.len() {
+            line.push_str(&" ".repeat(widths[column] - width(text)));
+        }
+    }
+    line
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// The text on one line, cut to `chars_max` with an ellipsis.
+pub fn short(text: &str, chars_max: usize) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if width(&line) <= chars_max {
+        return line;
+    }
+    line.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::BAD;
+
+    #[test]
+    fn colours_do_not_move_columns() {
+        let rows = vec![vec![(BAD, "dead".into()), plain("x")], vec![plain("delivered"), plain("y")]];
+        let plain = lines(&["STATE", "WHY"], rows).join("\n");
+        let plain = anstream::adapter::strip_str(&plain).to_string();
+        assert_eq!(plain, "STATE      WHY\ndead       x\ndelivered  y");
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(short("a\n b", 9), "a b");
+        assert_eq!(short("grüße aus Rom", 6), "grüße…");
+    }
+}

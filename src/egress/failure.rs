@@ -1,0 +1,161 @@
+//! Why a request got no answer, in a kind to branch on and in words without secrets.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use rustls::CertificateError;
+use url::Url;
+
+use super::policy::Refusal;
+use super::resolve::NoAddress;
+
+/// What kind of trouble it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The egress policy does not allow it; nothing was dialled.
+    Policy,
+    /// The name did not resolve.
+    Dns,
+    /// No connection could be made.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The deadline passed.
+    Timeout,
+    /// The connection was lost before an answer came.
+    Reset,
+    /// Anything else, such as an answer that is not HTTP.
+    Other,
+}
+
+/// Why there is no answer. The text names scheme, host and port only: paths and queries can be secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// To branch on.
+    pub kind: FailureKind,
+    /// In words for a person.
+    pub text: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Failure {}
+
+/// Scheme, host and port: as much of a URL as may be shown.
+pub fn place(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or("?"))
+}
+
+impl Failure {
+    /// The request may have been acted upon although no answer came.
+    pub fn may_have_arrived(&self) -> bool {
+        matches!(self.kind, FailureKind::Timeout | FailureKind::Reset | FailureKind::Other)
+    }
+
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        Self { kind: FailureKind::Policy, text: refusal.to_string() }
+    }
+
+    pub(super) fn timeout(url: &Url, deadline: std::time::Duration) -> Self {
+        let text = format!("{} gave no answer within {:.1} s", place(url), deadline.as_secs_f64());
+        Self { kind: FailureKind::Timeout, text }
+    }
+
+    pub(super) fn of_client(error: &rustls::Error) -> Self {
+        let text = format!(
+            "this machine's certificate authorities cannot be read ({error}); install `ca-certificates`"
+        );
+        Self { kind: FailureKind::Other, text }
+    }
+
+    /// Classifies an error by what is found along its chain of causes.
+    pub(super) fn of(url: &Url, error: &(dyn Error + 'static)) -> Self {
+        let place = place(url);
+        let chain = || std::iter::successors(Some(error), |error| inner(*error));
+        if let Some(cause) = chain().find_map(|error| error.downcast_ref::<NoAddress>()) {
+            let kind =
+                if matches!(cause, NoAddress::Refused(_)) { FailureKind::Policy } else { FailureKind::Dns };
+            return Self { kind, text: cause.to_string() };
+        }
+        if let Some(cause) = chain().find_map(|error| error.downcast_ref::<rustls::Error>()) {
+            return Self {
+                kind: FailureKind::Tls,
+                text: format!("TLS to {place} failed: {}", tls_words(cause)),
+            };
+        }
+        let io = chain().filter_map(|error| error.downcast_ref::<io::Error>()).last().map(io::Error::kind);
+        let connecting = chain()
+            .filter_map(|error| error.downcast_ref::<reqwest::Error>())
+            .any(reqwest::Error::is_connect);
+        let timed_out = chain()
+            .filter_map(|error| error.downcast_ref::<reqwest::Error>())
+            .any(reqwest::Error::is_timeout);
+        let cause = chain().last().map(ToString::to_string).unwrap_or_default();
+        match io {
+            Some(io::ErrorKind::ConnectionRefused) => Self {
+                kind: FailureKind::Connect,
+                text: format!("{place} refused the connection: nothing listens there"),
+            },
+            _ if connecting && timed_out => {
+                Self { kind: FailureKind::Connect, text: format!("no connection to {place} in time") }
+            }
+            _ if connecting => {
+                Self { kind: FailureKind::Connect, text: format!("no connection to {place}: {cause}") }
+            }
+            Some(_) => {
+                Self { kind: FailureKind::Reset, text: format!("the connection to {place} broke: {cause}") }
+            }
+            None if cause.contains("closed before") || cause.contains("connection closed") => {
+                let text = format!("{place} closed the connection without an answer");
+                Self { kind: FailureKind::Reset, text }
+            }
+            None => {
+                Self { kind: FailureKind::Other, text: format!("{place} gave no usable answer: {cause}") }
+            }
+        }
+    }
+}
+
+/// The next cause; unlike `source`, it does not skip what an `io::Error` wraps.
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+/// The first TLS error along a chain of causes.
+pub(crate) fn tls_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    std::iter::successors(Some(error), |error| inner(*error)).find_map(|error| error.downcast_ref())
+}
+
+/// A TLS error with what it means for the person who has to mend it.
+pub(crate) fn tls_words(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(bad) = error else { return error.to_string() };
+    match bad {
+        Bad::Expired | Bad::ExpiredContext { .. } => "the server's certificate has expired".to_owned(),
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet; check this machine's clock".to_owned()
+        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            "the server's certificate is for another host name".to_owned()
+        }
+        Bad::UnknownIssuer => {
+            "the server's certificate is self-signed or from an authority that this machine does not know"
+                .to_owned()
+        }
+        Bad::Revoked => "the server's certificate has been revoked".to_owned(),
+        other => certificate_words(other),
+    }
+}
+
+fn certificate_words(other: &CertificateError) -> String {
+    format!("the server's certificate is not accepted ({other})")
+}

@@ -1,0 +1,163 @@
+//! One connection with the few ways in which statements are run on it, and the types that cross into SQL.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, Params, Row};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::delivery::StateName;
+use crate::store::{Result, StoreError};
+
+/// Statements kept prepared on each connection.
+const STATEMENTS_CACHED_MAX: usize = 128;
+
+/// A connection that counts what is run on it.
+#[derive(Debug)]
+pub(in crate::store) struct Db {
+    connection: Connection,
+    statements: Arc<AtomicU64>,
+    #[cfg(test)]
+    pub(super) seen: std::cell::RefCell<std::collections::BTreeSet<String>>,
+}
+
+impl Db {
+    pub(super) fn new(connection: Connection, statements: Arc<AtomicU64>) -> Self {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
+        Self {
+            connection,
+            statements,
+            #[cfg(test)]
+            seen: std::cell::RefCell::default(),
+        }
+    }
+
+    /// Runs a statement; says how many rows it changed.
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
+        self.count(sql);
+        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// All rows of a query or of a `RETURNING`.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        self.count(sql);
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The first row, if there is one; the statement is run to its end all the same.
+    pub(super) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        Ok(self.all(sql, params, read)?.into_iter().next())
+    }
+
+    /// Runs several statements without parameters.
+    pub(super) fn batch(&self, sql: &str) -> Result<()> {
+        Ok(self.connection.execute_batch(sql)?)
+    }
+
+    /// No transaction is open, be it that SQLite rolled it back by itself.
+    pub(super) fn is_idle(&self) -> bool {
+        self.connection.is_autocommit()
+    }
+
+    fn count(&self, sql: &str) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        #[cfg(test)]
+        self.seen.borrow_mut().insert(sql.to_owned());
+        #[cfg(not(test))]
+        let _ = sql;
+    }
+}
+
+/// A moment as milliseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ms(pub(super) Timestamp);
+
+impl ToSql for Ms {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.as_millisecond().into())
+    }
+}
+
+impl FromSql for Ms {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let millis = value.as_i64()?;
+        Timestamp::from_millisecond(millis).map(Self).map_err(|_| FromSqlError::OutOfRange(millis))
+    }
+}
+
+/// A moment out of a column.
+pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    Ok(row.get::<_, Ms>(column)?.0)
+}
+
+/// A moment out of a column that may be NULL.
+pub(super) fn time_or_none(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<Ms>>(column)?.map(|ms| ms.0))
+}
+
+/// A number of rows as SQLite counts them.
+pub(super) fn rows(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A value kept as JSON text.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: Serialize> ToSql for Json<T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        serde_json::to_string(&self.0)
+            .map(Into::into)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    }
+}
+
+impl<T: DeserializeOwned> FromSql for Json<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map(Self).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}
+
+/// A state's name out of a column.
+pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<StateName> {
+    let name: String = row.get("state")?;
+    StateName::parse(&name).ok_or_else(|| {
+        let error = format!("`{name}` is no state");
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+    })
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => {
+                Self::Trouble("the disk is full; free some space and the relay goes on by itself".into())
+            }
+            Some(ErrorCode::ReadOnly) => {
+                Self::Trouble(format!("{text}; let the relay's user write the file and its folder"))
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::Trouble(format!("{text}; another program holds the database"))
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(text),
+            Some(_) => Self::Trouble(text),
+            None => Self::Corrupt(text),
+        }
+    }
+}

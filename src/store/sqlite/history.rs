@@ -1,0 +1,60 @@
+//! The past: pruning it in small steps, and what is counted of it.
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::db::{Db, Json, Ms, rows};
+use crate::model::message::Triple;
+use crate::store::Result;
+
+/// Messages made up to this long before an account's watermark stay, however old they are: polling looks
+/// again behind the watermark, and a message it no longer knows would be taken, and delivered, once more.
+const LOOK_BACK_MS: i64 = 7 * 86_400_000;
+
+/// Removes what ended before the given moments; returns how many deliveries and messages went.
+pub(in crate::store) fn prune(
+    db: &Db,
+    delivered_before: Timestamp,
+    dead_before: Timestamp,
+    batch: usize,
+) -> Result<usize> {
+    let mut gone = 0;
+    for (states, before) in [
+        (&["delivered", "expired", "withheld", "discarded"][..], delivered_before),
+        (&["dead"][..], dead_before),
+    ] {
+        gone += db.run(
+            "DELETE FROM deliveries WHERE seq IN (
+               SELECT d.seq FROM json_each(?1) s CROSS JOIN deliveries d
+               ON d.state = s.value AND d.settled_at IS NOT NULL AND d.settled_at < ?2 LIMIT ?3)",
+            params![Json(states), Ms(before), rows(batch - gone.min(batch))],
+        )?;
+    }
+    gone += db.run(
+        "DELETE FROM messages WHERE id IN (
+           SELECT m.id FROM messages m LEFT JOIN accounts a ON a.name = m.account
+           WHERE m.seen_at < ?1 AND m.created_at < coalesce(a.watermark - ?2, 9223372036854775807)
+             AND NOT EXISTS (SELECT 1 FROM delivery_messages dm WHERE dm.message = m.id)
+           ORDER BY m.seen_at LIMIT ?3)",
+        params![Ms(delivered_before), LOOK_BACK_MS, rows(batch - gone.min(batch))],
+    )?;
+    Ok(gone)
+}
+
+/// How many messages of each triple were ever seen.
+pub(in crate::store) fn triples(db: &Db) -> Result<Vec<(Triple, u64)>> {
+    db.all("SELECT * FROM triples ORDER BY activity_type, message_type, direction", [], |row| {
+        let triple = Triple {
+            activity_type: row.get("activity_type")?,
+            message_type: row.get("message_type")?,
+            direction: row.get("direction")?,
+        };
+        Ok((triple, row.get::<_, i64>("n")?.unsigned_abs()))
+    })
+}
+
+/// Writes a little, to see that writing works.
+pub(in crate::store) fn ping(db: &Db) -> Result<()> {
+    db.run("UPDATE heartbeat SET n = n + 1", [])?;
+    Ok(())
+}

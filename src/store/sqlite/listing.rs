@@ -1,0 +1,195 @@
+//! What people and pages are shown: lists of deliveries, one with all that is kept of it, counts.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use rusqlite::types::ToSql;
+use rusqlite::{Row as SqlRow, params};
+
+use super::db::{Db, Json, Ms, rows, state, time, time_or_none};
+use crate::model::delivery::{Attempt, Notice, StateName};
+use crate::model::id::DeliveryId;
+use crate::model::message::Message;
+use crate::model::payload::Payload;
+use crate::store::{Counts, Detail, Filter, Result, Row, StoredMessage};
+
+/// A delivery with its last attempt and its messages' uids.
+const COLUMNS: &str = "d.*, a.at, a.outcome, a.status, a.reason, a.latency_ms, a.answer,
+  (SELECT json_group_array(uid) FROM (SELECT m.uid FROM delivery_messages dm JOIN messages m ON m.id = dm.message
+     WHERE dm.delivery = d.seq ORDER BY dm.position)) AS uids
+  FROM deliveries d LEFT JOIN attempts a ON a.delivery = d.seq
+    AND a.n = (SELECT max(n) FROM attempts WHERE delivery = d.seq)";
+
+fn is_open(state: StateName) -> bool {
+    matches!(state, StateName::Pending | StateName::Sending)
+}
+
+/// The filter as SQL: conditions and their values. It says also what follows from the states, so that the
+/// partial index that fits is used.
+fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut sql = String::from("1");
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    let mut add = |condition: &str, value: Box<dyn ToSql>| {
+        values.push(value);
+        // Writing to a String cannot fail.
+        let _ = write!(sql, " AND {}", condition.replace('?', &format!("?{}", values.len())));
+    };
+    if !filter.states.is_empty() {
+        let names: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+        let open = filter.states.iter().filter(|state| is_open(**state)).count();
+        let implied = match open {
+            0 => " AND d.settled_at IS NOT NULL",
+            n if n == filter.states.len() => " AND d.settled_at IS NULL",
+            _ => "",
+        };
+        add(&format!("d.state IN (SELECT value FROM json_each(?)){implied}"), Box::new(Json(names)));
+    }
+    if let Some(rule) = &filter.rule {
+        add("d.rule = ?", Box::new(rule.clone()));
+    }
+    if let Some(target) = &filter.target {
+        add("d.target = ?", Box::new(target.clone()));
+    }
+    if let Some(since) = filter.since {
+        add("d.created_at >= ?", Box::new(Ms(since)));
+    }
+    if let Some(uid) = &filter.message {
+        let of_message = "d.seq IN (SELECT dm.delivery FROM messages m JOIN delivery_messages dm
+             ON dm.message = m.id WHERE m.uid = ?)";
+        add(of_message, Box::new(uid.clone()));
+    }
+    (sql, values)
+}
+
+/// The deliveries that fit, and how many fit in all.
+pub(in crate::store) fn deliveries(db: &Db, filter: &Filter) -> Result<(Vec<Row>, u64)> {
+    let (conditions, mut values) = conditions(filter);
+    let (order, limit) = match filter.limit {
+        Some(limit) => ("DESC", rows(limit)),
+        None => ("ASC", -1),
+    };
+    let all = count(db, filter, &conditions, &values)?;
+    let limit_place = values.len() + 1;
+    values.push(Box::new(limit));
+    let sql = format!("SELECT {COLUMNS} WHERE {conditions} ORDER BY d.seq {order} LIMIT ?{limit_place}");
+    let found = db.all(&sql, rusqlite::params_from_iter(values), row)?;
+    Ok((found, all))
+}
+
+fn count(db: &Db, filter: &Filter, conditions: &str, values: &[Box<dyn ToSql>]) -> Result<u64> {
+    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() {
+        let counts = counts(db, filter.target.as_deref())?;
+        let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
+        return Ok(states.iter().map(|state| counts.of(*state)).sum());
+    }
+    let sql = format!("SELECT count(*) AS n FROM deliveries d WHERE {conditions}");
+    let n = db.one(&sql, rusqlite::params_from_iter(values), |row| row.get::<_, i64>("n"))?;
+    Ok(n.unwrap_or(0).unsigned_abs())
+}
+
+fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    let state = state(row)?;
+    let last = match row.get::<_, Option<Ms>>("at")? {
+        Some(_) => Some(attempt(row)?),
+        None => None,
+    };
+    Ok(Row {
+        id: DeliveryId::from_text(row.get::<_, String>("id")?),
+        account: row.get("account")?,
+        rule: row.get("rule")?,
+        target: row.get("target")?,
+        recipient: row.get("recipient")?,
+        template: row.get("template")?,
+        messages: row.get::<_, Json<Vec<String>>>("uids")?.0,
+        state,
+        due_at: time_or_none(row, "due_at")?,
+        created_at: time(row, "created_at")?,
+        settled_at: time_or_none(row, "settled_at")?,
+        why: row.get("why")?,
+        attempts: row.get("attempts")?,
+        last,
+        maybe_duplicate: row.get("maybe_duplicate")?,
+        replay_of: row.get::<_, Option<String>>("replay_of")?.map(DeliveryId::from_text),
+        notice: row.get::<_, Option<Json<Notice>>>("notice")?.map(|json| json.0),
+    })
+}
+
+fn attempt(row: &SqlRow<'_>) -> rusqlite::Result<Attempt> {
+    Ok(Attempt {
+        at: time(row, "at")?,
+        outcome: row.get("outcome")?,
+        status: row.get("status")?,
+        reason: row.get("reason")?,
+        latency_ms: row.get::<_, i64>("latency_ms")?.unsigned_abs(),
+        answer: row.get("answer")?,
+    })
+}
+
+/// One delivery with payload and history.
+pub(in crate::store) fn delivery(db: &Db, id: &DeliveryId) -> Result<Option<Detail>> {
+    let sql = format!("SELECT {COLUMNS} WHERE d.id = ?1");
+    let Some(row) = db.one(&sql, params![id.as_str()], row)? else { return Ok(None) };
+    let payload = db.one(
+        "SELECT p.payload FROM deliveries d JOIN payloads p ON p.delivery = d.seq WHERE d.id = ?1",
+        params![id.as_str()],
+        |row| Ok(row.get::<_, Json<Payload>>("payload")?.0),
+    )?;
+    let history = db.all(
+        "SELECT a.* FROM deliveries d JOIN attempts a ON a.delivery = d.seq WHERE d.id = ?1 ORDER BY a.n",
+        params![id.as_str()],
+        attempt,
+    )?;
+    Ok(Some(Detail { row, payload, history }))
+}
+
+/// Ids that begin with the text, at most `limit`.
+pub(in crate::store) fn ids_like(db: &Db, prefix: &str, limit: usize) -> Result<Vec<DeliveryId>> {
+    // U+10FFFF sorts behind every character an id can hold.
+    db.all(
+        "SELECT id FROM deliveries WHERE id >= ?1 AND id < ?1 || char(1114111) ORDER BY id LIMIT ?2",
+        params![prefix, rows(limit)],
+        |row| Ok(DeliveryId::from_text(row.get::<_, String>("id")?)),
+    )
+}
+
+/// A stored message, by uid; the one seen last, where several accounts have it.
+pub(in crate::store) fn message(db: &Db, account: Option<&str>, uid: &str) -> Result<Option<StoredMessage>> {
+    db.one(
+        "SELECT message, seen_at, rules FROM messages WHERE uid = ?1 AND (?2 IS NULL OR account = ?2)
+         ORDER BY id DESC LIMIT 1",
+        params![uid, account],
+        |row| {
+            Ok(StoredMessage {
+                message: row.get::<_, Json<Message>>("message")?.0,
+                seen_at: time(row, "seen_at")?,
+                rules: row.get::<_, Json<Vec<String>>>("rules")?.0,
+            })
+        },
+    )
+}
+
+/// How many deliveries stand where.
+pub(in crate::store) fn counts(db: &Db, target: Option<&str>) -> Result<Counts> {
+    let read = |row: &SqlRow<'_>| Ok((state(row)?, row.get::<_, i64>("n")?.unsigned_abs()));
+    let found = match target {
+        Some(target) => db.all("SELECT state, n FROM counts WHERE target = ?1", params![target], read)?,
+        None => db.all("SELECT state, sum(n) AS n FROM counts GROUP BY state", [], read)?,
+    };
+    let mut counts = Counts::default();
+    for (state, n) in found {
+        *counts.of_mut(state) = n;
+    }
+    Ok(counts)
+}
+
+/// The due moment of the oldest pending delivery.
+pub(in crate::store) fn oldest_due(db: &Db) -> Result<Option<Timestamp>> {
+    let oldest = db.all(
+        "SELECT (SELECT due_at FROM deliveries d WHERE d.target = c.target AND d.settled_at IS NULL
+                   AND d.state = 'pending' ORDER BY due_at LIMIT 1) AS due_at
+         FROM counts c WHERE c.state = 'pending' AND c.n > 0",
+        [],
+        |row| time_or_none(row, "due_at"),
+    )?;
+    Ok(oldest.into_iter().flatten().min())
+}

@@ -1,0 +1,90 @@
+//! Where a store lies: the URL a person writes, as a path.
+
+use std::path::{Path, PathBuf};
+
+use crate::store::{Result, StoreError};
+
+/// Where the database lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Gone with the process.
+    Memory,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Place {
+    /// Understands `sqlite::memory:`, `sqlite://relative.db` and `sqlite:///absolute.db`.
+    ///
+    /// # Errors
+    /// Another scheme or no path. The URL itself is not repeated: it may hold a password.
+    pub(super) fn parse(url: &str) -> Result<Self> {
+        if url == "sqlite::memory:" {
+            return Ok(Self::Memory);
+        }
+        let supported = "use sqlite://FILE or sqlite::memory:";
+        match url.split_once("://") {
+            Some(("sqlite", "")) => {
+                Err(StoreError::Unavailable(format!("the URL names no file; {supported}")))
+            }
+            Some(("sqlite", path)) => Ok(Self::File(PathBuf::from(path))),
+            Some((scheme, _)) => {
+                Err(StoreError::Unavailable(format!("{scheme}:// stores are not supported; {supported}")))
+            }
+            None => Err(StoreError::Unavailable(format!("the URL is not understood; {supported}"))),
+        }
+    }
+
+    /// The file, if it is one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Memory => None,
+            Self::File(path) => Some(path),
+        }
+    }
+}
+
+/// The file whose lock says that a relay runs on the database beside it.
+pub(super) fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Fails with words for a person if the folder of the file is not there.
+pub(super) fn require_folder(database: &Path) -> Result<()> {
+    let folder = match database.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => return Ok(()),
+    };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!(
+        "the folder {} does not exist; create it or name another file with --store",
+        folder.display()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_relative_with_two_slashes_and_absolute_with_three() {
+        let parse = |url| Place::parse(url).unwrap();
+        assert_eq!(parse("sqlite::memory:"), Place::Memory);
+        assert_eq!(parse("sqlite://relay.db"), Place::File("relay.db".into()));
+        assert_eq!(parse("sqlite:///var/lib/relay.db"), Place::File("/var/lib/relay.db".into()));
+        assert_eq!(lock_path(Path::new("a/relay.db")), Path::new("a/relay.db.lock"));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named_without_its_password() {
+        let error = Place::parse("postgres://ann:hunter2@db/relay").unwrap_err().to_string();
+        assert!(error.contains("postgres://") && error.contains("sqlite://FILE"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(Place::parse("relay.db").is_err());
+        assert!(Place::parse("sqlite://").is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! What a person decides about deliveries: send again, do not send.
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::db::{Db, Ms};
+use super::settle::DISCARDED;
+use crate::model::id::DeliveryId;
+use crate::store::Result;
+
+/// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
+pub(in crate::store) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+    let mut planned = Vec::with_capacity(ids.len());
+    for id in ids {
+        // The ordinal makes every replay of the same delivery a delivery of its own.
+        let original = db.one(
+            "UPDATE deliveries SET replays = replays + 1 WHERE id = ?1 AND settled_at IS NOT NULL
+             RETURNING seq, replays",
+            params![id.as_str()],
+            |row| Ok((row.get::<_, i64>("seq")?, row.get::<_, u32>("replays")?)),
+        )?;
+        let Some((seq, ordinal)) = original else { continue };
+        let new = DeliveryId::derive(now, &["replay", id.as_str(), &ordinal.to_string()]);
+        // Whoever replays wants it sent: the end of the original's life is not taken over.
+        db.run(
+            "INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at,
+               created_at, replay_of, notice)
+             SELECT ?2, account, rule, target, recipient, template, 'pending', ?3, ?3, id, notice
+             FROM deliveries WHERE seq = ?1",
+            params![seq, new.as_str(), Ms(now)],
+        )?;
+        db.run(
+            "INSERT INTO delivery_messages (delivery, position, message)
+             SELECT (SELECT seq FROM deliveries WHERE id = ?2), position, message
+             FROM delivery_messages WHERE delivery = ?1",
+            params![seq, new.as_str()],
+        )?;
+        planned.push(new);
+    }
+    Ok(planned)
+}
+
+/// Ends those that are pending, being sent or dead; returns them.
+pub(in crate::store) fn discard(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+    let mut discarded = Vec::new();
+    for id in ids {
+        let changed = db.run(
+            "UPDATE deliveries SET state = 'discarded', settled_at = ?2, due_at = NULL, lease = NULL, why = ?3
+             WHERE id = ?1 AND state IN ('pending', 'sending', 'dead')",
+            params![id.as_str(), Ms(now), DISCARDED],
+        )?;
+        if changed > 0 {
+            discarded.push(id.clone());
+        }
+    }
+    Ok(discarded)
+}

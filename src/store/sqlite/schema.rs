@@ -1,0 +1,78 @@
+//! The schema's history: numbered SQL files, each applied once, in a transaction, and recognised by its checksum.
+
+use rusqlite::params;
+
+use super::db::{Db, rows};
+use crate::model::id::hex_of;
+use crate::store::{Result, StoreError};
+
+/// Bytes of SHA-256 by which an applied file is recognised.
+const CHECKSUM_BYTES: usize = 16;
+
+/// The files, oldest first; the number of one is its place in the list, from 1.
+const MIGRATIONS: [(&str, &str); 1] = [("start", include_str!("migrations/0001_start.sql"))];
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
+  version  INTEGER PRIMARY KEY,
+  name     TEXT NOT NULL,
+  checksum TEXT NOT NULL
+) STRICT";
+
+/// How many of the files are missing from the database: (missing, all of them).
+///
+/// # Errors
+/// The database is newer than this program, belongs to another one, or was made by other files.
+pub(super) fn missing(db: &Db) -> Result<(usize, usize)> {
+    let tables = db
+        .all("SELECT name FROM sqlite_schema WHERE type = 'table'", [], |row| row.get::<_, String>("name"))?;
+    if tables.is_empty() {
+        return Ok((MIGRATIONS.len(), MIGRATIONS.len()));
+    }
+    if !tables.iter().any(|name| name == "migrations") {
+        return Err(StoreError::Unavailable(
+            "it is the SQLite database of another program; choose another file with --store".into(),
+        ));
+    }
+    let applied = db.all("SELECT version, checksum FROM migrations ORDER BY version", [], |row| {
+        Ok((row.get::<_, u32>("version")?, row.get::<_, String>("checksum")?))
+    })?;
+    let found = applied.last().map_or(0, |(version, _)| *version);
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    for ((version, checksum), (name, sql)) in applied.iter().zip(&MIGRATIONS) {
+        if *checksum != hex_of(&[sql], CHECKSUM_BYTES) {
+            return Err(StoreError::Corrupt(format!(
+                "schema step {version} ({name}) is not the one this program knows; \
+                 it was written by an unreleased version"
+            )));
+        }
+    }
+    Ok((MIGRATIONS.len() - applied.len(), MIGRATIONS.len()))
+}
+
+/// Applies what is missing, all of it or nothing.
+pub(super) fn migrate(db: &Db) -> Result<()> {
+    db.batch("BEGIN IMMEDIATE")?;
+    let result = apply(db).and_then(|()| db.batch("COMMIT"));
+    if result.is_err() && !db.is_idle() {
+        // The error that counts is the first one.
+        let _ = db.batch("ROLLBACK");
+    }
+    result
+}
+
+fn apply(db: &Db) -> Result<()> {
+    // Looked at again inside the transaction: another process may have been quicker.
+    let (missing, all) = missing(db)?;
+    db.batch(TABLE)?;
+    for (index, (name, sql)) in MIGRATIONS.iter().enumerate().skip(all - missing) {
+        db.batch(sql)?;
+        db.run(
+            "INSERT INTO migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
+            params![rows(index + 1), name, hex_of(&[sql], CHECKSUM_BYTES)],
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! Targets that are not simply ready: paused by a person, told to wait, or parked.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+
+use super::db::{Db, Ms, time_or_none};
+use crate::model::delivery::Lease;
+use crate::model::settle::TargetChange;
+use crate::store::{Result, TargetState};
+
+/// What may be claimed for a target at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// As much as is wanted.
+    Ready,
+    /// One delivery, to see whether the target has recovered.
+    Probing,
+    /// Nothing yet.
+    Waiting,
+    /// Nothing until a person says so.
+    Paused,
+}
+
+pub(super) fn standing(state: &TargetState, now: Timestamp) -> Standing {
+    let waits = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
+    if state.paused {
+        Standing::Paused
+    } else if waits(state.wait_until) || waits(state.parked_until) {
+        Standing::Waiting
+    } else if state.parked_until.is_some() {
+        Standing::Probing
+    } else {
+        Standing::Ready
+    }
+}
+
+/// All targets that have a row, by name.
+pub(in crate::store) fn standings(db: &Db) -> Result<HashMap<String, TargetState>> {
+    Ok(list(db)?.into_iter().map(|state| (state.name.clone(), state)).collect())
+}
+
+/// All targets that have a row, in the order of their names.
+pub(in crate::store) fn list(db: &Db) -> Result<Vec<TargetState>> {
+    db.all("SELECT * FROM targets ORDER BY name", [], |row: &Row<'_>| {
+        Ok(TargetState {
+            name: row.get("name")?,
+            paused: row.get("paused")?,
+            wait_until: time_or_none(row, "wait_until")?,
+            parked_until: time_or_none(row, "parked_until")?,
+            reason: row.get("reason")?,
+            probes: row.get("probes")?,
+        })
+    })
+}
+
+/// Applies what follows from an attempt, or from anything else that knows (`token` and `now` are the attempt's).
+pub(in crate::store) fn change(
+    db: &Db,
+    target: &str,
+    change: TargetChange,
+    reason: &str,
+    token: Option<&str>,
+    now: Option<Timestamp>,
+) -> Result<()> {
+    match change {
+        TargetChange::None => {
+            if let (Some(token), Some(now)) = (token, now) {
+                end_probe(db, token, now)?;
+            }
+            Ok(())
+        }
+        TargetChange::Pause { until } => {
+            if let (Some(token), Some(now)) = (token, now) {
+                end_probe(db, token, now)?;
+            }
+            pause_until(db, target, until, reason)
+        }
+        TargetChange::Park { probe_at } => park(db, target, probe_at, reason, token),
+        TargetChange::Healthy => healthy(db, target, now),
+    }
+}
+
+fn pause_until(db: &Db, target: &str, until: Timestamp, reason: &str) -> Result<()> {
+    db.run(
+        "INSERT INTO targets (name, wait_until, reason) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET wait_until = max(coalesce(wait_until, 0), excluded.wait_until),
+           reason = iif(paused OR parked_until IS NOT NULL, reason, excluded.reason)",
+        params![target, Ms(until), reason],
+    )?;
+    Ok(())
+}
+
+/// Parks, or moves the next probe after one that failed. An attempt that was already under way when the
+/// target was parked says nothing new: it neither counts as a probe nor moves one.
+fn park(db: &Db, target: &str, probe_at: Timestamp, reason: &str, token: Option<&str>) -> Result<()> {
+    db.run(
+        "INSERT INTO targets (name, parked_until, probes, reason) VALUES (?1, ?2, 1, ?3)
+         ON CONFLICT DO UPDATE SET parked_until = excluded.parked_until, probes = probes + 1, probe = NULL,
+           reason = iif(paused, reason, excluded.reason)
+         WHERE parked_until IS NULL OR ?4 IS NULL OR probe = ?4",
+        params![target, Ms(probe_at), reason, token],
+    )?;
+    Ok(())
+}
+
+/// It took a message: no longer parked. A wait it asked for is kept to its end, because an attempt that was
+/// under way before the 429 may well succeed after it.
+fn healthy(db: &Db, target: &str, now: Option<Timestamp>) -> Result<()> {
+    db.run(
+        "UPDATE targets SET parked_until = NULL, probe = NULL, probes = 0,
+           wait_until = iif(?2 IS NULL OR wait_until <= ?2, NULL, wait_until),
+           reason = iif(paused OR wait_until > ?2, reason, NULL)
+         WHERE name = ?1",
+        params![target, now.map(Ms)],
+    )?;
+    forget_ready(db, target)
+}
+
+/// A person pauses the target, or resumes it whatever held it.
+pub(in crate::store) fn pause(db: &Db, target: &str, paused: bool, reason: &str) -> Result<()> {
+    if paused {
+        db.run(
+            "INSERT INTO targets (name, paused, reason) VALUES (?1, 1, ?2)
+             ON CONFLICT DO UPDATE SET paused = 1, reason = excluded.reason",
+            params![target, reason],
+        )?;
+    } else {
+        db.run("DELETE FROM targets WHERE name = ?1", params![target])?;
+    }
+    Ok(())
+}
+
+fn forget_ready(db: &Db, target: &str) -> Result<()> {
+    db.run(
+        "DELETE FROM targets WHERE name = ?1 AND NOT paused AND wait_until IS NULL AND parked_until IS NULL",
+        params![target],
+    )?;
+    Ok(())
+}
+
+/// The claim that tries a parked target: until its lease ends there is no second one.
+pub(super) fn probe(db: &Db, target: &str, lease: &Lease) -> Result<()> {
+    db.run(
+        "UPDATE targets SET probe = ?2, parked_until = ?3 WHERE name = ?1",
+        params![target, lease.token, Ms(lease.until)],
+    )?;
+    Ok(())
+}
+
+/// The probe ended without a word on the target's health: the next may go at once.
+pub(super) fn end_probe(db: &Db, token: &str, now: Timestamp) -> Result<()> {
+    db.run("UPDATE targets SET probe = NULL, parked_until = ?2 WHERE probe = ?1", params![token, Ms(now)])?;
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The one writer: a thread that takes what is queued, runs it in one transaction and answers after the commit.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::db::Db;
+use crate::store::{Result, StoreError};
+
+/// At most so many pieces of work share one commit.
+const GROUP_MAX: usize = 64;
+/// So much work may wait before those who bring more have to wait too.
+pub(super) const QUEUE_MAX: usize = 1024;
+
+/// A piece of work; given an error instead of the database where no transaction could be had.
+pub(super) type Work = Box<dyn FnOnce(Result<&Db>) -> Done + Send>;
+
+/// Work that ran, and how to answer it once it is known whether it lasts.
+pub(super) struct Done {
+    succeeded: bool,
+    /// Takes why the commit failed, if it did.
+    answer: Box<dyn FnOnce(Option<&str>) + Send>,
+}
+
+/// Packs work so that its answer comes after the commit.
+pub(super) fn pack<T: Send + 'static>(
+    work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
+    answer: oneshot::Sender<Result<T>>,
+) -> Work {
+    Box::new(move |db| {
+        let result = db.and_then(work);
+        Done {
+            succeeded: result.is_ok(),
+            answer: Box::new(move |failed| {
+                let result = match failed {
+                    Some(why) => result.and_then(|_| Err(StoreError::Trouble(why.to_owned()))),
+                    None => result,
+                };
+                // Who no longer waits for the answer does not need it.
+                let _ = answer.send(result);
+            }),
+        }
+    })
+}
+
+/// Works until nobody can bring work any more.
+pub(super) fn serve(db: &Db, queue: &mut mpsc::Receiver<Work>, commits: &AtomicU64) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while queue.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        commit_group(db, group.drain(..), commits);
+    }
+}
+
+/// One transaction for all; each piece in a savepoint of its own, so that one that fails takes no other down.
+fn commit_group(db: &Db, group: impl Iterator<Item = Work>, commits: &AtomicU64) {
+    let mut failed = db.batch("BEGIN IMMEDIATE").err().map(why);
+    let mut answers = Vec::new();
+    for work in group {
+        let done = match &failed {
+            Some(why) => work(Err(StoreError::Trouble(why.clone()))),
+            None => {
+                let done = in_savepoint(db, work);
+                // A full disk or an IO error makes SQLite give up the whole transaction, not the statement alone.
+                if db.is_idle() {
+                    failed = Some("the transaction was rolled back after a write error".to_owned());
+                }
+                done
+            }
+        };
+        answers.push(done.answer);
+    }
+    if failed.is_none() {
+        match db.batch("COMMIT") {
+            Ok(()) => {
+                commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => failed = Some(why(error)),
+        }
+    }
+    if !db.is_idle() {
+        // A rollback that fails leaves nothing behind either: the next BEGIN says what is wrong.
+        let _ = db.batch("ROLLBACK");
+    }
+    for answer in answers {
+        answer(failed.as_deref());
+    }
+}
+
+fn in_savepoint(db: &Db, work: Work) -> Done {
+    if let Err(error) = db.batch("SAVEPOINT work") {
+        return work(Err(error));
+    }
+    let mut done = work(Ok(db));
+    let end = if done.succeeded { "RELEASE work" } else { "ROLLBACK TO work; RELEASE work" };
+    if !db.is_idle()
+        && let Err(error) = db.batch(end)
+    {
+        let text = why(error);
+        let answer = done.answer;
+        done = Done { succeeded: false, answer: Box::new(move |_| answer(Some(&text))) };
+    }
+    done
+}
+
+fn why(error: StoreError) -> String {
+    match error {
+        StoreError::Trouble(text) => text,
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,258 @@
+//! A mail's bytes: the same payload and id give the same bytes on every attempt.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use lettre::Message;
+use lettre::address::{Address, Envelope};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart};
+
+use crate::model::id::hex_of;
+use crate::model::payload::Mail;
+
+use super::Settings;
+
+/// The last second that a mail's `Date` can name, in milliseconds: the end of the year 9999.
+const DATE_MS_MAX: i64 = 253_402_300_799_000;
+/// A longer subject is cut: no reader shows more, and a header has to stay foldable.
+const SUBJECT_CHARS_MAX: usize = 250;
+
+/// The headers that `headers` shows, in the order in which people read them.
+const SHOWN: [&str; 11] = [
+    "From",
+    "To",
+    "Cc",
+    "Reply-To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Auto-Submitted",
+    "X-Auto-Response-Suppress",
+];
+
+/// A mail ready for the wire.
+#[derive(Debug)]
+pub(super) struct Composed {
+    pub(super) sender: Address,
+    pub(super) recipient: Address,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The mail for one recipient. An error is about an address and says which.
+pub(super) fn compose(
+    settings: &Settings,
+    mail: &Mail,
+    id: &str,
+    recipient: &str,
+) -> Result<Composed, String> {
+    let recipient = mailbox("recipient", recipient)?.email;
+    let sender = mailbox("from", &settings.from)?.email;
+    let message = message(settings, mail, id, &recipient)?;
+    Ok(Composed { sender, recipient, bytes: message.formatted() })
+}
+
+/// The headers that the mail of a delivery will carry, as `render` and `deliveries show` print them: name and value,
+/// readable rather than encoded. Empty if the configured addresses are not addresses.
+pub fn headers(settings: &Settings, mail: &Mail, id: &str) -> Vec<(String, String)> {
+    let Ok(sender) = mailbox("from", &settings.from) else { return Vec::new() };
+    let Ok(message) = message(settings, mail, id, &sender.email) else { return Vec::new() };
+    let shown =
+        |name: &&str| message.headers().get_raw(name).map(|value| ((*name).to_owned(), value.to_owned()));
+    SHOWN.iter().filter_map(shown).collect()
+}
+
+fn message(settings: &Settings, mail: &Mail, id: &str, recipient: &Address) -> Result<Message, String> {
+    let from = mailbox("from", &settings.from)?;
+    let domain = from.email.domain().to_owned();
+    let envelope = Envelope::new(Some(from.email.clone()), vec![recipient.clone()])
+        .map_err(|error| format!("the addresses make no envelope: {error}"))?;
+    let date = UNIX_EPOCH + Duration::from_millis(mail.date_ms.clamp(0, DATE_MS_MAX).unsigned_abs());
+    let mut builder = Message::builder()
+        .envelope(envelope)
+        .from(from)
+        .subject(one_line(&mail.subject))
+        .date(date)
+        .message_id(Some(format!("<{id}@{domain}>")))
+        .raw_header(header("Auto-Submitted", "auto-generated"))
+        .raw_header(header("X-Auto-Response-Suppress", "All"));
+    builder = addressed(builder, settings)?;
+    if let Some(thread) = &mail.thread {
+        let thread = format!("<thread-{}@{domain}>", hex_of(&[thread], 12));
+        builder = builder.in_reply_to(thread.clone()).references(thread);
+    }
+    let text = part(ContentType::TEXT_PLAIN, &mail.text);
+    let built = match &mail.html {
+        None => builder.singlepart(text),
+        Some(html) => {
+            // Made of what it separates: nobody can write a text that holds its own digest.
+            let boundary = format!("=_{}", hex_of(&[id, &mail.text, html], 16));
+            let parts = MultiPart::alternative().boundary(boundary).build();
+            builder.multipart(parts.singlepart(text).singlepart(part(ContentType::TEXT_HTML, html)))
+        }
+    };
+    built.map_err(|error| format!("the mail cannot be composed: {error}"))
+}
+
+/// To, Cc and Reply-To as configured. Blind copies appear in no header.
+fn addressed(mut builder: MessageBuilder, settings: &Settings) -> Result<MessageBuilder, String> {
+    for address in &settings.to {
+        builder = builder.to(mailbox("to", address)?);
+    }
+    if settings.to.is_empty() && settings.cc.is_empty() {
+        builder = builder.raw_header(header("To", "undisclosed-recipients:;"));
+    }
+    for address in &settings.cc {
+        builder = builder.cc(mailbox("cc", address)?);
+    }
+    match &settings.reply_to {
+        Some(address) => Ok(builder.reply_to(mailbox("reply_to", address)?)),
+        None => Ok(builder),
+    }
+}
+
+fn part(content_type: ContentType, text: &str) -> SinglePart {
+    SinglePart::builder().header(content_type).body(wire_text(text))
+}
+
+/// Lines end in CR LF, and no control character but the tab is left: neither bare CR nor NUL may go over SMTP.
+fn wire_text(text: &str) -> String {
+    let mut wire = String::with_capacity(text.len() + text.len() / 32);
+    let mut previous = '\0';
+    for c in text.chars() {
+        match c {
+            '\n' if previous == '\r' => {}
+            '\n' | '\r' => wire.push_str("\r\n"),
+            c if c.is_control() && c != '\t' => {}
+            c => wire.push(c),
+        }
+        previous = c;
+    }
+    wire
+}
+
+/// Without CR, LF and other control characters, so that no value can begin a header of its own.
+fn one_line(text: &str) -> String {
+    let spaced = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    spaced.take(SUBJECT_CHARS_MAX).collect::<String>().trim().to_owned()
+}
+
+fn header(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+}
+
+fn mailbox(field: &str, text: &str) -> Result<Mailbox, String> {
+    text.parse().map_err(|error| format!("`{field}`: `{}` is not a mail address ({error})", one_line(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Settings, Tls};
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            host: "mail.example.com".to_owned(),
+            port: 587,
+            tls: Tls::Required,
+            credentials: None,
+            from: "Relay <relay@example.com>".to_owned(),
+            recipients: vec!["a@example.org".to_owned(), "hidden@example.org".to_owned()],
+            to: vec!["Ann <a@example.org>".to_owned()],
+            cc: vec!["c@example.org".to_owned()],
+            reply_to: Some("desk@example.com".to_owned()),
+        }
+    }
+
+    fn mail() -> Mail {
+        Mail {
+            subject: "Ann cancelled".to_owned(),
+            text: "Hello".to_owned(),
+            html: Some("<p>Hello</p>".to_owned()),
+            thread: Some("client-1".to_owned()),
+            date_ms: 1_772_484_600_000,
+        }
+    }
+
+    fn bytes_of(mail: &Mail) -> String {
+        String::from_utf8(compose(&settings(), mail, "d1", "a@example.org").unwrap().bytes).unwrap()
+    }
+
+    #[test]
+    fn the_same_mail_is_the_same_bytes() {
+        assert_eq!(bytes_of(&mail()), bytes_of(&mail()));
+        insta::assert_snapshot!(bytes_of(&mail()).replace('\r', ""), @r#"
+        From: Relay <relay@example.com>
+        Subject: Ann cancelled
+        Date: Mon, 02 Mar 2026 20:50:00 +0000
+        Message-ID: <d1@example.com>
+        Auto-Submitted: auto-generated
+        X-Auto-Response-Suppress: All
+        To: Ann <a@example.org>
+        Cc: c@example.org
+        Reply-To: desk@example.com
+        In-Reply-To: <thread-64bac8ad300cd6713f0404ea@example.com>
+        References: <thread-64bac8ad300cd6713f0404ea@example.com>
+        MIME-Version: 1.0
+        Content-Type: multipart/alternative;
+         boundary="=_eb07cc670836910544ea15de59bfce47"
+
+        --=_eb07cc670836910544ea15de59bfce47
+        Content-Type: text/plain; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        Hello
+        --=_eb07cc670836910544ea15de59bfce47
+        Content-Type: text/html; charset=utf-8
+        Content-Transfer-Encoding: 7bit
+
+        <p>Hello</p>
+        --=_eb07cc670836910544ea15de59bfce47--
+        "#);
+    }
+
+    #[test]
+    fn blind_copies_are_in_no_header() {
+        let composed = compose(&settings(), &mail(), "d1", "hidden@example.org").unwrap();
+        assert!(!String::from_utf8(composed.bytes).unwrap().contains("hidden@"));
+        assert_eq!(composed.recipient.to_string(), "hidden@example.org");
+    }
+
+    #[test]
+    fn nothing_can_begin_a_header_of_its_own() {
+        let bytes = bytes_of(&Mail { subject: "x\r\nBcc: evil@example.org\nX: y".to_owned(), ..mail() });
+        let (head, _) = bytes.split_once("\r\n\r\n").unwrap();
+        assert!(!head.contains("\r\nBcc:") && !head.contains("\nX:"), "{head}");
+    }
+
+    #[test]
+    fn long_and_foreign_texts_stay_within_lines_of_ascii() {
+        let text = format!("{} – {}\r.\n..\0\n", "ä".repeat(3_000), "x".repeat(3_000));
+        let subject = "ü".repeat(300) + &"y".repeat(300);
+        for subject in [subject, "y".repeat(3_000)] {
+            let bytes = bytes_of(&Mail { subject, text: text.clone(), html: Some(text.clone()), ..mail() });
+            assert!(bytes.is_ascii() && !bytes.contains('\0'));
+            assert_eq!(bytes.matches('\n').count(), bytes.matches("\r\n").count());
+            assert_eq!(bytes.matches('\r').count(), bytes.matches("\r\n").count());
+            let longest = bytes.lines().map(str::len).max();
+            assert!(longest <= Some(998), "{longest:?}");
+        }
+    }
+
+    #[test]
+    fn shown_headers_are_those_that_are_sent() {
+        let shown = headers(&settings(), &mail(), "d1");
+        let bytes = bytes_of(&mail());
+        assert_eq!(shown.len(), SHOWN.len());
+        for (name, value) in shown {
+            assert!(bytes.contains(&format!("{name}: {value}\r\n")), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_named() {
+        let error = compose(&settings(), &mail(), "d1", "nobody").unwrap_err();
+        assert!(error.contains("`nobody`"), "{error}");
+    }
+}

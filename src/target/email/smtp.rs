@@ -1,0 +1,195 @@
+//! The conversation with an SMTP server: connect, protect, authenticate, hand over one mail. Says at which stage it failed.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use lettre::transport::smtp::response::Response;
+use secrecy::ExposeSecret;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::egress::failure::{tls_cause, tls_words};
+
+use super::compose::Composed;
+use super::{Settings, Tls};
+
+/// The mail goes out in pieces of this size, so that it is known how far it got.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// How far the conversation had got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Connect,
+    Greeting,
+    Tls,
+    Auth,
+    Sender,
+    Recipient,
+    Data,
+    /// Everything was sent, the final dot perhaps too: the server may have taken the mail.
+    Dot,
+}
+
+impl Stage {
+    /// What was going on, for a sentence.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Connect => "while connecting",
+            Self::Greeting => "at the greeting",
+            Self::Tls => "at STARTTLS",
+            Self::Auth => "at the login",
+            Self::Sender => "at the sender's address",
+            Self::Recipient => "at the recipient's address",
+            Self::Data => "while the mail was sent",
+            Self::Dot => "after the mail was sent",
+        }
+    }
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The server said no.
+    Reply(u16, String),
+    /// The TLS handshake failed, or TLS is demanded and not offered.
+    Tls(String),
+    /// Something about our settings that no retry cures.
+    Setup(String),
+    /// The connection was refused, broke, or carried no SMTP.
+    Lost(String),
+    /// The deadline passed.
+    Timeout,
+}
+
+/// Where and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) stage: Stage,
+    pub(super) cause: Cause,
+}
+
+fn trouble(stage: Stage, cause: Cause) -> Trouble {
+    Trouble { stage, cause }
+}
+
+/// What an error of the SMTP library is.
+fn failed(stage: Stage, error: &lettre::transport::smtp::Error) -> Trouble {
+    use std::error::Error;
+    let words = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let cause = match (error.status(), tls_cause(error)) {
+        (Some(code), _) => Cause::Reply(code.into(), words),
+        (None, Some(tls)) => Cause::Tls(tls_words(tls)),
+        (None, None) if error.is_client() => Cause::Setup(words),
+        (None, None) if words == "incomplete response" => Cause::Lost("the server hung up".to_owned()),
+        (None, None) => Cause::Lost(words),
+    };
+    trouble(stage, cause)
+}
+
+/// Connects, protects the connection and logs in, as the settings demand.
+pub(super) async fn open(settings: &Settings, tls: TlsParameters) -> Result<AsyncSmtpConnection, Trouble> {
+    let hello = ClientId::default();
+    let address = (settings.host.as_str(), settings.port);
+    let (mut connection, loopback) = if settings.tls == Tls::Implicit {
+        let opened =
+            AsyncSmtpConnection::connect_tokio1(address, None, &hello, Some(tls.clone()), None).await;
+        (opened.map_err(|error| failed(Stage::Greeting, &error))?, false)
+    } else {
+        let lost = |error: io::Error| trouble(Stage::Connect, Cause::Lost(error.to_string()));
+        let stream = TcpStream::connect(address).await.map_err(lost)?;
+        let loopback = stream.peer_addr().map_err(lost)?.ip().is_loopback();
+        let opened = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await;
+        (opened.map_err(|error| failed(Stage::Greeting, &error))?, loopback)
+    };
+    let wanted = match settings.tls {
+        Tls::Implicit | Tls::None => false,
+        Tls::Opportunistic => connection.can_starttls(),
+        Tls::Required if connection.can_starttls() => true,
+        Tls::Required => {
+            let words = "the server does not offer STARTTLS and nothing is sent without; use smtps:// for port 465, or \
+                         `?tls=none` for a server on a network you trust";
+            return Err(trouble(Stage::Tls, Cause::Tls(words.to_owned())));
+        }
+    };
+    if wanted {
+        connection.starttls(tls, &hello).await.map_err(|error| failed(Stage::Tls, &error))?;
+    }
+    if let Some((user, password)) = &settings.credentials {
+        if !connection.is_encrypted() && !loopback {
+            let words =
+                "a password is not sent over an unprotected connection; use `?tls=required` or smtps://";
+            return Err(trouble(Stage::Auth, Cause::Setup(words.to_owned())));
+        }
+        let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
+        let login = connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await;
+        login.map_err(|error| failed(Stage::Auth, &error))?;
+    }
+    Ok(connection)
+}
+
+/// Makes sure that a connection kept from earlier is alive and begins anew.
+pub(super) async fn reset(connection: &mut AsyncSmtpConnection) -> Result<(), Trouble> {
+    let reply = connection.command(Rset).await.map_err(|error| failed(Stage::Connect, &error))?;
+    expect(Stage::Connect, &reply, 250).map(|_| ())
+}
+
+/// Hands over one mail. Until the final dot `end` holds; then the server has `reply_wait` to say what became of it.
+pub(super) async fn hand_over(
+    connection: &mut AsyncSmtpConnection,
+    mail: &Composed,
+    end: Instant,
+    reply_wait: Duration,
+) -> Result<Response, Trouble> {
+    let late = |stage| move |_| trouble(stage, Cause::Timeout);
+    let unicode = !mail.sender.to_string().is_ascii() || !mail.recipient.to_string().is_ascii();
+    if unicode && !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+        let words = "the address holds letters beyond ASCII, which the server does not take (no SMTPUTF8)";
+        return Err(trouble(Stage::Recipient, Cause::Reply(553, format!("5.6.7 {words}"))));
+    }
+    let options = if unicode { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
+    let command = connection.command(Mail::new(Some(mail.sender.clone()), options));
+    step(Stage::Sender, 250, timeout_at(end, command).await.map_err(late(Stage::Sender))?)?;
+    let command = connection.command(Rcpt::new(mail.recipient.clone(), Vec::new()));
+    step(Stage::Recipient, 25, timeout_at(end, command).await.map_err(late(Stage::Recipient))?)?;
+    let command = connection.command(Data);
+    step(Stage::Data, 354, timeout_at(end, command).await.map_err(late(Stage::Data))?)?;
+
+    let sent = AtomicBool::new(false);
+    let pieces = mail.bytes.chunks(PIECE_BYTES).chain(std::iter::from_fn(|| {
+        sent.store(true, Ordering::Relaxed);
+        None
+    }));
+    let reached = || if sent.load(Ordering::Relaxed) { Stage::Dot } else { Stage::Data };
+    let mut handing = Box::pin(connection.message_iter(pieces));
+    let mut reply = timeout_at(end, &mut handing).await;
+    if reply.is_err() && reached() == Stage::Dot {
+        reply = timeout_at(end + reply_wait, &mut handing).await;
+    }
+    drop(handing);
+    let stage = reached();
+    step(stage, 250, reply.map_err(late(stage))?)
+}
+
+fn step(
+    stage: Stage,
+    code: u16,
+    reply: Result<Response, lettre::transport::smtp::Error>,
+) -> Result<Response, Trouble> {
+    let reply = reply.map_err(|error| failed(stage, &error))?;
+    expect(stage, &reply, code)
+}
+
+/// A yes that is not the yes to this question means that question and answer are out of step, as after text slipped in
+/// before STARTTLS: nothing on such a connection can be trusted. `code` may be the first two digits.
+fn expect(stage: Stage, reply: &Response, code: u16) -> Result<Response, Trouble> {
+    let got = u16::from(reply.code());
+    if got == code || got / 10 == code {
+        return Ok(reply.clone());
+    }
+    Err(trouble(stage, Cause::Lost(format!("the server answered {got} where {code} was due"))))
+}
