@@ -69,7 +69,7 @@ pub enum ApiError {
     #[error("the API's answer cannot be read: {0}")]
     Unreadable(String),
     /// No answer came.
-    #[error("the API cannot be reached: {reason} ({detail})")]
+    #[error("no answer from the API: {reason} ({detail})")]
     Network {
         /// At which step.
         reason: Network,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use activity_relay::source::api::Api;
 use activity_relay::source::fault::{ApiError, Network, Unauthorized};
+use activity_relay::source::http::egress;
 use activity_relay::source::pace::Pace;
 use activity_relay::source::walk::Query;
 use activity_relay::source::{Account, StartFrom, Token};
@@ -81,7 +82,7 @@ impl Server {
     }
 
     fn api(&self) -> Api {
-        Api::new(&self.account(Token::Value(" secret-token\n".into())), Pace::unlimited()).unwrap()
+        Api::new(&self.account(Token::Value(" secret-token\n".into())), &egress(), Pace::unlimited())
     }
 }
 
@@ -213,7 +214,7 @@ async fn an_answer_that_does_not_come_or_stays_incomplete_is_trouble_of_the_netw
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut account = silent.account(Token::Value("t".into()));
     account.base_url = Url::parse(&format!("http://{closed}")).unwrap();
-    let error = Api::new(&account, Pace::unlimited()).unwrap().list(&query()).await.unwrap_err();
+    let error = Api::new(&account, &egress(), Pace::unlimited()).list(&query()).await.unwrap_err();
     assert!(matches!(error, ApiError::Network { reason: Network::Connect, .. }), "{error}");
 }
 
@@ -225,7 +226,7 @@ async fn a_token_file_is_read_again_when_it_changes_and_after_a_refusal() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, "first\n").unwrap();
-    let api = Api::new(&server.account(Token::File(path.clone())), Pace::unlimited()).unwrap();
+    let api = Api::new(&server.account(Token::File(path.clone())), &egress(), Pace::unlimited());
     api.list(&query()).await.unwrap();
     std::fs::write(&path, "second one\n").unwrap();
     api.list(&query()).await.unwrap();
@@ -255,7 +256,7 @@ async fn a_token_renewed_behind_an_unchanged_file_date_is_tried_at_once_after_a_
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, "old-token").unwrap();
-    let api = Api::new(&server.account(Token::File(path.clone())), Pace::unlimited()).unwrap();
+    let api = Api::new(&server.account(Token::File(path.clone())), &egress(), Pace::unlimited());
     api.list(&query()).await.unwrap();
     let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
     std::fs::write(&path, "new-token").unwrap();

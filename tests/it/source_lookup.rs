@@ -3,13 +3,14 @@
 
 use activity_relay::source::Token;
 use activity_relay::source::fault::ApiError;
+use activity_relay::source::http::egress;
 use activity_relay::source::lookup::Lookup;
 use activity_relay::source::pace::Pace;
 
 use crate::source_api::{Server, answer};
 
 fn lookup(server: &Server) -> Lookup {
-    Lookup::new(&server.account(Token::Value("t".into())), Pace::unlimited()).unwrap()
+    Lookup::new(&server.account(Token::Value("t".into())), &egress(), Pace::unlimited())
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use activity_relay::sandbox::script;
 use activity_relay::sandbox::world::{Action, Which};
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::source::api::Api;
+use activity_relay::source::http::egress;
 use activity_relay::source::lookup::Lookup;
 use activity_relay::source::pace::Pace;
 use activity_relay::source::{Account, StartFrom, Token};
@@ -89,8 +90,8 @@ impl World {
             lookup: true,
             app_host: "https://app.vcita.com".parse().unwrap(),
         });
-        let api = Api::new(&account, Pace::unlimited()).unwrap();
-        let lookup = Lookup::new(&account, Pace::unlimited()).unwrap();
+        let api = Api::new(&account, &egress(), Pace::unlimited());
+        let lookup = Lookup::new(&account, &egress(), Pace::unlimited());
         let names = NameBook::new(&account, Some(lookup), store.clone(), clock.clone(), TaskTracker::new());
         let poller = Poller::new(account, api, names, store.clone(), dry_run);
         Self { sandbox, store, clock, config: config(filter), poller }
@@ -119,7 +120,7 @@ impl World {
 async fn the_first_poll_begins_now_and_each_message_is_taken_once() {
     let mut world = World::new(Behaviour::default()).await;
     world.receive("before the relay came");
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     assert_eq!(world.tick().await.result.unwrap().messages, 0);
     world.clock.advance(Duration::from_secs(10));
     let uid = world.receive("hello");
@@ -255,7 +256,7 @@ async fn a_message_that_turns_up_late_is_found_by_the_hourly_look_back() {
     let late = Incoming::text("Ann Lee", "late").late(Duration::from_mins(20));
     let late = world.sandbox.business.receive(late);
     assert_eq!(world.tick().await.result.unwrap().messages, 0, "behind the overlap");
-    world.clock.advance(Duration::from_mins(60));
+    world.clock.advance(Duration::from_hours(1));
     world.tick().await.result.unwrap();
     let owed: BTreeSet<String> = world.owed().await.into_iter().collect();
     assert_eq!(owed, BTreeSet::from([first, late]));
