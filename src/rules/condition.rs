@@ -211,6 +211,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a field of a block is optional")]
     fn patterns(texts: &[&str]) -> Option<Patterns> {
         Some(texts.iter().map(|text| Pattern::new(text)).collect())
     }

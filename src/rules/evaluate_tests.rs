@@ -88,7 +88,7 @@ fn one_delivery_is_owed_for_each_entry_and_recipient_always_with_the_same_id() {
         target: target.to_owned(),
         recipients: recipients.iter().map(|text| (*text).to_owned()).collect(),
         template: "default".to_owned(),
-        expires_after: Some(Duration::from_secs(60)),
+        expires_after: Some(Duration::from_mins(1)),
     };
     let entries = vec![to("desk", &[]), to("mail", &["a@x", "b@x", "a@x"]), to("desk", &[])];
     let rule = Rule { deliver: entries, ..rule("r", vec![Block::default()]) };
@@ -134,7 +134,7 @@ proptest! {
         direction in prop::sample::select(vec!["client_to_pivot", "pivot_to_client", "to_pivot", "sideways", ""]),
     ) {
         let make = |(number, (any_of, except, accounts, stop)): (usize, _)| {
-            Rule { except, accounts, stop, ..rule(&number.to_string(), any_of) }
+            Rule { accounts, except, stop, ..rule(&number.to_string(), any_of) }
         };
         let rules = Rules::new(made.into_iter().enumerate().map(make).collect());
         let message = message(account, [kind, text, direction], raw);

@@ -127,7 +127,7 @@ impl<'e> Walk<'e> {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(_) | Expr::Select(_) => self.name(node),
             Expr::Call(call) => {
-                self.function(node, &call.func_name)?;
+                Self::function(node, &call.func_name)?;
                 call.target.as_deref().map_or(Ok(()), |target| self.node(target))?;
                 call.args.iter().try_for_each(|argument| self.node(argument))
             }
@@ -187,7 +187,7 @@ impl<'e> Walk<'e> {
         match root {
             "message" => self.uses.raw |= matches!(field, None | Some("raw")),
             "account" => {
-                self.uses.names |= !matches!((field, path.get(1)), (Some("name"), _) | (_, Some(("uid", _))))
+                self.uses.names |= !matches!((field, path.get(1)), (Some("name"), _) | (_, Some(("uid", _))));
             }
             _ => self.uses.names |= field != Some("uid"),
         }
@@ -214,7 +214,7 @@ impl<'e> Walk<'e> {
         }
     }
 
-    fn function(&self, node: &IdedExpr, name: &str) -> Result<(), Stranger> {
+    fn function(node: &IdedExpr, name: &str) -> Result<(), Stranger> {
         let is_operator =
             name.starts_with(['@', '!', '-']) || name.contains('_') && !name.contains(char::is_alphanumeric);
         if is_operator || FUNCTIONS.contains(&name) {
