@@ -124,3 +124,4 @@ impl Relay {
         Ok(())
     }
 }
+pub mod sweeps;

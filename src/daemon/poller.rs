@@ -1,14 +1,15 @@
 //! Polls one account: walk, fetch, read, match, plan, admit. One transaction per page; an error leaves all as last committed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::daemon::names::{NameBook, WAIT_MAX};
+use crate::daemon::sweeps::Sweeps;
 use crate::model::catalog;
 use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
@@ -16,7 +17,7 @@ use crate::rules::evaluate::matching;
 use crate::rules::plan::plan;
 use crate::source::api::{Answer, Api};
 use crate::source::fault::ApiError;
-use crate::source::walk::{PageFacts, Query, Row, Walk, Window};
+use crate::source::walk::{PageFacts, Query, Row, Walk};
 use crate::source::wire::{Item, Unreadable};
 use crate::source::{Account, StartFrom, stamp};
 use crate::store::{Admission, Admitted, Cursor, Quarantined, Store, StoreError, Taken};
@@ -30,17 +31,9 @@ const LIMITED_WAIT_FIRST: Duration = Duration::from_mins(1);
 const LIMITED_WAIT_MAX: Duration = Duration::from_mins(15);
 /// The wait before a walk that ran out of requests goes on.
 const GO_ON_WAIT: Duration = Duration::from_secs(1);
-/// How often the recent past is looked through again, how far back, and how far back at a start.
-const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
-const SWEEP_SECONDS: i64 = 6 * 3600;
-const SWEEP_START_SECONDS_MAX: i64 = 7 * 86_400;
 /// What sweeps may cost in one tick, so that fresh messages do not wait for them.
 const SWEEP_REQUESTS_MAX: u32 = 10;
 const SWEEP_TIME_MAX: Duration = Duration::from_secs(5);
-/// Windows that wait to be looked through again; the oldest go first.
-const SWEEPS_MAX: usize = 64;
-/// How often one crowded second is looked through again.
-const SWEEP_TRIES_MAX: u32 = 5;
 /// Triples out of the catalogue that are counted.
 const UNKNOWN_TRIPLES_MAX: usize = 1000;
 
@@ -54,8 +47,7 @@ pub struct Poller {
     dry_run: Option<DryRun>,
     failures: u32,
     error: Option<String>,
-    sweeps: VecDeque<Sweep>,
-    swept_at: Option<Timestamp>,
+    sweeps: Sweeps,
     unknown: HashMap<Triple, u64>,
     zone_warned: bool,
 }
@@ -65,13 +57,6 @@ pub struct Poller {
 struct DryRun {
     cursor: Option<Cursor>,
     seen: HashSet<String>,
-}
-
-#[derive(Debug)]
-struct Sweep {
-    window: Window,
-    walk: Walk,
-    tries: u32,
 }
 
 /// Why a poll did not go through.
@@ -114,8 +99,7 @@ impl Poller {
             dry_run: dry_run.then(DryRun::default),
             failures: 0,
             error: None,
-            sweeps: VecDeque::new(),
-            swept_at: None,
+            sweeps: Sweeps::default(),
             unknown: HashMap::new(),
             zone_warned: false,
         }
@@ -195,10 +179,10 @@ impl Poller {
                 "the API counts more messages than it shows; they are looked for again at every poll"
             );
         }
-        for window in walk.leftover() {
-            self.queue(*window, 1);
+        if self.dry_run.is_none() {
+            self.sweeps.recheck(walk.leftover());
+            self.sweeps.schedule(floor, before, now, server_now);
         }
-        self.queue_sweeps(floor, before, now, server_now);
         let taken = gain.taken;
         let (messages, deliveries, quarantined) = (taken.messages, taken.deliveries, taken.quarantined);
         let requests = walk.requests();
@@ -230,13 +214,12 @@ impl Poller {
         };
         let cursor = Cursor { floor: Some(floor), ..known };
         tracing::info!(account = self.account.name, from = %floor, "polling begins");
-        match &mut self.dry_run {
-            Some(dry) => dry.cursor = Some(cursor.clone()),
-            None => {
-                let account = self.account.name.clone();
-                let admission = Admission { account, cursor: Some(cursor.clone()), ..Admission::default() };
-                self.store.admit(admission, now).await?;
-            }
+        if let Some(dry) = &mut self.dry_run {
+            dry.cursor = Some(cursor.clone());
+        } else {
+            let account = self.account.name.clone();
+            let admission = Admission { account, cursor: Some(cursor.clone()), ..Admission::default() };
+            self.store.admit(admission, now).await?;
         }
         Ok(cursor)
     }
@@ -346,7 +329,7 @@ impl Poller {
             }
             match item {
                 Item::Unreadable(Unreadable { uid, raw, why }) => {
-                    quarantined.push(Quarantined { uid, raw, why })
+                    quarantined.push(Quarantined { uid, raw, why });
                 }
                 Item::Message(message) => {
                     let made = message.created_at;
@@ -397,39 +380,6 @@ impl Poller {
         }
     }
 
-    /// At the start what may have been missed while down, then every hour the last hours.
-    fn queue_sweeps(
-        &mut self,
-        floor: Timestamp,
-        before: Option<Timestamp>,
-        now: Timestamp,
-        server_now: Timestamp,
-    ) {
-        if self.dry_run.is_some() {
-            return;
-        }
-        let from = match self.swept_at {
-            Some(swept) if now.duration_since(swept) < SWEEP_EVERY => return,
-            Some(_) => stamp::shift(server_now, -SWEEP_SECONDS),
-            // A first run has nothing behind it.
-            None => before.map_or(server_now, |mark| {
-                stamp::shift(mark.min(server_now), -SWEEP_SECONDS)
-                    .max(stamp::shift(server_now, -SWEEP_START_SECONDS_MAX))
-            }),
-        };
-        self.swept_at = Some(now);
-        let from = from.max(floor);
-        if from < server_now {
-            self.queue(Window { from, to: server_now }, SWEEP_TRIES_MAX);
-        }
-    }
-
-    fn queue(&mut self, window: Window, tries: u32) {
-        if self.dry_run.is_none() && self.sweeps.len() < SWEEPS_MAX {
-            self.sweeps.push_back(Sweep { window, walk: Walk::sweep(window), tries });
-        }
-    }
-
     /// Goes on with what is to be looked through again, as far as this tick's budget reaches. The API's troubles here
     /// are no trouble of the poll, which went through; returns how long it asks us to wait, if it does.
     async fn sweep(
@@ -438,16 +388,13 @@ impl Poller {
         now: Timestamp,
         gain: &mut Gain,
     ) -> Result<Option<Duration>, PollError> {
-        if self.sweeps.is_empty() {
-            return Ok(None);
-        }
         let started = Instant::now();
         let mut requests = 0;
         let mut cursor = self.cursor(now).await?;
-        while let Some(mut sweep) = self.sweeps.pop_front() {
+        while let Some(mut sweep) = self.sweeps.take() {
             while let Some(query) = sweep.walk.next() {
                 if requests >= SWEEP_REQUESTS_MAX || started.elapsed() > SWEEP_TIME_MAX {
-                    self.sweeps.push_front(sweep);
+                    self.sweeps.give_back(sweep);
                     return Ok(None);
                 }
                 requests += 1;
@@ -456,22 +403,18 @@ impl Poller {
                     Err(error) => {
                         tracing::warn!(account = self.account.name, %error, "the past cannot be looked through again");
                         if !matches!(error, ApiError::Refused { .. }) {
-                            self.sweeps.push_front(sweep);
+                            self.sweeps.give_back(sweep);
                         }
                         return Ok(error.asked_to_wait());
                     }
                 };
                 let taken = self.take(config, &mut sweep.walk, &mut cursor, answer, now, gain).await;
                 if let Err(error) = taken {
-                    self.sweeps.push_front(Sweep { walk: Walk::sweep(sweep.window), ..sweep });
+                    self.sweeps.restart(sweep);
                     return Err(error);
                 }
             }
-            for window in sweep.walk.leftover() {
-                if sweep.tries < SWEEP_TRIES_MAX {
-                    self.queue(*window, sweep.tries + 1);
-                }
-            }
+            self.sweeps.finish(&sweep);
         }
         Ok(None)
     }
@@ -520,6 +463,6 @@ mod tests {
         let waits: Vec<u64> = (1..=6).map(|n| wait_after(&limited(None), n, every).as_secs()).collect();
         assert_eq!(waits, [60, 120, 240, 480, 900, 900]);
         assert_eq!(wait_after(&limited(Some(Duration::from_secs(7))), 9, every).as_secs(), 7);
-        assert_eq!(wait_after(&broken, 40, Duration::from_secs(300)).as_secs(), 300);
+        assert_eq!(wait_after(&broken, 40, Duration::from_mins(5)).as_secs(), 300);
     }
 }

@@ -12,6 +12,7 @@ use super::pace::Pace;
 use super::walk::Query;
 use super::wire::{Page, read_page};
 use super::{Account, wire};
+use crate::egress::Egress;
 
 /// Requests a second, unless told otherwise.
 pub const REQUESTS_PER_SECOND: f64 = 2.0;
@@ -59,19 +60,16 @@ pub struct Userinfo {
 }
 
 impl Api {
-    /// The API of an account, asked at the given pace.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be made.
-    pub fn new(account: &Account, pace: Pace) -> Result<Self, ApiError> {
-        Ok(Self {
+    /// The API of an account, asked at the given pace through [`super::http::egress`].
+    pub fn new(account: &Account, egress: &Egress, pace: Pace) -> Self {
+        Self {
             account: account.name.clone(),
             unread_only: account.unread_only,
-            http: Http::new(account)?,
+            http: Http::new(account, egress),
             pace,
             deadline: DEADLINE,
             turn: Mutex::new(()),
-        })
+        }
     }
 
     /// With another deadline per request than 30 seconds.

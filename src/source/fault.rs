@@ -10,7 +10,7 @@ use super::http::Reply;
 use super::{stamp, wire};
 
 /// No wait that the API asks for is taken to be longer.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 /// Waits of more seconds than that are nonsense and count as absent.
 const RETRY_AFTER_SANE_SECONDS: f64 = 4_000_000_000.0;
 
@@ -69,7 +69,7 @@ pub enum ApiError {
     #[error("the API's answer cannot be read: {0}")]
     Unreadable(String),
     /// No answer came.
-    #[error("the API cannot be reached: {reason} ({detail})")]
+    #[error("no answer from the API: {reason} ({detail})")]
     Network {
         /// At which step.
         reason: Network,

@@ -1,6 +1,5 @@
 //! One GET to the API with the account's token: the token's file, the deadline, the size limit, no redirects.
 
-use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -11,12 +10,10 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::fault::{ApiError, Network, retry_after};
-use super::{Account, Token, stamp, wire};
+use super::{Account, Token, stamp};
+use crate::egress::policy::Policy;
+use crate::egress::{Answer, Cut, Egress, FailureKind, Request};
 
-/// What every request says it comes from.
-const USER_AGENT: &str = concat!("activity-relay/", env!("CARGO_PKG_VERSION"));
-/// A connection that takes longer than this to make is given up.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// The longest token file that is read, in bytes.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 
@@ -42,7 +39,7 @@ pub struct Http {
     token: Token,
     account: String,
     read: Mutex<Option<TokenFile>>,
-    client: reqwest::Client,
+    egress: Egress,
 }
 
 /// A token file as last read.
@@ -53,19 +50,22 @@ struct TokenFile {
     bytes: u64,
 }
 
+/// The client for the API of all accounts; clones share connections. It may dial any address: where it goes is the
+/// owner's `base_url` alone and never comes from a message, and a sandbox stands on loopback.
+pub fn egress() -> Egress {
+    Egress::new(Policy::Any)
+}
+
 impl Http {
     /// For one account.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be made (the machine's certificate authorities cannot be read).
-    pub fn new(account: &Account) -> Result<Self, ApiError> {
-        Ok(Self {
+    pub fn new(account: &Account, egress: &Egress) -> Self {
+        Self {
             base: account.base_url.clone(),
             token: account.token.clone(),
             account: account.name.clone(),
             read: Mutex::new(None),
-            client: client()?,
-        })
+            egress: egress.clone(),
+        }
     }
 
     /// Asks for a path. A 401 makes a token file be read again, and a token that changed is tried at once.
@@ -110,15 +110,18 @@ impl Http {
         let mut bearer = bearer.map_err(|_| self.no_token("holds characters that no token has"))?;
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
-        let exchange = async {
-            let response = self.client.get(url.clone()).headers(headers).send().await;
-            let response = response.map_err(|error| self.network(&error))?;
-            read(response, bytes_max).await
-        };
-        tokio::time::timeout(deadline, exchange).await.map_err(|_| ApiError::Network {
-            reason: Network::Timeout,
-            detail: format!("{}, {} s", self.host(), deadline.as_secs_f64()),
-        })?
+        let answer = self.egress.send(Request::get(url.clone(), headers, bytes_max), deadline).await;
+        let answer = answer.map_err(|failure| ApiError::Network {
+            reason: match failure.kind {
+                FailureKind::Dns => Network::Dns,
+                FailureKind::Connect | FailureKind::Policy => Network::Connect,
+                FailureKind::Tls => Network::Tls,
+                FailureKind::Timeout => Network::Timeout,
+                FailureKind::Reset | FailureKind::Other => Network::Broken,
+            },
+            detail: failure.text,
+        })?;
+        reply(answer, bytes_max)
     }
 
     /// The token, from its file again if that changed or if `again`.
@@ -168,83 +171,25 @@ impl Http {
             self.account
         ))
     }
-
-    fn host(&self) -> String {
-        let host = self.base.host_str().unwrap_or_default();
-        self.base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-    }
-
-    /// Which step failed, from the chain of causes.
-    fn network(&self, error: &reqwest::Error) -> ApiError {
-        let mut causes = Vec::new();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            causes.push(inner.to_string());
-            cause = inner.source();
-        }
-        let all = causes.join(": ").to_lowercase();
-        let reason = if error.is_timeout() {
-            Network::Timeout
-        } else if all.contains("dns error") || all.contains("failed to lookup") {
-            Network::Dns
-        } else if all.contains("certificate") || all.contains("tls") || all.contains("handshake") {
-            Network::Tls
-        } else if error.is_connect() {
-            Network::Connect
-        } else {
-            Network::Broken
-        };
-        let cause = causes.last().map_or("no further cause", String::as_str);
-        ApiError::Network { reason, detail: format!("{}: {}", self.host(), wire::cut(cause)) }
-    }
 }
 
-async fn read(mut response: reqwest::Response, bytes_max: usize) -> Result<Reply, ApiError> {
-    let text = |headers: &HeaderMap, name| {
-        headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok().map(str::to_owned))
-    };
-    let headers = response.headers();
-    let server_now = text(headers, DATE).and_then(|date| stamp::http_date(&date));
-    let mut reply = Reply {
-        status: response.status().as_u16(),
-        server_now,
-        retry_after: text(headers, RETRY_AFTER).and_then(|wait| retry_after(&wait, server_now)),
-        location: text(headers, LOCATION),
-        body: Vec::new(),
-    };
-    loop {
-        match response.chunk().await {
-            Ok(None) => return Ok(reply),
-            Ok(Some(chunk)) if reply.body.len() + chunk.len() > bytes_max => {
-                return Err(ApiError::Unreadable(format!("it is longer than {bytes_max} bytes")));
-            }
-            Ok(Some(chunk)) => reply.body.extend_from_slice(&chunk),
-            // A refusal is a refusal even if the words for it do not arrive.
-            Err(_) if !(200..300).contains(&reply.status) => return Ok(reply),
-            Err(_) => {
-                return Err(ApiError::Network {
-                    reason: Network::Broken,
-                    detail: format!("after {} bytes of the answer", reply.body.len()),
-                });
-            }
-        }
+/// The parts of an answer that matter here. A success has to be whole; a refusal is a refusal even if the words for it
+/// do not all arrive.
+fn reply(answer: Answer, bytes_max: usize) -> Result<Reply, ApiError> {
+    let text = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
+    let server_now = text(DATE).and_then(stamp::http_date);
+    let received = answer.body.len();
+    let lost = |reason| ApiError::Network { reason, detail: format!("after {received} bytes of its answer") };
+    match answer.cut.filter(|_| answer.status.is_success()) {
+        Some(Cut::TooLong) => Err(ApiError::Unreadable(format!("it is longer than {bytes_max} bytes"))),
+        Some(Cut::Deadline) => Err(lost(Network::Timeout)),
+        Some(Cut::Broken) => Err(lost(Network::Broken)),
+        None => Ok(Reply {
+            status: answer.status.as_u16(),
+            server_now,
+            retry_after: text(RETRY_AFTER).and_then(|wait| retry_after(wait, server_now)),
+            location: text(LOCATION).map(str::to_owned),
+            body: answer.body,
+        }),
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the account's API may stand on loopback, which no egress policy of targets allows"
-)]
-fn client() -> Result<reqwest::Client, ApiError> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .referer(false)
-        .user_agent(USER_AGENT)
-        .connect_timeout(CONNECT_TIME_MAX)
-        .build()
-        .map_err(|error| ApiError::Network {
-            reason: Network::Tls,
-            detail: format!("the HTTP client cannot be made: {}", wire::cut(&error.to_string())),
-        })
 }

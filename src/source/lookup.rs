@@ -10,6 +10,7 @@ use super::fault::{ApiError, judge};
 use super::http::Http;
 use super::pace::Pace;
 use super::{plain, wire};
+use crate::egress::Egress;
 use crate::model::names::{Business, Client, Staff};
 
 /// Lookups a second in the long run, well below the least limit that is known (100 a minute).
@@ -32,11 +33,8 @@ pub struct Lookup {
 
 impl Lookup {
     /// For one account, with a budget of its own beside polling.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be made.
-    pub fn new(account: &Account, pace: Pace) -> Result<Self, ApiError> {
-        Ok(Self { http: Http::new(account)?, pace })
+    pub fn new(account: &Account, egress: &Egress, pace: Pace) -> Self {
+        Self { http: Http::new(account, egress), pace }
     }
 
     /// The usual budget.

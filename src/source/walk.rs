@@ -256,9 +256,9 @@ impl Walk {
             Some(last) => {
                 self.raise_watermark();
                 if full {
-                    self.advance(last, facts.server_now)
+                    self.advance(last, facts.server_now);
                 } else {
-                    self.stage = Stage::Peek { rows, last }
+                    self.stage = Stage::Peek { rows, last };
                 }
             }
         }

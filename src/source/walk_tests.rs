@@ -24,6 +24,7 @@ struct Made {
 
 /// How the model's API behaves.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one way in which the documents may be wrong")]
 struct Habits {
     exclusive: bool,
     whole_seconds: bool,
@@ -154,7 +155,7 @@ impl World {
     fn run(&mut self) -> Vec<&str> {
         let (mut watermark, mut queue) = (None, Vec::new());
         while self.now < 11_400_000 {
-            let walk = self.walk(Walk::poll(second(0), watermark, Duration::from_secs(120)));
+            let walk = self.walk(Walk::poll(second(0), watermark, Duration::from_mins(2)));
             assert!(walk.watermark >= watermark, "the watermark never goes back");
             watermark = walk.watermark;
             queue.extend_from_slice(walk.leftover());
@@ -208,7 +209,7 @@ fn a_list_in_the_wrong_order_is_read_whole() {
 #[test]
 fn a_quiet_poll_is_one_request_on_page_one() {
     let mut world = World::still(PLAIN, &[1000, 2000, 3000]);
-    let walk = world.walk(Walk::poll(second(0), Some(second(2)), Duration::from_secs(120)));
+    let walk = world.walk(Walk::poll(second(0), Some(second(2)), Duration::from_mins(2)));
     assert_eq!((world.requests, world.seen.len()), (1, 3));
     assert_eq!(walk.watermark, Some(second(3)));
     assert_eq!(walk.missing(), None);
@@ -218,7 +219,7 @@ fn a_quiet_poll_is_one_request_on_page_one() {
 fn a_backlog_is_walked_by_time_and_never_by_page() {
     let stamps: Vec<i64> = (0..1000).map(|index| index * 2000).collect();
     let mut world = World::still(PLAIN, &stamps);
-    let mut walk = Walk::poll(second(0), None, Duration::from_secs(120));
+    let mut walk = Walk::poll(second(0), None, Duration::from_mins(2));
     while let Some(query) = walk.next() {
         assert_eq!(query.page, 1);
         let facts = world.answer(&query);
@@ -233,7 +234,7 @@ fn pages_are_turned_only_within_a_crowded_second() {
     let mut stamps = vec![500_000; 260];
     stamps.extend([10_000, 900_000]);
     let mut world = World::still(PLAIN, &stamps);
-    let mut walk = Walk::poll(second(0), None, Duration::from_secs(120));
+    let mut walk = Walk::poll(second(0), None, Duration::from_mins(2));
     while let Some(query) = walk.next() {
         if query.page > 1 {
             let width = query.created_before.unwrap().duration_since(query.created_after).as_secs();
@@ -249,7 +250,7 @@ fn pages_are_turned_only_within_a_crowded_second() {
 #[test]
 fn a_crowded_second_that_does_not_end_in_time_is_left_for_later() {
     let mut world = World::still(Habits { request_ms: 45_000, ..PLAIN }, &[500_000; 260]);
-    let walk = world.walk(Walk::poll(second(0), None, Duration::from_secs(120)));
+    let walk = world.walk(Walk::poll(second(0), None, Duration::from_mins(2)));
     assert!(
         walk.leftover().contains(&Window { from: second(500), to: second(501) }),
         "{:?}",
@@ -281,7 +282,7 @@ fn the_watermark_passes_neither_the_newest_row_nor_the_servers_clock() {
 #[test]
 fn a_poll_begins_before_the_watermark_but_never_before_the_floor() {
     let after = |walk: &Walk| walk.next().unwrap().created_after;
-    let overlap = Duration::from_secs(120);
+    let overlap = Duration::from_mins(2);
     assert_eq!(after(&Walk::poll(second(0), Some(millis(500_900)), overlap)), second(379));
     assert_eq!(after(&Walk::poll(second(450), Some(second(500)), overlap)), second(449));
     assert_eq!(after(&Walk::poll(second(450), None, overlap)), second(449));

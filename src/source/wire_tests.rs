@@ -1,4 +1,5 @@
 //! What the reader makes of each of the API's inconsistencies.
+#![expect(clippy::needless_pass_by_value, reason = "json! values are made where they are passed")]
 
 use serde_json::{Value, json};
 

@@ -8,6 +8,9 @@
 mod store_cli;
 mod config_corpus;
 mod config_init;
+mod source_api;
+mod source_lookup;
+mod source_poller;
 mod store_conformance;
 mod store_kit;
 mod store_sqlite;

@@ -26,7 +26,9 @@ pub(super) fn handle(business: &Business, asked: &Asked) -> (Reply, Answer) {
     } else {
         route(&mut world, asked, now, &mut rows)
     };
-    let reply = reply.scripted(&answer);
+    // A poller takes its "now" from here, so it has to be the business's clock and not the machine's.
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let reply = reply.header("date", &date).scripted(&answer);
     let silent = matches!(answer.cut, Some(Cut::Before | Cut::After));
     world.log(Request {
         number: 0,

@@ -1,0 +1,140 @@
+//! Which parts of the past are to be looked through again: messages may turn up late, behind the watermark. Pure.
+
+use std::collections::VecDeque;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::source::stamp::shift;
+use crate::source::walk::{Walk, Window};
+
+/// How often the recent past is looked through again.
+const EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// How far back then.
+const BACK_SECONDS: i64 = 6 * 3600;
+/// How far back at most at a start.
+const BACK_SECONDS_MAX: i64 = 7 * 86_400;
+/// Windows that wait; beyond that none is added, as the hourly sweep comes by anyway.
+const WAITING_MAX: usize = 64;
+/// How often one crowded second is looked through again.
+const TRIES_MAX: u32 = 5;
+
+/// The windows that wait to be looked through again, in order.
+#[derive(Debug, Default)]
+pub struct Sweeps {
+    waiting: VecDeque<Sweep>,
+    last: Option<Timestamp>,
+}
+
+/// One window with the walk through it, as far as it got.
+#[derive(Debug)]
+pub struct Sweep {
+    /// What is looked through.
+    pub window: Window,
+    /// How far.
+    pub walk: Walk,
+    tries: u32,
+}
+
+impl Sweeps {
+    /// Adds what is due: after a start the downtime and six hours before it (a week at most), then every hour the last
+    /// six. `watermark` is where the account stood before this poll; a first run has nothing behind it.
+    pub fn schedule(
+        &mut self,
+        floor: Timestamp,
+        watermark: Option<Timestamp>,
+        now: Timestamp,
+        server_now: Timestamp,
+    ) {
+        let from = match (self.last, watermark) {
+            // A clock set back would otherwise stop the sweeps for as long.
+            (Some(last), _) if (SignedDuration::ZERO..EVERY).contains(&now.duration_since(last)) => return,
+            (Some(_), _) => shift(server_now, -BACK_SECONDS),
+            (None, Some(mark)) => {
+                shift(mark.min(server_now), -BACK_SECONDS).max(shift(server_now, -BACK_SECONDS_MAX))
+            }
+            (None, None) => server_now,
+        };
+        self.last = Some(now);
+        let from = from.max(floor);
+        if from < server_now {
+            self.push(Window { from, to: server_now }, TRIES_MAX);
+        }
+    }
+
+    /// Adds crowded seconds that a poll could not read to the end.
+    pub fn recheck(&mut self, windows: &[Window]) {
+        for window in windows {
+            self.push(*window, 1);
+        }
+    }
+
+    /// The next one to work on; whoever takes it gives it back or finishes it.
+    pub fn take(&mut self) -> Option<Sweep> {
+        self.waiting.pop_front()
+    }
+
+    /// To go on with it later.
+    pub fn give_back(&mut self, sweep: Sweep) {
+        self.waiting.push_front(sweep);
+    }
+
+    /// To begin it anew later: what it has met was not committed.
+    pub fn restart(&mut self, mut sweep: Sweep) {
+        sweep.walk = Walk::sweep(sweep.window);
+        self.give_back(sweep);
+    }
+
+    /// It went through; what it left over is tried again a few times.
+    pub fn finish(&mut self, sweep: &Sweep) {
+        if sweep.tries < TRIES_MAX {
+            for window in sweep.walk.leftover() {
+                self.push(*window, sweep.tries + 1);
+            }
+        }
+    }
+
+    fn push(&mut self, window: Window, tries: u32) {
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(Sweep { window, walk: Walk::sweep(window), tries });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-03-{text}:00Z").parse().unwrap()
+    }
+
+    fn next(sweeps: &mut Sweeps) -> Option<(Timestamp, Timestamp)> {
+        sweeps.take().map(|sweep| (sweep.window.from, sweep.window.to))
+    }
+
+    #[test]
+    fn a_start_looks_through_the_downtime_and_later_every_hour_through_the_last_six() {
+        let (mut sweeps, floor) = (Sweeps::default(), at("01T00:00"));
+        let mut poll = |now: Timestamp, mark| {
+            sweeps.schedule(floor, mark, now, now);
+            next(&mut sweeps)
+        };
+        assert_eq!(poll(at("10T12:00"), Some(at("10T09:00"))), Some((at("10T03:00"), at("10T12:00"))));
+        assert_eq!(poll(at("10T12:59"), Some(at("10T12:59"))), None);
+        assert_eq!(poll(at("10T13:00"), Some(at("10T12:59"))), Some((at("10T07:00"), at("10T13:00"))));
+        assert_eq!(poll(at("09T13:00"), Some(at("10T12:59"))), Some((at("09T07:00"), at("09T13:00"))));
+    }
+
+    #[test]
+    fn a_sweep_goes_neither_before_the_floor_nor_further_back_than_a_week() {
+        let mut sweeps = Sweeps::default();
+        sweeps.schedule(at("01T00:00"), Some(at("02T00:00")), at("20T00:00"), at("20T00:00"));
+        assert_eq!(next(&mut sweeps), Some((at("13T00:00"), at("20T00:00"))));
+        let mut sweeps = Sweeps::default();
+        sweeps.schedule(at("19T00:00"), Some(at("19T01:00")), at("20T00:00"), at("20T00:00"));
+        assert_eq!(next(&mut sweeps), Some((at("19T00:00"), at("20T00:00"))));
+        let mut first_run = Sweeps::default();
+        first_run.schedule(at("20T00:00"), None, at("20T00:00"), at("20T00:00"));
+        assert_eq!(next(&mut first_run), None);
+    }
+}

@@ -1,0 +1,263 @@
+//! The poller between the fake business and a real store.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has to fail")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use activity_relay::config::{Config, Retention};
+use activity_relay::daemon::clock::Clock;
+use activity_relay::daemon::names::NameBook;
+use activity_relay::daemon::poller::{Poller, Tick};
+use activity_relay::render::Templates;
+use activity_relay::rules::condition::Block;
+use activity_relay::rules::expression::Expression;
+use activity_relay::rules::{Deliver, Place, Rule, Rules};
+use activity_relay::sandbox::behaviour::{Behaviour, Profile};
+use activity_relay::sandbox::incoming::Incoming;
+use activity_relay::sandbox::script;
+use activity_relay::sandbox::world::{Action, Which};
+use activity_relay::sandbox::{Sandbox, Settings};
+use activity_relay::source::api::Api;
+use activity_relay::source::http::egress;
+use activity_relay::source::lookup::Lookup;
+use activity_relay::source::pace::Pace;
+use activity_relay::source::{Account, StartFrom, Token};
+use activity_relay::store::{Filter, Mode, Store};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+use crate::source_api::install_crypto;
+
+/// A fake business, a store and a poller between them, on a clock that moves when told to.
+struct World {
+    sandbox: Sandbox,
+    store: Store,
+    clock: Clock,
+    config: Config,
+    poller: Poller,
+}
+
+/// A rule that takes every message, or those that pass a `where:`.
+fn config(filter: Option<&str>) -> Config {
+    let rule = Rule {
+        name: "all".into(),
+        place: Place::default(),
+        accounts: None,
+        any_of: vec![Block::default()],
+        except: Vec::new(),
+        filter: filter.map(|text| Expression::compile(text).unwrap()),
+        stop: false,
+        deliver: vec![Deliver {
+            target: "desk".into(),
+            recipients: Vec::new(),
+            template: "default".into(),
+            expires_after: None,
+        }],
+    };
+    Config {
+        accounts: Vec::new(),
+        timezone: TimeZone::UTC,
+        alerts: None,
+        retention: Retention::default(),
+        targets: BTreeMap::new(),
+        rules: Rules::new(vec![rule]),
+        templates: Templates::default(),
+    }
+}
+
+impl World {
+    async fn new(behaviour: Behaviour) -> Self {
+        Self::with(behaviour, StartFrom::Now, None, false).await
+    }
+
+    async fn with(behaviour: Behaviour, start_from: StartFrom, filter: Option<&str>, dry_run: bool) -> Self {
+        install_crypto();
+        let clock = Clock::manual("2026-03-10T09:00:00Z".parse().unwrap());
+        let sandbox =
+            Sandbox::start(Settings { behaviour, ..Settings::default() }, clock.clone()).await.unwrap();
+        let store = Store::open("sqlite::memory:", Mode::Daemon).await.unwrap();
+        let account = Arc::new(Account {
+            name: "main".into(),
+            token: Token::Value(sandbox.token().into()),
+            base_url: sandbox.url().parse().unwrap(),
+            poll_every: Duration::from_secs(20),
+            start_from,
+            unread_only: true,
+            overlap: Duration::from_mins(2),
+            lookup: true,
+            app_host: "https://app.vcita.com".parse().unwrap(),
+        });
+        let api = Api::new(&account, &egress(), Pace::unlimited());
+        let lookup = Lookup::new(&account, &egress(), Pace::unlimited());
+        let names = NameBook::new(&account, Some(lookup), store.clone(), clock.clone(), TaskTracker::new());
+        let poller = Poller::new(account, api, names, store.clone(), dry_run);
+        Self { sandbox, store, clock, config: config(filter), poller }
+    }
+
+    async fn tick(&mut self) -> Tick {
+        self.poller.tick(&self.config, self.clock.now(), 0.5).await
+    }
+
+    fn receive(&self, body: &str) -> String {
+        self.sandbox.business.receive(Incoming::text("Ann Lee", body))
+    }
+
+    /// The uids for which something is owed, each as often as it is owed.
+    async fn owed(&self) -> Vec<String> {
+        let (rows, _) = self.store.deliveries(Filter::default()).await.unwrap();
+        rows.into_iter().flat_map(|row| row.messages).collect()
+    }
+
+    async fn watermark(&self) -> Option<Timestamp> {
+        self.store.cursor("main").await.unwrap().watermark
+    }
+}
+
+#[tokio::test]
+async fn the_first_poll_begins_now_and_each_message_is_taken_once() {
+    let mut world = World::new(Behaviour::default()).await;
+    world.receive("before the relay came");
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(world.tick().await.result.unwrap().messages, 0);
+    world.clock.advance(Duration::from_secs(10));
+    let uid = world.receive("hello");
+    let tick = world.tick().await;
+    let taken = tick.result.unwrap();
+    assert_eq!((taken.messages, taken.deliveries), (1, 1));
+    assert_eq!(tick.next_in, Duration::from_secs(20), "half the jitter is the interval itself");
+    assert_eq!(world.tick().await.result.unwrap().messages, 0);
+    assert_eq!(world.owed().await, [uid]);
+    assert_eq!(world.watermark().await.unwrap().to_string(), "2026-03-10T09:01:10Z");
+    let asked = world.sandbox.business.list_requests();
+    assert!(asked.iter().all(|request| !request.query.contains_key("direction")));
+    assert!(asked.iter().all(|request| !request.query.contains_key("activity_type")));
+    assert!(asked.iter().all(|request| request.query["page"] == "1"));
+}
+
+#[tokio::test]
+async fn a_start_in_the_past_takes_what_is_there() {
+    let behaviour = Behaviour::default();
+    let mut world = World::with(behaviour, StartFrom::Ago(Duration::from_mins(5)), None, false).await;
+    world.receive("too old");
+    world.clock.advance(Duration::from_mins(10));
+    let uid = world.receive("recent");
+    world.clock.advance(Duration::from_mins(1));
+    world.tick().await.result.unwrap();
+    assert_eq!(world.owed().await, [uid]);
+}
+
+#[tokio::test]
+async fn a_shuffled_burst_that_shrinks_while_it_is_paged_loses_nothing_that_stays_unread() {
+    for profile in [Profile::Documented, Profile::Quirky] {
+        let mut world = World::new(Behaviour::of(profile)).await;
+        world.tick().await.result.unwrap();
+        world.clock.advance(Duration::from_secs(30));
+        let burst = Action::Receive(Box::new(Incoming::text("Ann Lee", "all at once").times(260)));
+        let mut expected: BTreeSet<String> = world.sandbox.business.act(burst).into_iter().collect();
+        world.sandbox.business.act_before_request(2, Action::Read(Which::Oldest(40)));
+        world.clock.advance(Duration::from_secs(30));
+        expected.insert(world.receive("afterwards"));
+        world.tick().await.result.unwrap();
+        let owed = world.owed().await;
+        let distinct: BTreeSet<String> = owed.iter().cloned().collect();
+        assert_eq!(distinct.len(), owed.len(), "none twice");
+        let lost: Vec<_> = expected.difference(&distinct).collect();
+        assert!(lost.len() <= 40, "{} lost of which 40 were read at most", lost.len());
+        let (all, unread) = world.sandbox.business.counts();
+        assert_eq!((all, unread), (261, 221));
+        assert!(distinct.len() >= unread);
+    }
+}
+
+#[tokio::test]
+async fn every_failed_answer_leaves_the_cursor_and_the_next_poll_finds_all() {
+    let mut world = World::new(Behaviour::default()).await;
+    world.tick().await.result.unwrap();
+    let before = world.watermark().await;
+    world.clock.advance(Duration::from_secs(10));
+    let uid = world.receive("still here");
+    let limited = script::Answer {
+        headers: BTreeMap::from([("retry-after".into(), "30".into())]),
+        ..script::status(429)
+    };
+    let truncated = script::Answer { cut: Some(script::Cut::Middle), ..script::ok() };
+    for (answer, wait) in [
+        (script::status(500), 20),
+        (script::says(200, "<html>gateway</html>"), 40),
+        (script::says(200, r#"{"success":false}"#), 60),
+        (truncated, 60),
+        (limited, 30),
+    ] {
+        world.sandbox.business.answers([answer]);
+        let tick = world.tick().await;
+        let error = tick.result.unwrap_err().to_string();
+        assert_eq!(tick.next_in, Duration::from_secs(wait), "{error}");
+        assert_eq!(world.watermark().await, before);
+        assert_eq!(world.store.accounts().await.unwrap()[0].error.as_deref(), Some(error.as_str()));
+        assert!(world.owed().await.is_empty());
+    }
+    world.tick().await.result.unwrap();
+    assert_eq!(world.owed().await, [uid]);
+    assert_eq!(world.store.accounts().await.unwrap()[0].error, None);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_aside_once_and_the_rest_goes_on() {
+    let mut world = World::new(Behaviour::default()).await;
+    world.tick().await.result.unwrap();
+    world.clock.advance(Duration::from_secs(10));
+    let broken =
+        Incoming::text("Ann Lee", "x").with("uid", json!("broken")).with("created_at", json!("whenever"));
+    world.sandbox.business.receive(broken);
+    let uid = world.receive("fine");
+    let taken = world.tick().await.result.unwrap();
+    assert_eq!((taken.messages, taken.quarantined), (1, 1));
+    let taken = world.tick().await.result.unwrap();
+    assert_eq!((taken.messages, taken.quarantined), (0, 0));
+    assert_eq!(world.owed().await, [uid]);
+    assert_eq!(world.store.quarantine().await.unwrap()[0].1.uid, "broken");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_owed_and_writes_nothing() {
+    let mut world = World::with(Behaviour::default(), StartFrom::Beginning, None, true).await;
+    let uid = world.receive("hello");
+    let tick = world.tick().await;
+    assert_eq!(tick.would_admit.len(), 1);
+    assert_eq!(
+        (tick.would_admit[0].message.uid.as_str(), tick.would_admit[0].deliveries.len()),
+        (uid.as_str(), 1)
+    );
+    assert!(world.tick().await.would_admit.is_empty(), "each once");
+    assert!(world.owed().await.is_empty());
+    assert!(world.store.accounts().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_rule_about_the_clients_name_waits_for_it() {
+    let filter = Some(r#"client.name == "Ann Lee""#);
+    let mut world = World::with(Behaviour::default(), StartFrom::Beginning, filter, false).await;
+    world.sandbox.business.receive(Incoming::text("Bob Ray", "hi"));
+    let uid = world.receive("hi");
+    world.tick().await.result.unwrap();
+    assert_eq!(world.owed().await, [uid]);
+}
+
+#[tokio::test]
+async fn a_message_that_turns_up_late_is_found_by_the_hourly_look_back() {
+    let mut world = World::new(Behaviour::default()).await;
+    world.tick().await.result.unwrap();
+    world.clock.advance(Duration::from_mins(30));
+    let first = world.receive("in time");
+    world.tick().await.result.unwrap();
+    let late = Incoming::text("Ann Lee", "late").late(Duration::from_mins(20));
+    let late = world.sandbox.business.receive(late);
+    assert_eq!(world.tick().await.result.unwrap().messages, 0, "behind the overlap");
+    world.clock.advance(Duration::from_hours(1));
+    world.tick().await.result.unwrap();
+    let owed: BTreeSet<String> = world.owed().await.into_iter().collect();
+    assert_eq!(owed, BTreeSet::from([first, late]));
+}
