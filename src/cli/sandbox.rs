@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::daemon::clock::{Chance, Clock};
+use crate::daemon::clock::Chance;
+use crate::model::id::hex_of;
 use crate::sandbox::behaviour::{Behaviour, General, OverCap, Profile, Ties, Times};
 use crate::sandbox::inboxes::Arrival;
 use crate::sandbox::scenario::Scenario;
@@ -45,7 +46,7 @@ pub struct Args {
     /// How times are written
     #[arg(long, value_name = "SHAPE")]
     pub times: Option<Times>,
-    /// What stands in activity_type of General rows
+    /// What General rows have for a type
     #[arg(long, value_name = "VALUE")]
     pub general: Option<General>,
     /// The staff token that the API takes
@@ -83,7 +84,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         smtp_port: args.smtp_port,
     };
     let stop = stop_signal()?;
-    let sandbox = Sandbox::start(settings, Clock::System)
+    let sandbox = Sandbox::start(settings, context.clock.clone())
         .await
         .map_err(|error| Stop::new(Exit::Unavailable, format!("the sandbox cannot start: {error}")))?;
     sandbox.http.verify_with(&args.signing_secret);
@@ -119,9 +120,8 @@ fn behaviour(args: &Args) -> Behaviour {
 /// Nobody on the same machine should be able to guess it.
 fn made_up_token() -> String {
     let chance = Chance::system();
-    let parts: Vec<String> =
-        (0..4).map(|_| format!("{:08x}", (chance.unit() * f64::from(u32::MAX)) as u32)).collect();
-    parts.concat()
+    let parts = [chance.unit().to_string(), chance.unit().to_string(), chance.unit().to_string()];
+    hex_of(&parts.each_ref().map(String::as_str), 16)
 }
 
 /// Ends with the first SIGINT or SIGTERM from here on.

@@ -62,7 +62,7 @@ pub fn item(triple: &Triple, at: Timestamp) -> Value {
     item.insert("cta_button_text".to_owned(), json!(button(triple)));
     item.insert("link_url_params".to_owned(), Value::Null);
     if about_meeting {
-        let start = after_now(whole_second(at), Duration::from_secs(26 * 3600));
+        let start = after_now(whole_second(at), Duration::from_hours(26));
         item.insert(
             "meeting_data".to_owned(),
             json!({
@@ -170,7 +170,7 @@ fn body(triple: &Triple) -> String {
         }
         ("payment", "payment_received") => "65.00 GBP was paid by card for invoice #1042.",
         ("review", "submit_review") => "5 stars. Leo found the sore spot at once, and I can run again.",
-        ("document", "document") | ("general", "document") if by_client => "Here is the signed intake form.",
+        ("document" | "general", "document") if by_client => "Here is the signed intake form.",
         ("estimate", "approved") if by_client => "Approved, please go ahead with the six sessions.",
         ("estimate", "rejected") if by_client => {
             "Thank you, but this is more than I can spend on it at the moment."

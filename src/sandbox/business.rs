@@ -65,7 +65,7 @@ impl Business {
         let mut world = self.world();
         let now = self.now_in(&world);
         world.catch_up(now);
-        let uids = world.act(&action, now);
+        let uids = world.act(action, now);
         drop(world);
         self.notify();
         uids

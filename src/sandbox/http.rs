@@ -141,8 +141,9 @@ fn response(reply: Reply, answer: &Answer) -> Response {
             response.headers_mut().insert(name, value);
         }
     }
-    if answer.cut == Some(Cut::Middle) {
-        response.headers_mut().insert("content-length", HeaderValue::from(length.max(1)));
+    if answer.cut == Some(Cut::Middle) || answer.trickle_ms > 0 {
+        // The length is promised, so that half a body can be told from a whole one.
+        response.headers_mut().insert("content-length", HeaderValue::from(length));
     }
     response
 }

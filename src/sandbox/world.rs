@@ -188,19 +188,19 @@ impl World {
     }
 
     /// Does what an action says; the uids of messages received.
-    pub(super) fn act(&mut self, action: &Action, now: Timestamp) -> Vec<String> {
+    pub(super) fn act(&mut self, action: Action, now: Timestamp) -> Vec<String> {
         match action {
-            Action::Receive(incoming) => return self.receive(incoming, now),
-            Action::Read(which) => self.each(which, |record| record.read = true),
-            Action::Unread(which) => self.each(which, |record| record.read = false),
+            Action::Receive(incoming) => return self.receive(&incoming, now),
+            Action::Read(which) => self.each(&which, |record| record.read = true),
+            Action::Unread(which) => self.each(&which, |record| record.read = false),
             Action::Delete(which) => {
                 // A record that can never be seen is as good as none, and the others keep their places.
-                self.each(which, |record| record.visible_at = Timestamp::MAX);
+                self.each(&which, |record| record.visible_at = Timestamp::MAX);
             }
-            Action::Fault { at, fault } => self.scripts.entry(*at).or_default().add(fault.clone()),
-            Action::Heal(at) => self.scripts.entry(*at).or_default().clear(),
+            Action::Fault { at, fault } => self.scripts.entry(at).or_default().add(fault),
+            Action::Heal(at) => self.scripts.entry(at).or_default().clear(),
             Action::Token { token, kind } => {
-                self.tokens.insert(token.clone(), *kind);
+                self.tokens.insert(token, kind);
             }
         }
         Vec::new()
@@ -221,7 +221,7 @@ impl World {
     pub(super) fn catch_up(&mut self, now: Timestamp) -> Vec<String> {
         let due = self.timeline.partition_point(|(at, _)| *at <= now);
         let happened: Vec<_> = self.timeline.drain(..due).collect();
-        happened.iter().flat_map(|(at, action)| self.act(action, *at)).collect()
+        happened.into_iter().flat_map(|(at, action)| self.act(action, at)).collect()
     }
 
     /// When the next scheduled action happens.
@@ -237,7 +237,7 @@ impl World {
             std::mem::take(&mut self.before_lists).into_iter().partition(|(at, _)| *at <= number);
         self.before_lists = later;
         let due: Vec<(u64, Action)> = due;
-        for (_, action) in &due {
+        for (_, action) in due {
             self.act(action, now);
         }
     }
@@ -254,7 +254,7 @@ impl World {
 
     /// Whether one more client lookup is within the limit.
     pub(super) fn may_look_up(&mut self, now: Timestamp) -> bool {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         self.client_lookups.retain(|at| after_now(*at, minute) > now);
         if self.client_lookups.len() >= self.behaviour.clients_per_minute as usize {
             return false;

@@ -18,3 +18,7 @@ mod target_http;
 mod target_server;
 mod target_smtp;
 mod target_tls;
+//! Behaviour over real sockets and files.
+
+mod sandbox_api;
+mod sandbox_inboxes;

@@ -117,7 +117,7 @@ fn payments(world: &World, client: &str, now: Timestamp, query: &str) -> Value {
         };
         add(65.0, record.made);
         if nth > 0 {
-            add(120.0, after_now(record.made, Duration::from_secs(240)));
+            add(120.0, after_now(record.made, Duration::from_mins(4)));
         }
     }
     if wanted.is_some_and(|wanted| !wanted.split(',').any(|state| state == "failed")) {

@@ -23,7 +23,7 @@ pub(in crate::sandbox) fn handle(inbox: &Inbox, asked: &Asked) -> (Reply, Answer
     };
     let shown =
         serde_json::from_slice::<Value>(&asked.body).map_or_else(|_| plain(asked), |body| summary(&body));
-    settle(inbox, asked, reply, problem, shown)
+    settle(inbox, asked, reply, problem, &shown)
 }
 
 /// Lets the script have its say, keeps what came, and answers.
@@ -32,7 +32,7 @@ pub(super) fn settle(
     asked: &Asked,
     reply: Reply,
     problem: Option<String>,
-    shown: String,
+    shown: &str,
 ) -> (Reply, Answer) {
     let answer = inbox.scripted(&asked.path, true).unwrap_or_default();
     let mut reply = reply;
@@ -59,7 +59,7 @@ pub(super) fn settle(
         body: String::from_utf8_lossy(&asked.body).into_owned(),
         status: if silent { 0 } else { reply.status },
         accepted,
-        shown: one_line(&shown),
+        shown: one_line(shown),
         problem,
         mail: None,
     });

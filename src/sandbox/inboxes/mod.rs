@@ -200,8 +200,8 @@ impl Inbox {
             _ => now,
         };
         if next > now {
-            let wait = next.duration_since(now).as_secs_f64().ceil();
-            return Some((wait as u64).max(1));
+            let whole = next.duration_since(now).as_secs();
+            return Some(u64::try_from(whole).unwrap_or(0).saturating_add(1));
         }
         state.last = Some(now);
         None

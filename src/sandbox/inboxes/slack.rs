@@ -47,7 +47,7 @@ pub(in crate::sandbox) fn handle(inbox: &Inbox, asked: &Asked) -> (Reply, Answer
         }
     };
     let reply = if reply.status == 405 { reply.header("allow", "POST") } else { reply };
-    settle(inbox, asked, reply, problem, shown)
+    settle(inbox, asked, reply, problem, &shown)
 }
 
 /// The status, Slack's own words for it, and what is wrong for the one who has to mend it.
