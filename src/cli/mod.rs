@@ -4,23 +4,18 @@ pub mod check;
 pub mod deliveries;
 pub mod init;
 pub mod catalog;
-pub mod deliveries;
 pub mod output;
 pub mod sandbox;
 pub mod status;
 pub mod table;
 pub mod targets;
 pub mod when;
-pub mod sandbox;
-//MISSING pub mod check;
 pub mod completions;
-//MISSING pub mod demo;
+pub mod demo;
 pub mod health;
-//MISSING pub mod init;
 pub mod log;
-//MISSING pub mod render;
-pub mod run;
 pub mod render;
+pub mod run;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -125,10 +120,10 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
-    //MISSING Demo(demo::Args),
-    //MISSING Init(init::Args),
-    //MISSING Check(check::Args),
-    //MISSING Render(render::Args),
+    Demo(demo::Args),
+    Init(init::Args),
+    Check(check::Args),
+    Render(render::Args),
     Catalog(catalog::Args),
     Deliveries(deliveries::Args),
     Targets(targets::Args),
@@ -142,10 +137,10 @@ impl Command {
     async fn run(&self, context: &mut Context) -> anyhow::Result<Exit> {
         match self {
             Self::Run(args) => run::run(args, context).await,
-            //MISSING Self::Demo(args) => demo::run(args, context).await,
-            //MISSING Self::Init(args) => init::run(args, context).await,
-            //MISSING Self::Check(args) => check::run(args, context).await,
-            //MISSING Self::Render(args) => render::run(args, context).await,
+            Self::Demo(args) => demo::run(args, context).await,
+            Self::Init(args) => init::run(args, context).await,
+            Self::Check(args) => check::run(args, context).await,
+            Self::Render(args) => render::run(args, context).await,
             Self::Catalog(args) => catalog::run(args, context).await,
             Self::Deliveries(args) => deliveries::run(args, context).await,
             Self::Targets(args) => targets::run(args, context).await,

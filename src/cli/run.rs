@@ -69,7 +69,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         paced: true,
         dry_run: false,
     };
-    let relay = Arc::new(Relay::new(setup)?);
+    let relay = Arc::new(Relay::new(setup));
     let signals = TaskTracker::new();
     lifecycle::watch(&signals, relay.stop.clone()).context("signals cannot be watched")?;
     if args.once { once(context, &relay).await } else { for_ever(args, &relay, listener).await }
@@ -140,7 +140,7 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
 async fn dry_run(args: &Args, context: &Context, config: Config) -> anyhow::Result<Exit> {
     let store = existing_store(&context.global.store).await?;
     let (clock, chance) = (context.clock.clone(), Chance::system());
-    let relay = Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: true })?;
+    let relay = Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: true });
     let mut exit = Exit::Fine;
     for (index, account) in relay.config().accounts.iter().enumerate() {
         let tick = driver::poll(&relay, index).await;

@@ -164,7 +164,7 @@ impl Courier {
                     .min(room);
                 if limit > 0 {
                     room -= limit;
-                    let lease = target.attempt_max() + LEASE_MARGIN;
+                    let lease = target.attempt_time_max() + LEASE_MARGIN;
                     wants.push(Want { target: target.name.clone(), limit, lease });
                 }
             }

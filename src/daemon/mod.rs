@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::egress::Egress;
+use crate::egress::policy::Policy;
 use crate::rules::notice::{Addressee, Trouble, notices};
 use crate::source::api::Api;
 use crate::source::lookup::Lookup;
@@ -76,18 +78,17 @@ const REQUESTS_PER_SECOND: f64 = 2.0;
 
 impl Relay {
     /// Puts a relay together; nothing runs yet.
-    ///
-    /// # Errors
-    /// An HTTP client cannot be made.
-    pub fn new(setup: Setup) -> anyhow::Result<Self> {
+    pub fn new(setup: Setup) -> Self {
         let Setup { config, store, clock, chance, paced, dry_run } = setup;
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
+        // Where the API is, the rules file says, not a message.
+        let egress = Egress::new(Policy::Any);
         let (mut books, mut pollers) = (HashMap::new(), Vec::new());
         for account in &config.accounts {
             let pace = |pace| if paced { pace } else { Pace::unlimited() };
-            let lookup = Lookup::new(account, pace(Lookup::pace()))?;
+            let lookup = Lookup::new(account, &egress, pace(Lookup::pace()));
             let book = NameBook::new(account, Some(lookup), store.clone(), clock.clone(), TaskTracker::new());
-            let api = Api::new(account, pace(Pace::per_second(REQUESTS_PER_SECOND)))?;
+            let api = Api::new(account, &egress, pace(Pace::per_second(REQUESTS_PER_SECOND)));
             let poller = Poller::new(account.clone(), api, book.clone(), store.clone(), dry_run);
             pollers.push(tokio::sync::Mutex::new(poller));
             books.insert(account.name.clone(), book);
@@ -102,7 +103,7 @@ impl Relay {
         };
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));
         let config = RwLock::new(Arc::new(config));
-        Ok(Self { store, clock, chance, metrics, courier, pollers, stop, owed, config })
+        Self { store, clock, chance, metrics, courier, pollers, stop, owed, config }
     }
 
     /// The configuration in force.

@@ -113,14 +113,6 @@ impl Target {
         }
     }
 
-    /// The longest one attempt can take: its deadline, and for mail the wait for the reply to the final dot.
-    pub fn attempt_max(&self) -> Duration {
-        match &self.kind {
-            Kind::Email(email) => self.timeout + email.reply_wait(),
-            Kind::Slack(_) | Kind::Http(_) => self.timeout,
-        }
-    }
-
     /// Delivers once, within the target's deadline. Never fails: what goes wrong is in the report.
     pub async fn deliver(&self, parcel: &Parcel<'_>) -> Report {
         match &self.kind {

@@ -24,7 +24,7 @@ fn context(folder: &Path) -> Context {
         store: "sqlite::memory:".to_owned(),
         color: Color::Never,
         log_format: Format::Text,
-        log: "info".to_owned(),
+        log: None,
     };
     Context {
         global,

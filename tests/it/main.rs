@@ -5,12 +5,14 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
-mod store_cli;
 mod config_corpus;
 mod config_init;
+mod sandbox_api;
+mod sandbox_inboxes;
 mod source_api;
 mod source_lookup;
 mod source_poller;
+mod store_cli;
 mod store_conformance;
 mod store_kit;
 mod store_sqlite;
@@ -18,7 +20,3 @@ mod target_http;
 mod target_server;
 mod target_smtp;
 mod target_tls;
-//! Behaviour over real sockets and files.
-
-mod sandbox_api;
-mod sandbox_inboxes;

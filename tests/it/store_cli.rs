@@ -38,7 +38,7 @@ impl World {
             store: url.clone(),
             color: Color::Never,
             log_format: Format::Text,
-            log: String::new(),
+            log: None,
         };
         let context = Context {
             global,
