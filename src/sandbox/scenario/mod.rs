@@ -198,7 +198,7 @@ steps:
 "#,
         )
         .unwrap();
-        assert_eq!(scenario.size(), (4, Duration::from_secs(240)));
+        assert_eq!(scenario.size(), (4, Duration::from_mins(4)));
     }
 
     #[test]
