@@ -2,6 +2,7 @@
 
 mod source_api;
 mod source_lookup;
+mod source_names;
 mod source_poller;
 mod store_conformance;
 mod store_sqlite;
