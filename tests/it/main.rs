@@ -11,6 +11,7 @@ mod sandbox_api;
 mod sandbox_inboxes;
 mod source_api;
 mod source_lookup;
+mod source_names;
 mod source_poller;
 mod store_cli;
 mod store_conformance;

@@ -1,0 +1,107 @@
+//! Names from the fake business through memory and the store: fetched once, kept a day, never waited for long.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has to fail")]
+
+use std::time::{Duration, Instant};
+
+use activity_relay::daemon::clock::Clock;
+use activity_relay::daemon::names::NameBook;
+use activity_relay::model::message::Message;
+use activity_relay::model::names::Client;
+use activity_relay::sandbox::{Sandbox, Settings, script};
+use activity_relay::source::http::egress;
+use activity_relay::source::lookup::Lookup;
+use activity_relay::source::pace::Pace;
+use activity_relay::source::wire::read_item;
+use activity_relay::source::{Account, StartFrom, Token};
+use activity_relay::store::{Mode, Store};
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+use crate::source_api::install_crypto;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const ANN: &str = "c0ffee00c0ffee00";
+
+struct World {
+    sandbox: Sandbox,
+    store: Store,
+    clock: Clock,
+    account: Account,
+}
+
+impl World {
+    async fn new() -> Self {
+        install_crypto();
+        let clock = Clock::manual("2026-03-10T09:00:00Z".parse().unwrap());
+        let sandbox = Sandbox::start(Settings::default(), clock.clone()).await.unwrap();
+        let ann = Client { uid: ANN.into(), name: Some("Ann Lee".into()), ..Client::default() };
+        sandbox.business.people(|people| people.add_client(ann));
+        let account = Account {
+            name: "main".into(),
+            token: Token::Value(sandbox.token().into()),
+            base_url: sandbox.url().parse().unwrap(),
+            poll_every: Duration::from_secs(20),
+            start_from: StartFrom::Now,
+            unread_only: true,
+            overlap: Duration::from_mins(2),
+            lookup: true,
+            app_host: "https://app.vcita.com".parse().unwrap(),
+        };
+        let store = Store::open("sqlite::memory:", Mode::Daemon).await.unwrap();
+        Self { sandbox, store, clock, account }
+    }
+
+    fn book(&self) -> NameBook {
+        let lookup = Lookup::new(&self.account, &egress(), Pace::unlimited());
+        NameBook::new(&self.account, Some(lookup), self.store.clone(), self.clock.clone(), TaskTracker::new())
+    }
+
+    fn message(client_uid: &str) -> Message {
+        let item = json!({ "uid": "m1", "client_uid": client_uid, "staff_uid": "nobody", "created_at": "2026-03-10T09:00:00Z" });
+        read_item("main", &item).unwrap()
+    }
+
+    fn lookups_of(&self, uid: &str) -> usize {
+        let path = format!("/platform/v1/clients/{uid}");
+        self.sandbox.business.requests().iter().filter(|request| request.path == path).count()
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_fetched_once_however_many_ask_and_again_after_a_day() {
+    let world = World::new().await;
+    let book = world.book();
+    let message = World::message(ANN);
+    let (first, second) = tokio::join!(book.names(&message, PATIENCE), book.names(&message, PATIENCE));
+    assert_eq!(first, second);
+    assert_eq!(first.client.unwrap().name.as_deref(), Some("Ann Lee"));
+    assert!(first.business.unwrap().name.is_some());
+    assert_eq!(first.staff.unwrap().uid, "nobody", "an unknown uid is at least a uid");
+    assert_eq!(world.lookups_of(ANN), 1);
+
+    let restarted = world.book().names(&message, PATIENCE).await;
+    assert_eq!(restarted.client.unwrap().name.as_deref(), Some("Ann Lee"));
+    assert_eq!(world.lookups_of(ANN), 1, "the store remembers across restarts");
+
+    world.clock.advance(Duration::from_hours(25));
+    book.names(&message, PATIENCE).await;
+    assert_eq!(world.lookups_of(ANN), 2);
+}
+
+#[tokio::test]
+async fn a_slow_or_broken_lookup_costs_no_more_than_the_wait_and_leaves_the_uids() {
+    let world = World::new().await;
+    let path = format!("/platform/v1/clients/{ANN}");
+    let slow = script::Answer { wait_ms: 4_000, ..script::ok() };
+    world.sandbox.business.fault(script::Fault { on: path, times: None, answer: slow });
+    let message = World::message(ANN);
+    let (started, book) = (Instant::now(), world.book());
+    let names = book.names(&message, Duration::from_millis(100)).await;
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert_eq!(names.client.map(|client| (client.uid, client.name)), Some((ANN.to_owned(), None)));
+
+    let unknown = World::message("no-such-client");
+    assert_eq!(book.names(&unknown, PATIENCE).await.client.unwrap().name, None);
+    book.names(&unknown, PATIENCE).await;
+    assert_eq!(world.lookups_of("no-such-client"), 1, "that there is none is remembered for a while");
+}
