@@ -39,7 +39,8 @@ pub struct Args {
     format: Format,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration as the command line gives it, such as `1m30s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| "a duration is meant, such as 10s or 1m30s".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "a duration is never negative".to_owned())
 }

@@ -1,0 +1,220 @@
+//! `demo`: a business's morning, from its messages to Slack posts, mails and webhooks, in one process and without an account.
+
+pub mod oracle;
+mod show;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::run::duration;
+use crate::config::secret::Environment;
+use crate::config::{self, Config};
+use crate::daemon::clock::Chance;
+use crate::daemon::{Relay, Setup, driver, lifecycle};
+use crate::sandbox::inboxes::{Arrival, Inbox};
+use crate::sandbox::scenario::Scenario;
+use crate::sandbox::script::{busy, says, status};
+use crate::sandbox::world::Action;
+use crate::sandbox::{Sandbox, Settings};
+use crate::store::{Mode, Store};
+
+use super::{Context, Exit, Stop, init};
+use oracle::Score;
+use show::Show;
+
+/// The rules file, with the addresses left to the environment.
+const RULES: &str = include_str!("rules.yaml");
+/// Signs what the HTTP inbox gets, and is checked there.
+const SECRET: &str = "whsec_ZGVtby1zaWduaW5nLXNlY3JldC1mb3ItbG9vcGJhY2s=";
+/// How long the morning takes where nobody says.
+const MORNING: Duration = Duration::from_secs(24);
+/// How much of `--for` the morning takes; the rest is for what is tried again.
+const SHARE_OF_STORY: f64 = 0.5;
+/// After the last arrival so long nothing may follow, for duplicates to show.
+const QUIET: Duration = Duration::from_millis(1500);
+/// How often it is looked whether a message has been polled.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a stop may take.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Show the whole thing without an account: a pretend business, its inboxes, and the relay between them
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// For scripts: ends by itself; the last line is JSON; exit 0 only if every delivery arrived exactly once
+    #[arg(long)]
+    headless: bool,
+    /// How long it may take in all
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    bound: Option<Duration>,
+}
+
+/// Plays the morning.
+///
+/// # Errors
+/// The temporary folder, a port or the store are not to be had.
+pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let end = args.bound.or(args.headless.then_some(MORNING * 2)).map(|bound| Instant::now() + bound);
+    let morning = args.bound.map_or(MORNING, |bound| bound.mul_f64(SHARE_OF_STORY).min(MORNING));
+    let folder = std::env::temp_dir().join(format!("activity-relay-demo-{}", std::process::id()));
+    let stage = Stage::build(&folder, context).await?;
+    let show = Show::new(context.out, stage.relay.config());
+    show.opening(&stage.sandbox, &folder)?;
+
+    let tasks = TaskTracker::new();
+    lifecycle::watch(&tasks, stage.relay.stop.clone()).context("signals cannot be watched")?;
+    let relay = stage.relay.clone();
+    let running = tasks.spawn(async move { driver::run(&relay, GRACE).await });
+    let score = stage.play(&show, &tasks, morning, end).await?;
+    show.closing(&score, &folder, args.headless)?;
+    if !args.headless && args.bound.is_none() && !stage.relay.stop.is_cancelled() {
+        show.waiting()?;
+        stage.relay.stop.cancelled().await;
+    }
+    stage.relay.stop.cancel();
+    running.await?;
+    stage.sandbox.stop().await;
+    std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+    if args.headless {
+        context.out.json(&score.json())?;
+    }
+    Ok(if score.is_perfect() { Exit::Fine } else { Exit::Problem })
+}
+
+/// The business, its inboxes and the relay between them.
+struct Stage {
+    sandbox: Sandbox,
+    relay: Arc<Relay>,
+}
+
+impl Stage {
+    async fn build(folder: &Path, context: &Context) -> anyhow::Result<Self> {
+        let sandbox = Sandbox::start(Settings::default(), context.clock.clone()).await?;
+        sandbox.http.verify_with([SECRET]);
+        // Not everything works the first time, or there would be nothing to show.
+        sandbox.slack.answers([crate::sandbox::script::ok(), busy(1)]);
+        sandbox.http.answers([status(503)]);
+        sandbox.mail.answers([says(451, "4.3.0 mailbox busy, try again")]);
+        let config = configure(folder, &sandbox)?;
+        let store = Store::open(&format!("sqlite://{}", folder.join("relay.db").display()), Mode::Daemon)
+            .await
+            .map_err(|error| Stop::new(Exit::Unavailable, error.to_string()))?;
+        let (clock, chance) = (context.clock.clone(), Chance::system());
+        let relay = Arc::new(Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: false }));
+        Ok(Self { sandbox, relay })
+    }
+
+    /// Lets the morning happen, shows it, and judges it.
+    async fn play(
+        &self,
+        show: &Show,
+        tasks: &TaskTracker,
+        morning: Duration,
+        end: Option<Instant>,
+    ) -> anyhow::Result<Score> {
+        let scenario = Scenario::named("morning").context("the morning is part of the program")?;
+        let people = Scenario { steps: Vec::new(), ..scenario.clone() };
+        self.sandbox.play(&people);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        for inbox in self.sandbox.inboxes() {
+            tasks.spawn(forward(inbox.clone(), tell.clone()));
+        }
+        let last = scenario.steps.iter().map(crate::sandbox::scenario::Step::after).max().unwrap_or_default();
+        let pace = morning.as_secs_f64() / last.as_secs_f64().max(1.0);
+        let start = Instant::now();
+        let mut messages = 0;
+        for step in &scenario.steps {
+            let at = start + step.after().mul_f64(pace.min(1.0));
+            self.until(at, show, &mut told).await?;
+            if let Action::Receive(incoming) = &step.action {
+                let uid = self.sandbox.business.receive((**incoming).clone());
+                messages += 1;
+                self.show_message(show, &uid).await?;
+            }
+        }
+        loop {
+            let score = Score::of(messages, &self.arrivals());
+            let now = Instant::now();
+            let over = end.is_some_and(|end| now >= end) || self.relay.stop.is_cancelled();
+            if over || (score.delivered == score.expected && self.quiet(show, &mut told).await?) {
+                return Ok(Score::of(messages, &self.arrivals()));
+            }
+            let look_again = now + QUIET;
+            self.until(end.map_or(look_again, |end| end.min(look_again)), show, &mut told).await?;
+        }
+    }
+
+    /// Shows what arrives until a moment.
+    async fn until(
+        &self,
+        at: Instant,
+        show: &Show,
+        told: &mut mpsc::UnboundedReceiver<Arrival>,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                Some(arrival) = told.recv() => show.arrival(&arrival)?,
+                () = tokio::time::sleep_until(at) => return Ok(()),
+                () = self.relay.stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Nothing more arrives.
+    async fn quiet(&self, show: &Show, told: &mut mpsc::UnboundedReceiver<Arrival>) -> anyhow::Result<bool> {
+        let before = self.arrivals().len();
+        self.until(Instant::now() + QUIET, show, told).await?;
+        Ok(self.arrivals().len() == before && self.relay.courier.in_flight() == 0)
+    }
+
+    /// Shows a message once the relay has taken it in, with the rules that took it.
+    async fn show_message(&self, show: &Show, uid: &str) -> anyhow::Result<()> {
+        while !self.relay.stop.is_cancelled() {
+            if let Some(stored) = self.relay.store.message(None, uid).await? {
+                return show.message(&stored);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    fn arrivals(&self) -> Vec<Arrival> {
+        self.sandbox.inboxes().iter().flat_map(|inbox| inbox.arrivals()).collect()
+    }
+}
+
+/// Writes the rules and the shipped templates, and loads them as anybody's would be.
+fn configure(folder: &Path, sandbox: &Sandbox) -> anyhow::Result<Config> {
+    let rules = folder.join("rules.yaml");
+    init::write_templates(folder).with_context(|| format!("{} cannot be written", folder.display()))?;
+    std::fs::write(&rules, RULES)?;
+    let environment = Environment::of([
+        ("DEMO_TOKEN", sandbox.token()),
+        ("DEMO_API", sandbox.url()),
+        ("DEMO_SLACK", sandbox.slack.url()),
+        ("DEMO_HTTP", sandbox.http.url()),
+        ("DEMO_SMTP", sandbox.mail.url()),
+        ("DEMO_SECRET", SECRET),
+    ]);
+    let loaded = config::load(&rules, &environment);
+    let problems = loaded.problems;
+    loaded.config.with_context(|| format!("the demo's own rules have problems: {problems:?}"))
+}
+
+/// Sends on what arrives at an inbox, as it arrives.
+async fn forward(inbox: Inbox, tell: mpsc::UnboundedSender<Arrival>) {
+    let mut seen = 0;
+    while let Ok(arrivals) = inbox.wait_until(Duration::MAX, |arrivals| arrivals.len() > seen).await {
+        for arrival in &arrivals[seen..] {
+            if tell.send(arrival.clone()).is_err() {
+                return;
+            }
+        }
+        seen = arrivals.len();
+    }
+}

@@ -1,0 +1,175 @@
+//! What the demo prints: each message, the rule that took it, and what arrived.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, Output, WARN, paint};
+use crate::config::Config;
+use crate::model::catalog;
+use crate::sandbox::Sandbox;
+use crate::sandbox::inboxes::Arrival;
+use crate::sandbox::world::At;
+use crate::store::StoredMessage;
+
+use super::oracle::Score;
+
+/// Lines shown of one arrival, and characters of one line.
+const LINES_MAX: usize = 9;
+const COLUMNS_MAX: usize = 96;
+
+/// Prints the demo.
+#[derive(Debug)]
+pub struct Show {
+    out: Output,
+    config: Arc<Config>,
+}
+
+impl Show {
+    /// To this output.
+    pub fn new(out: Output, config: Arc<Config>) -> Self {
+        Self { out, config }
+    }
+
+    /// What is about to happen.
+    pub fn opening(&self, sandbox: &Sandbox, folder: &Path) -> anyhow::Result<()> {
+        let line = |text: String| self.out.line(text);
+        line(paint(BOLD, "A Monday morning at Harbour Massage & Physiotherapy"))?;
+        line(format!("A pretend business at {}, with a Slack, an HTTP and a mail inbox, on this machine only.", sandbox.url()))?;
+        line(format!("Rules, templates and store are in {}.", folder.display()))?;
+        line(paint(DIM, "The first webhook is answered 503, the first mail 451, the second Slack post 429: watch them being tried again."))?;
+        line(String::new())?;
+        Ok(())
+    }
+
+    /// A message that the relay has taken in, and the rules that took it.
+    pub fn message(&self, stored: &StoredMessage) -> anyhow::Result<()> {
+        let message = &stored.message;
+        let time = self.clock(stored.seen_at);
+        let label = catalog::label(&message.triple);
+        self.out.line(format!("{time}  {}  {}", paint(BOLD, label), paint(DIM, &message.triple)))?;
+        if stored.rules.is_empty() {
+            self.out.line(paint(DIM, "          no rule takes it: nobody is told"))?;
+        }
+        for name in &stored.rules {
+            let targets: Vec<&str> = self.config.rules.get(name).map_or_else(Vec::new, |rule| {
+                rule.deliver.iter().map(|deliver| deliver.target.as_str()).collect()
+            });
+            self.out.line(format!("          rule {} → {}", paint(GOOD, name), targets.join(", ")))?;
+        }
+        Ok(())
+    }
+
+    /// Something that reached an inbox.
+    pub fn arrival(&self, arrival: &Arrival) -> anyhow::Result<()> {
+        let (what, target) = match arrival.inbox {
+            At::Slack => ("Slack post", "front-desk"),
+            At::Http => ("webhook", "crm"),
+            At::Smtp => ("mail", "bookkeeper"),
+            At::Api => ("request", "api"),
+        };
+        let time = self.clock(arrival.at);
+        if !arrival.accepted {
+            let status = arrival.status;
+            let text = format!("{time}  ✗ {what} to {target}: answered {status}, the relay will try again");
+            self.out.line(paint(WARN, text))?;
+            return Ok(());
+        }
+        self.out.line(format!("{time}  {} {what} at {target}", paint(GOOD, "✓")))?;
+        let lines = match arrival.inbox {
+            At::Slack => slack(&arrival.body),
+            At::Smtp => mail(arrival),
+            At::Http | At::Api => json(&arrival.body),
+        };
+        let more = lines.len().saturating_sub(LINES_MAX);
+        for line in lines.iter().take(LINES_MAX) {
+            self.out.line(format!("          {} {}", paint(DIM, "│"), shortened(line)))?;
+        }
+        if more > 0 {
+            self.out.line(paint(DIM, format!("          │ … {more} more lines")))?;
+        }
+        Ok(())
+    }
+
+    /// How it went, and where to look next.
+    pub fn closing(&self, score: &Score, folder: &Path, headless: bool) -> anyhow::Result<()> {
+        let Score { messages, expected, delivered, duplicates, unexpected } = score;
+        let figures = format!(
+            "{messages} messages, {expected} deliveries expected: {delivered} arrived, {} lost, {duplicates} duplicates, {unexpected} unexpected",
+            expected - delivered
+        );
+        let style = if score.is_perfect() { GOOD } else { BAD };
+        self.out.line(format!("\n{}", paint(style, figures)))?;
+        if !headless {
+            let folder = folder.display();
+            self.out.line(format!(
+                "
+Where to look next, in another terminal while this one runs:
+  activity-relay --store sqlite://{folder}/relay.db deliveries list
+  activity-relay --store sqlite://{folder}/relay.db status
+  less {folder}/rules.yaml
+
+With your own account:
+  activity-relay init      writes rules.yaml and templates/
+  activity-relay check     says whether they are right"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// That it goes on until it is stopped.
+    pub fn waiting(&self) -> anyhow::Result<()> {
+        self.out.line(format!("\n{}", paint(DIM, "Everything goes on running; Ctrl-C ends it.")))?;
+        Ok(())
+    }
+
+    fn clock(&self, at: jiff::Timestamp) -> String {
+        at.to_zoned(self.config.timezone.clone()).strftime("%H:%M:%S").to_string()
+    }
+}
+
+/// A Slack post as text: the blocks' texts, or the plain text where there are none.
+fn slack(body: &str) -> Vec<String> {
+    let Ok(post) = serde_json::from_str::<Value>(body) else { return vec![body.to_owned()] };
+    let mut lines = Vec::new();
+    for block in post["blocks"].as_array().into_iter().flatten() {
+        texts(block, &mut lines);
+    }
+    if lines.is_empty() {
+        lines.extend(post["text"].as_str().unwrap_or_default().lines().map(str::to_owned));
+    }
+    lines
+}
+
+fn texts(value: &Value, lines: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(text) = fields.get("text").and_then(Value::as_str) {
+                lines.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+            }
+            fields.iter().filter(|(key, _)| *key != "text" || fields["text"].is_object()).for_each(|(_, inner)| texts(inner, lines));
+        }
+        Value::Array(items) => items.iter().for_each(|item| texts(item, lines)),
+        _ => {}
+    }
+}
+
+fn mail(arrival: &Arrival) -> Vec<String> {
+    let Some(mail) = &arrival.mail else { return Vec::new() };
+    let mut lines = vec![format!("To: {}", mail.to), format!("Subject: {}", mail.subject)];
+    lines.extend(mail.text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+    lines
+}
+
+fn json(body: &str) -> Vec<String> {
+    let pretty = serde_json::from_str::<Value>(body).and_then(|value| serde_json::to_string_pretty(&value));
+    pretty.map_or_else(|_| vec![body.to_owned()], |text| text.lines().map(str::to_owned).collect())
+}
+
+fn shortened(line: &str) -> String {
+    if line.chars().count() <= COLUMNS_MAX {
+        return line.to_owned();
+    }
+    line.chars().take(COLUMNS_MAX - 1).chain(['…']).collect()
+}
