@@ -34,7 +34,7 @@ pub struct Args {
     /// A file with one item as the API gives it
     #[arg(long, value_name = "FILE", conflicts_with = "sample")]
     pub file: Option<PathBuf>,
-    /// A sample of a message type, such as Meeting/cancelled/client_to_pivot
+    /// A sample of a message type, written `Meeting/cancelled/client_to_pivot`
     #[arg(long, value_name = "TYPE")]
     pub sample: Option<String>,
     /// The rule's name as the template is to see it
@@ -71,7 +71,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let (kind, value) = (target.type_name(), payload_json(&rendered.payload));
     match args.format {
         Format::Json => {
-            context.out.json(&json!({ "target": args.target, "type": kind, "payload": value }))?
+            context.out.json(&json!({ "target": args.target, "type": kind, "payload": value }))?;
         }
         Format::Text => context.out.line(text(&rendered.payload, &value)?)?,
     }
@@ -132,13 +132,13 @@ fn sample(kind: &str, account: &str, now: Timestamp) -> anyhow::Result<(Message,
             && same(entry.message_type, message_type)
             && same(entry.direction, direction)
     });
-    let named = known.map_or((activity_type, message_type, direction), |entry| {
+    let canonical = known.map_or((activity_type, message_type, direction), |entry| {
         (entry.activity_type, entry.message_type, entry.direction)
     });
     let triple = Triple {
-        activity_type: named.0.to_owned(),
-        message_type: named.1.to_owned(),
-        direction: named.2.to_owned(),
+        activity_type: canonical.0.to_owned(),
+        message_type: canonical.1.to_owned(),
+        direction: canonical.2.to_owned(),
     };
     let (item, people) = sample_item(&triple, now);
     Ok((read_item(account, &item)?, people))

@@ -157,10 +157,10 @@ impl<'a> Walk<'a> {
             let help = schema::nearest(name, helpers::names()).map(|near| format!("did you mean `{near}`?"));
             self.report(tag, name, format!("there is no helper `{name}`"), help);
         }
-        if let (Some(Parameter::Literal(Value::String(pattern))), "date") = (params.get(1), name) {
-            if let Some(message) = helpers::date_pattern_problem(pattern) {
-                self.report(tag, pattern, message, Some("such as %a %-d %b %Y, %H:%M".to_owned()));
-            }
+        if let (Some(Parameter::Literal(Value::String(pattern))), "date") = (params.get(1), name)
+            && let Some(message) = helpers::date_pattern_problem(pattern)
+        {
+            self.report(tag, pattern, message, Some("such as %a %-d %b %Y, %H:%M".to_owned()));
         }
         for param in params {
             self.parameter(param, tag);
@@ -189,7 +189,7 @@ impl<'a> Walk<'a> {
         }
         let shape = call.params.first().and_then(|param| self.parameter(param, tag));
         let entered = match name {
-            "each" => self.each(call, shape.unwrap_or(Shape::Any), tag),
+            "each" => Some(self.each(call, shape.unwrap_or(Shape::Any), tag)),
             "with" => {
                 let this = shape.unwrap_or(Shape::Any);
                 let named = block_names(call).into_iter().map(|name| (name, this)).collect();
@@ -210,7 +210,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn each(&mut self, call: &'a HelperTemplate, shape: Shape, tag: Tag<'a>) -> Option<Frame> {
+    fn each(&mut self, call: &'a HelperTemplate, shape: Shape, tag: Tag<'a>) -> Frame {
         let this = match shape {
             Shape::List(item) => *item,
             Shape::Any | Shape::Object(_) => Shape::Any,
@@ -223,7 +223,7 @@ impl<'a> Walk<'a> {
             }
         };
         let shapes = [this, Shape::Leaf];
-        Some(Frame { this, named: block_names(call).into_iter().zip(shapes).collect() })
+        Frame { this, named: block_names(call).into_iter().zip(shapes).collect() }
     }
 
     /// `{{> name …}}` and `{{#> name …}}…{{/name}}`
@@ -260,11 +260,10 @@ impl<'a> Walk<'a> {
         }
         let inline = self.inline.iter().rev().find(|(known, ..)| *known == name).copied();
         let found = inline
-            .map(|(name, template, source)| (name, template, source))
             .or_else(|| self.partials.get_key_value(name).map(|(name, s)| (name.as_str(), &s.template, s)));
         match found {
             Some((known, template, source)) => {
-                self.enter(known, template, source, frame, call.template.is_some(), tag)
+                self.enter(known, template, source, frame, call.template.is_some(), tag);
             }
             None if call.template.is_some() => {}
             None => {
@@ -305,15 +304,14 @@ impl<'a> Walk<'a> {
 
     /// `{{#*inline "name"}}…{{/inline}}`
     fn decorator(&mut self, call: &'a DecoratorTemplate, tag: Tag<'a>) {
-        match (name_of(&call.name), call.params.first(), &call.template) {
-            (Some("inline"), Some(Parameter::Literal(Value::String(name))), Some(template)) => {
-                self.inline.push((name, template, tag.source));
-            }
-            _ => {
-                let help = Some("the one decorator is {{#*inline \"name\"}}…{{/inline}}".to_owned());
-                self.report(tag, "", "there is no such decorator".to_owned(), help);
-            }
+        if let (Some("inline"), Some(Parameter::Literal(Value::String(name))), Some(template)) =
+            (name_of(&call.name), call.params.first(), &call.template)
+        {
+            self.inline.push((name, template, tag.source));
+            return;
         }
+        let help = Some("the one decorator is {{#*inline \"name\"}}…{{/inline}}".to_owned());
+        self.report(tag, "", "there is no such decorator".to_owned(), help);
     }
 
     /// An argument or a field; its shape, if it is known.
@@ -354,14 +352,12 @@ impl<'a> Walk<'a> {
             names.remove(0);
         }
         for (index, name) in names.iter().enumerate() {
-            match shape.field(name) {
-                Some(next) => shape = next,
-                None => {
-                    let before = names[..index].join(".");
-                    self.unknown_field(raw, &before, &names[index..], shape, tag);
-                    return None;
-                }
-            }
+            let Some(next) = shape.field(name) else {
+                let before = names[..index].join(".");
+                self.unknown_field(raw, &before, &names[index..], shape, tag);
+                return None;
+            };
+            shape = next;
         }
         Some(shape)
     }
@@ -396,7 +392,7 @@ impl<'a> Walk<'a> {
 
     fn unknown_field(&mut self, raw: &str, before: &str, names: &[&str], shape: Shape, tag: Tag<'a>) {
         let Some((name, after)) = names.split_first() else { return };
-        let after: String = after.iter().map(|name| format!(".{name}")).collect();
+        let after = after.iter().fold(String::new(), |all, name| all + "." + name);
         let prefix = if before.is_empty() { String::new() } else { format!("{before}.") };
         let help = if let Some(near) = schema::nearest(name, shape.names()) {
             Some(format!("did you mean `{prefix}{near}{after}`?"))

@@ -125,7 +125,7 @@ impl Work {
             other => {
                 let near = schema::nearest(other, PARTS).map(|near| format!("did you mean `{near}`?"));
                 // A README beside the parts is welcome; what looks like a part is a mistake.
-                if other.ends_with(".hbs") || other.ends_with(".yaml") || other.ends_with(".yml") {
+                if matches!(other.rsplit_once('.'), Some((_, "hbs" | "yaml" | "yml"))) {
                     let help = near.unwrap_or_else(|| format!("parts are {}", PARTS.join(", ")));
                     self.problem(&path, (1, 1), format!("`{other}` is no part of a template"), Some(help));
                 }

@@ -105,14 +105,21 @@ pub(crate) fn address(text: &str) -> Option<String> {
 /// what follows. For a value inside a template's own `*…*`.
 pub(crate) fn unformatted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '*' | '_' | '~' | '`') {
+    let mut before = None;
+    let mut chars = text.chars().peekable();
+    let within_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    while let Some(c) = chars.next() {
+        // Within a word Slack reads none of them, and a copied address stays right.
+        let formats = matches!(c, '*' | '_' | '~' | '`')
+            && !(within_word(before) && within_word(chars.peek().copied()));
+        if formats {
             out.push('\u{200b}');
-            out.push(c);
-            out.push('\u{200b}');
-        } else {
-            out.push(c);
         }
+        out.push(c);
+        if formats {
+            out.push('\u{200b}');
+        }
+        before = Some(c);
     }
     out
 }
@@ -156,6 +163,11 @@ mod tests {
     #[test]
     fn slack_escapes_three_characters_and_no_other() {
         assert_eq!(slack(r#"<!channel> & "Bob" 'x' = `y`"#), r#"&lt;!channel&gt; &amp; "Bob" 'x' = `y`"#);
+    }
+
+    #[test]
+    fn asterisks_at_a_words_edge_are_parted_and_others_are_left() {
+        assert_eq!(unformatted("ann_b@x.org *A*"), "ann_b@x.org \u{200b}*\u{200b}A\u{200b}*\u{200b}");
     }
 
     #[test]

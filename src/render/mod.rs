@@ -215,4 +215,6 @@ impl Pages<'_> {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -46,8 +46,8 @@ pub(super) fn message(format: Format, view: &View, why: &str) -> Payload {
             }
         }
     }
-    let links = view.links(view.main());
-    let open = links.get("open").and_then(Value::as_str).unwrap_or_default();
+    let pages = view.links(view.main());
+    let open = pages.get("open").and_then(Value::as_str).unwrap_or_default();
     let note = format!("Shown plainly: {}", one_line(why));
     if form == Format::Slack {
         let link = address(open).map(|url| format!("<{}|Open in vCita>", url.replace('&', "&amp;")));

@@ -44,10 +44,8 @@ pub(super) fn section(text: &str) -> Value {
 /// One block, without what is empty, split where it is too long; nothing if nothing of it is left.
 fn tidied(block: Value, out: &mut Vec<Value>) {
     let Value::Object(mut block) = block else { return };
-    if let Some(when) = block.shift_remove("when") {
-        if !holds(&when) {
-            return;
-        }
+    if block.shift_remove("when").is_some_and(|when| !holds(&when)) {
+        return;
     }
     match block.get("type").and_then(Value::as_str) {
         Some("section") => tidied_section(block, out),
@@ -184,7 +182,8 @@ fn holds(when: &Value) -> bool {
         // A field without a value has left its marker.
         Value::String(text) => {
             let text = text.trim();
-            !matches!(text, "" | "false" | "0" | "no") && !(text.starts_with('‹') && text.ends_with("?›"))
+            let marker = text.starts_with('‹') && text.ends_with("?›");
+            !marker && !matches!(text, "" | "false" | "0" | "no")
         }
         Value::Bool(yes) => *yes,
         Value::Null => false,
@@ -280,10 +279,12 @@ fn cut(text: &str, max: usize) -> &str {
         head = &text[..end];
     }
     for (open, close, reach) in [('&', ';', 6), ('<', '>', usize::MAX)] {
-        if let Some(at) = head.rfind(open) {
-            if at > 0 && head.len() - at <= reach && !head[at..].contains(close) {
-                head = &head[..at];
-            }
+        if let Some(at) = head.rfind(open)
+            && at > 0
+            && head.len() - at <= reach
+            && !head[at..].contains(close)
+        {
+            head = &head[..at];
         }
     }
     let good = head.len() / 2;

@@ -107,7 +107,6 @@ fn check_inside(tag: &Tag<'_>) -> Result<(), Mistake> {
     for c in tag.inner.chars() {
         match (quote, c) {
             (Some(q), c) if q == c => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
             (None, '(' | '[' | '{') => depth += 1,
             (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),

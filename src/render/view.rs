@@ -104,7 +104,7 @@ impl View {
                 None => counts.push((label, 1)),
             }
         }
-        counts.sort_by(|a, b| b.1.cmp(&a.1));
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counts.into_iter().map(|(label, count)| json!({ "label": label, "count": count })).collect()
     }
 

@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use super::{Arg, Args, shown};
 
+#[expect(clippy::unnecessary_wraps, reason = "all helpers have one signature")]
 pub(super) fn and(args: &Args<'_>) -> Result<Value, String> {
     Ok(json!(args.params.iter().all(Arg::truthy)))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all helpers have one signature")]
 pub(super) fn or(args: &Args<'_>) -> Result<Value, String> {
     let first = args.params.iter().find(|arg| arg.truthy());
     Ok(first.map_or_else(|| json!(""), |arg| arg.value.clone()))
