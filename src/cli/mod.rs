@@ -1,15 +1,15 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
+pub mod catalog;
 pub mod check;
 pub mod deliveries;
 pub mod init;
-pub mod catalog;
 pub mod output;
+pub mod sandbox;
 pub mod status;
 pub mod table;
 pub mod targets;
 pub mod when;
-pub mod sandbox;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

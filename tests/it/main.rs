@@ -2,9 +2,16 @@
 
 mod config_corpus;
 mod config_init;
+mod sandbox_api;
+mod sandbox_inboxes;
+mod source_api;
+mod source_lookup;
+mod source_poller;
+mod store_cli;
 mod store_conformance;
+mod store_kit;
 mod store_sqlite;
-//! The integration tests, as one program.
-
 mod target_http;
 mod target_server;
+mod target_smtp;
+mod target_tls;
