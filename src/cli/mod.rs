@@ -10,6 +10,7 @@ pub mod status;
 pub mod table;
 pub mod targets;
 pub mod when;
+pub mod render;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

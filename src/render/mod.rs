@@ -1,14 +1,45 @@
 //! Turns messages into payloads: templates, escaping by part, built-in defaults. Pure.
 
-use crate::model::payload::{Format, Payload};
+use handlebars::Context;
+use serde_json::{Value, json};
 
+use crate::model::payload::{Body, Format, HttpBody, Mail, Payload};
+
+mod check;
+mod compile;
+mod escape;
+mod event;
+mod helpers;
+mod parts;
+mod plain;
+mod schema;
+pub mod shipped;
+mod slack;
+mod tags;
 pub mod view;
 
+use compile::{Compiled, Folder, LeafName};
+use escape::{Kind, one_line, split_units, truncate};
+use parts::Tree;
 use view::View;
 
+/// The template of a rule that names none.
+const DEFAULT: &str = "default";
+/// A text part is cut after so many UTF-16 units; an HTML part that is longer is left out.
+const TEXT_UNITS_MAX: usize = 200_000;
+const HTML_BYTES_MAX: usize = 2_000_000;
+
 /// All templates of a configuration, compiled and checked.
-#[derive(Debug, Default)]
-pub struct Templates {}
+#[derive(Debug)]
+pub struct Templates {
+    compiled: Compiled,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self::compile(&[]).0
+    }
+}
 
 /// What rendering gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,30 +69,152 @@ impl Templates {
     /// Compiles the built-in `default` and the given files; `files` are (path relative to the templates' folder, text).
     /// All problems at once.
     pub fn compile(files: &[(String, String)]) -> (Self, Vec<TemplateProblem>) {
-        let _ = files;
-        (Self {}, Vec::new())
+        let mut compiled = compile::compile(&shipped::built_in(), files);
+        let problems = std::mem::take(&mut compiled.problems);
+        (Self { compiled }, problems)
     }
 
     /// Names of the templates a rule may use, sorted; `default` is always among them.
     pub fn names(&self) -> Vec<&str> {
-        vec!["default"]
+        self.compiled.folders.keys().map(String::as_str).collect()
     }
 
     /// Renders for a target's format. Never fails: a template that does gives the plain fallback and says so.
     pub fn render(&self, template: &str, format: Format, view: &View) -> Rendered {
-        let _ = (template, format, view);
-        Rendered { payload: Payload::Slack(serde_json::Value::Null), problem: None }
+        if view.notice.is_some() {
+            return Rendered { payload: plain::notice(format, view), problem: None };
+        }
+        match self.try_render(template, format, view) {
+            Ok(payload) => Rendered { payload, problem: None },
+            Err(problem) => {
+                Rendered { payload: plain::message(format, view, &problem), problem: Some(problem) }
+            }
+        }
     }
 
     /// The plain rendering (what, who, when, link) with a note why, for a target that refused the full one.
     pub fn render_plain(&self, format: Format, view: &View, why: &str) -> Payload {
-        let _ = (format, view, why);
-        Payload::Slack(serde_json::Value::Null)
+        plain::message(format, view, why)
     }
 
     /// Renders one of the relay's own notices.
     pub fn render_notice(&self, format: Format, view: &View) -> Payload {
-        let _ = (format, view);
-        Payload::Slack(serde_json::Value::Null)
+        plain::notice(format, view)
+    }
+
+    fn try_render(&self, template: &str, format: Format, view: &View) -> Result<Payload, String> {
+        if view.messages.is_empty() {
+            return Err("there is no message to render".to_owned());
+        }
+        let folder = self.compiled.folders.get(template).ok_or_else(|| {
+            let near = schema::nearest(template, self.names()).map(|near| format!("; did you mean {near}?"));
+            format!("there is no template {template}{}", near.unwrap_or_default())
+        })?;
+        let pages = Pages {
+            compiled: &self.compiled,
+            folder,
+            default: self.compiled.folders.get(DEFAULT).unwrap_or(folder),
+            context: Context::wraps(view.data()).map_err(|error| error.to_string())?,
+        };
+        match format {
+            Format::Slack => pages.slack().map(Payload::Slack),
+            Format::Email => pages.mail(view).map(Payload::Email),
+            Format::Http(form) => match (form, &folder.http) {
+                (HttpBody::Auto, Some(tree)) => {
+                    let body = pages.tree(tree)?.to_string();
+                    Ok(Payload::Http(Body { content_type: "application/json".to_owned(), body }))
+                }
+                _ => Ok(event::body(view, form)),
+            },
+        }
     }
 }
+
+/// One template's parts over one view.
+struct Pages<'a> {
+    compiled: &'a Compiled,
+    folder: &'a Folder,
+    default: &'a Folder,
+    context: Context,
+}
+
+impl Pages<'_> {
+    fn slack(&self) -> Result<Value, String> {
+        let text = self.subject(Kind::Slack)?;
+        let own = self.folder;
+        let blocks = if let Some(tree) = &own.blocks {
+            self.blocks(tree)?
+        } else if let Some(name) = own.slack.as_ref().or(own.text.as_ref()) {
+            vec![slack::section(&self.part(Kind::Slack, name)?)]
+        } else if let Some(tree) = &self.default.blocks {
+            self.blocks(tree)?
+        } else {
+            Vec::new()
+        };
+        Ok(slack::message(&text, blocks))
+    }
+
+    fn blocks(&self, tree: &Tree<LeafName>) -> Result<Vec<Value>, String> {
+        match self.tree(tree)? {
+            Value::Array(blocks) => Ok(blocks),
+            _ => Err("slack.yaml is no list of blocks".to_owned()),
+        }
+    }
+
+    fn mail(&self, view: &View) -> Result<Mail, String> {
+        // The default lends its parts as a pair: its HTML beside a template's own text would say something else.
+        let own = self.folder;
+        let bare = own.text.is_none() && own.html.is_none();
+        let text = own.text.as_ref().or(self.default.text.as_ref());
+        let html = own.html.as_ref().or_else(|| self.default.html.as_ref().filter(|_| bare));
+        let text = text.map(|name| self.part(Kind::Plain, name)).transpose()?.unwrap_or_default();
+        let (head, rest) = split_units(&text, TEXT_UNITS_MAX);
+        let text = if rest.is_empty() { text } else { format!("{head}\n… shortened") };
+        let html = html.map(|name| self.part(Kind::Html, name)).transpose()?;
+        Ok(Mail {
+            subject: truncate(&one_line(&self.subject(Kind::Plain)?), plain::SUBJECT_MAX),
+            text: format!("{}\n", text.trim()),
+            html: html.filter(|html| html.len() <= HTML_BYTES_MAX && !html.trim().is_empty()),
+            thread: plain::thread(view),
+            date_ms: view.now.as_millisecond(),
+        })
+    }
+
+    fn subject(&self, kind: Kind) -> Result<String, String> {
+        let name = self.folder.subject.as_ref().or(self.default.subject.as_ref());
+        Ok(name
+            .map(|name| self.part(kind, name))
+            .transpose()?
+            .map(|text| one_line(&text))
+            .unwrap_or_default())
+    }
+
+    fn tree(&self, tree: &Tree<LeafName>) -> Result<Value, String> {
+        tree.render(&mut |leaf: &LeafName| {
+            let text = self.part(leaf.kind, &leaf.name)?;
+            Ok(if leaf.json {
+                serde_json::from_str(&text).unwrap_or(Value::String(text))
+            } else {
+                json!(text)
+            })
+        })
+    }
+
+    /// Renders one part or leaf by its name; the error names the file.
+    fn part(&self, kind: Kind, name: &str) -> Result<String, String> {
+        let engine = self.compiled.engines.of(kind);
+        let file = name.split('#').next().unwrap_or(name);
+        if !engine.has_template(name) {
+            return Err(format!("template {file} does not compile; `activity-relay check` says why"));
+        }
+        engine.render_with_context(name, &self.context).map_err(|error| {
+            let line = error.line_no.map(|line| format!(", line {line}")).unwrap_or_default();
+            format!("template {file}{line}: {}", error.reason())
+        })
+    }
+}
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! `render`: prints the exact payload of a template for a target.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use crate::config::Config;
+use crate::model::catalog;
+use crate::model::id::DeliveryId;
+use crate::model::message::{Message, Triple, key};
+use crate::model::names::Names;
+use crate::model::payload::{Mail, Payload};
+use crate::render::view::{Seen, View};
+
+use super::output::{BOLD, DIM, paint};
+use super::{Context, Exit, Format, Stop};
+
+/// Where links lead while no account is configured.
+const APP_HOST: &str = "https://app.vcita.com";
+
+/// Print the exact payload of a template for a target
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The template's name; `default` is always there
+    pub template: String,
+    /// The target it is rendered for
+    #[arg(long, value_name = "NAME")]
+    pub target: String,
+    /// A stored message's uid
+    #[arg(value_name = "UID", conflicts_with_all = ["file", "sample"], required_unless_present_any = ["file", "sample"])]
+    pub uid: Option<String>,
+    /// A file with one item as the API gives it
+    #[arg(long, value_name = "FILE", conflicts_with = "sample")]
+    pub file: Option<PathBuf>,
+    /// A sample of a message type, written `Meeting/cancelled/client_to_pivot`
+    #[arg(long, value_name = "TYPE")]
+    pub sample: Option<String>,
+    /// The rule's name as the template is to see it
+    #[arg(long, value_name = "NAME", default_value = "render")]
+    pub rule: String,
+    /// Write a mail's HTML part to a file, to open it in a browser
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Text for people or JSON for programs
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+}
+
+/// Runs the command. Exit 1 if the template failed and the plain fallback is shown.
+pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let config = context.config()?;
+    let Some(target) = config.targets.get(&args.target) else {
+        let known: Vec<&str> = config.targets.keys().map(String::as_str).collect();
+        let message = format!("there is no target {}; there are: {}", args.target, known.join(", "));
+        return Err(Stop::new(Exit::Usage, message));
+    };
+    if !config.templates.names().contains(&args.template.as_str()) {
+        let known = config.templates.names().join(", ");
+        let message = format!("there is no template {}; there are: {known}", args.template);
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    let now = context.clock.now();
+    let (message, names) = subject(args, context, &config, now).await?;
+    let view = view(args, &config, message, names, now);
+    let rendered = config.templates.render(&args.template, target.format(), &view);
+    if let Some(path) = &args.html {
+        write_html(path, &rendered.payload)?;
+    }
+    let (kind, value) = (target.type_name(), payload_json(&rendered.payload));
+    match args.format {
+        Format::Json => {
+            context.out.json(&json!({ "target": args.target, "type": kind, "payload": value }))?;
+        }
+        Format::Text => context.out.line(text(&rendered.payload, &value)?)?,
+    }
+    let Some(problem) = rendered.problem else { return Ok(Exit::Fine) };
+    context.out.note(format!("the plain fallback is shown: {problem}"))?;
+    Ok(Exit::Problem)
+}
+
+/// The message asked for, and the names that go with it.
+async fn subject(
+    args: &Args,
+    context: &Context,
+    config: &Config,
+    now: Timestamp,
+) -> anyhow::Result<(Message, Names)> {
+    let account = config.accounts.first().map_or("main", |account| account.name.as_str());
+    if let Some(uid) = &args.uid {
+        let stored = context.store().await?.message(None, uid).await?;
+        let Some(stored) = stored else {
+            return Err(Stop::new(Exit::Problem, format!("no message {uid} is stored")));
+        };
+        return Ok((stored.message, Names::default()));
+    }
+    if let Some(path) = &args.file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Stop::new(Exit::Usage, format!("{} cannot be read: {error}", path.display())))?;
+        let item: Value = serde_json::from_str(&text)
+            .map_err(|error| Stop::new(Exit::Usage, format!("{} is no JSON: {error}", path.display())))?;
+        return Ok((read_item(account, &item)?, Names::default()));
+    }
+    sample(args.sample.as_deref().unwrap_or_default(), account, now)
+}
+
+/// One item as the API gives it.
+fn read_item(account: &str, item: &Value) -> anyhow::Result<Message> {
+    let _ = (account, item);
+    Err(Stop::new(Exit::Usage, "the item cannot be read"))
+}
+
+/// The sample item of a message type and the people behind it.
+fn sample_item(triple: &Triple, at: Timestamp) -> (Value, Names) {
+    let _ = (triple, at);
+    (Value::Null, Names::default())
+}
+
+/// A sample by its type, written `Type/message/direction`; spelling is forgiven as in rules.
+fn sample(kind: &str, account: &str, now: Timestamp) -> anyhow::Result<(Message, Names)> {
+    let names: Vec<&str> = kind.split('/').collect();
+    let [activity_type, message_type, direction] = names[..] else {
+        let message = format!(
+            "{kind} is no message type; write Type/message/direction, such as Meeting/cancelled/client_to_pivot"
+        );
+        return Err(Stop::new(Exit::Usage, message));
+    };
+    let same = |known: &str, given: &str| key(known) == key(given);
+    let known = catalog::all().iter().find(|entry| {
+        same(entry.activity_type, activity_type)
+            && same(entry.message_type, message_type)
+            && same(entry.direction, direction)
+    });
+    let canonical = known.map_or((activity_type, message_type, direction), |entry| {
+        (entry.activity_type, entry.message_type, entry.direction)
+    });
+    let triple = Triple {
+        activity_type: canonical.0.to_owned(),
+        message_type: canonical.1.to_owned(),
+        direction: canonical.2.to_owned(),
+    };
+    let (item, people) = sample_item(&triple, now);
+    Ok((read_item(account, &item)?, people))
+}
+
+/// The view as the courier would make it.
+fn view(args: &Args, config: &Config, message: Message, names: Names, now: Timestamp) -> View {
+    let account = config.accounts.iter().find(|account| account.name == message.account);
+    let account = account.or(config.accounts.first());
+    View {
+        delivery_id: DeliveryId::derive(now, &["render", &message.uid]).to_string(),
+        attempt: 1,
+        rule: args.rule.clone(),
+        target: args.target.clone(),
+        account: account.map_or_else(|| message.account.clone(), |account| account.name.clone()),
+        app_host: account.map_or_else(|| APP_HOST.to_owned(), |account| account.app_host.to_string()),
+        timezone: config.timezone.clone(),
+        now,
+        messages: vec![Seen { message, names }],
+        notice: None,
+    }
+}
+
+/// Writes the HTML part to a file.
+fn write_html(path: &Path, payload: &Payload) -> anyhow::Result<()> {
+    let Payload::Email(Mail { html: Some(html), .. }) = payload else {
+        return Err(Stop::new(Exit::Usage, "--html needs an e-mail target and a template with an HTML part"));
+    };
+    std::fs::write(path, html).map_err(|error| {
+        Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
+    })
+}
+
+/// The payload as the contract's JSON.
+fn payload_json(payload: &Payload) -> Value {
+    match payload {
+        Payload::Slack(value) => value.clone(),
+        Payload::Http(body) => {
+            serde_json::from_str(&body.body).unwrap_or_else(|_| Value::String(body.body.clone()))
+        }
+        Payload::Email(mail) => json!({
+            "subject": mail.subject,
+            "text": mail.text,
+            "html": mail.html,
+            "headers": headers(mail).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect::<Map<_, _>>(),
+        }),
+    }
+}
+
+/// The headers that follow from the rendering; the target adds those that name sender, recipient and delivery.
+fn headers(mail: &Mail) -> Vec<(&'static str, String)> {
+    let date = Timestamp::from_millisecond(mail.date_ms).ok();
+    let date = date.and_then(|at| jiff::fmt::rfc2822::to_string(&at.to_zoned(TimeZone::UTC)).ok());
+    let mut headers = vec![("Subject", mail.subject.clone())];
+    headers.extend(date.map(|date| ("Date", date)));
+    headers.push(("Auto-Submitted", "auto-generated".to_owned()));
+    headers
+}
+
+/// The payload for people.
+fn text(payload: &Payload, value: &Value) -> anyhow::Result<String> {
+    let Payload::Email(mail) = payload else { return Ok(serde_json::to_string_pretty(value)?) };
+    let mut lines: Vec<String> = headers(mail)
+        .into_iter()
+        .map(|(name, value)| format!("{} {value}", paint(BOLD, format!("{name}:"))))
+        .collect();
+    lines.push(String::new());
+    lines.push(mail.text.trim_end().to_owned());
+    if let Some(html) = &mail.html {
+        let size =
+            format!("(and an HTML part of {} characters; --html FILE writes it)", html.chars().count());
+        lines.push(format!("\n{}", paint(DIM, size)));
+    }
+    Ok(lines.join("\n"))
+}

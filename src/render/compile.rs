@@ -1,0 +1,256 @@
+//! From files to compiled templates: which file is which part, and every problem with its place.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use handlebars::template::{Parameter, TemplateElement};
+use handlebars::{Handlebars, Template};
+
+use super::TemplateProblem;
+use super::check::{Source, Walk};
+use super::escape::Kind;
+use super::helpers;
+use super::parts::{self, Tree};
+use super::schema;
+use super::tags;
+
+const PARTS: [&str; 6] = ["subject.hbs", "text.hbs", "html.hbs", "slack.yaml", "slack.hbs", "http.yaml"];
+/// Fields whose strings are addresses or keywords, which no part escapes.
+const UNESCAPED: [&str; 9] =
+    ["url", "image_url", "type", "style", "action_id", "block_id", "value", "when", "slack_icon"];
+
+/// What a template's folder holds, under the names by which the engines know its parts.
+#[derive(Debug, Default)]
+pub(super) struct Folder {
+    pub(super) subject: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) html: Option<String>,
+    pub(super) slack: Option<String>,
+    pub(super) blocks: Option<Tree<LeafName>>,
+    pub(super) http: Option<Tree<LeafName>>,
+}
+
+/// A leaf of a structured part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeafName {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// It is nothing but `{{json …}}`, so it becomes that value itself.
+    pub(super) json: bool,
+}
+
+/// One engine for each way of escaping.
+#[derive(Debug)]
+pub(super) struct Engines([Handlebars<'static>; 3]);
+
+impl Engines {
+    fn new() -> Self {
+        Self(Kind::ALL.map(|kind| {
+            let mut engine = Handlebars::new();
+            engine.register_escape_fn(move |text: &str| kind.escape(text));
+            engine.set_prevent_indent(true);
+            helpers::register(&mut engine, kind);
+            engine
+        }))
+    }
+
+    /// The engine of a kind.
+    pub(super) fn of(&self, kind: Kind) -> &Handlebars<'static> {
+        &self.0[kind as usize]
+    }
+
+    fn add(&mut self, name: &str, template: &Template) {
+        for engine in &mut self.0 {
+            engine.register_template(name, template.clone());
+        }
+    }
+}
+
+/// Everything that compiling gave.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) engines: Engines,
+    pub(super) folders: BTreeMap<String, Folder>,
+    pub(super) problems: Vec<TemplateProblem>,
+}
+
+/// Compiles built-in and given files; a given file takes the place of a built-in one of the same path.
+pub(super) fn compile(built_in: &[(&str, &str)], files: &[(String, String)]) -> Compiled {
+    let given: HashSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+    let all = built_in
+        .iter()
+        .copied()
+        .filter(|(path, _)| !given.contains(path))
+        .chain(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+    let mut work = Work::default();
+    for (path, text) in all {
+        work.file(path, text);
+    }
+    work.finish()
+}
+
+#[derive(Default)]
+struct Work {
+    partials: HashMap<String, Source>,
+    parts: Vec<(String, Source)>,
+    folders: BTreeMap<String, Folder>,
+    problems: Vec<TemplateProblem>,
+}
+
+impl Work {
+    fn file(&mut self, path: &str, text: &str) {
+        let path = path.replace('\\', "/");
+        let (folder, file) = path.split_once('/').unwrap_or(("", &path));
+        if file.starts_with('.') || folder.starts_with('.') || folder.is_empty() {
+            return;
+        }
+        if folder == "_partials" || folder == "_layouts" {
+            if let Some(name) = file.strip_suffix(".hbs") {
+                self.partial(&path, name, text);
+            }
+            return;
+        }
+        if folder.starts_with('_') {
+            return;
+        }
+        let slot = self.folders.entry(folder.to_owned()).or_default();
+        match file {
+            "subject.hbs" => slot.subject = Some(path.clone()),
+            "text.hbs" => slot.text = Some(path.clone()),
+            "html.hbs" => slot.html = Some(path.clone()),
+            "slack.hbs" => slot.slack = Some(path.clone()),
+            "slack.yaml" | "http.yaml" => {
+                self.structured(&path, folder, file, text);
+                return;
+            }
+            other => {
+                let near = schema::nearest(other, PARTS).map(|near| format!("did you mean `{near}`?"));
+                // A README beside the parts is welcome; what looks like a part is a mistake.
+                if matches!(other.rsplit_once('.'), Some((_, "hbs" | "yaml" | "yml"))) {
+                    let help = near.unwrap_or_else(|| format!("parts are {}", PARTS.join(", ")));
+                    self.problem(&path, (1, 1), format!("`{other}` is no part of a template"), Some(help));
+                }
+                return;
+            }
+        }
+        if let Some(source) = self.parse(&path, text, text, None) {
+            self.parts.push((path, source));
+        }
+    }
+
+    fn partial(&mut self, path: &str, name: &str, text: &str) {
+        if let Some(source) = self.parse(path, text, text, None) {
+            if let Some(other) = self.partials.get(name).map(|other| other.file.clone()) {
+                let message = format!("the name `{name}` is taken by {other}");
+                self.problem(path, (1, 1), message, Some("rename one of the two files".to_owned()));
+                return;
+            }
+            self.partials.insert(name.to_owned(), source);
+        }
+    }
+
+    fn structured(&mut self, path: &str, folder: &str, file: &str, text: &str) {
+        let tree = match parts::read(text) {
+            Ok(tree) => tree,
+            Err((line, column, words)) => {
+                let tab = words.contains("tab;");
+                self.problem(
+                    path,
+                    (line, column),
+                    words,
+                    (!tab).then(|| "text with `: ` or `{{` first goes in quotes".to_owned()),
+                );
+                return;
+            }
+        };
+        if file == "slack.yaml" && !matches!(tree, Tree::List(_)) {
+            let help = "start each block with a dash: - type: section".to_owned();
+            self.problem(path, (1, 1), "slack.yaml is a list of blocks".to_owned(), Some(help));
+            return;
+        }
+        let slack = file == "slack.yaml";
+        let mut count = 0;
+        let tree = tree.map("", &mut |key, leaf| {
+            count += 1;
+            let name = format!("{path}#{count}");
+            let kind = if slack && !UNESCAPED.contains(&key) { Kind::Slack } else { Kind::Plain };
+            let source = self.parse(path, text, &leaf.text, Some(leaf.at));
+            let json = !slack && source.as_ref().is_some_and(|source| is_json_alone(&source.template));
+            let when = slack && key == "when";
+            if let Some(source) = source.map(|source| Source { asked: when, ..source }) {
+                self.parts.push((name.clone(), source));
+            }
+            LeafName { name, kind, json }
+        });
+        let slot = self.folders.entry(folder.to_owned()).or_default();
+        if slack {
+            slot.blocks = Some(tree);
+        } else {
+            slot.http = Some(tree);
+        }
+    }
+
+    /// Parses one template, which is a whole file or one leaf of it.
+    fn parse(&mut self, path: &str, file: &str, text: &str, leaf_at: Option<usize>) -> Option<Source> {
+        let parsed = tags::check(text).and_then(|()| {
+            Template::compile_with_name(text, path.to_owned()).map_err(|error| {
+                let at = error.pos().map_or(0, |(line, column)| tags::offset(text, line, column));
+                tags::unreadable(text, at)
+            })
+        });
+        match parsed {
+            Ok(mut template) => {
+                template.name = None;
+                Some(Source { file: path.to_owned(), text: file.to_owned(), leaf_at, asked: false, template })
+            }
+            Err(mistake) => {
+                let at = leaf_at.map_or(mistake.at, |start| {
+                    let word = text[mistake.at..].lines().next().unwrap_or_default();
+                    file[start..].find(word).map_or(start, |found| start + found)
+                });
+                self.problem(path, tags::place(file, at), mistake.message, mistake.help);
+                None
+            }
+        }
+    }
+
+    fn problem(&mut self, file: &str, (line, column): (usize, usize), message: String, help: Option<String>) {
+        self.problems.push(TemplateProblem { file: file.to_owned(), line, column, message, help });
+    }
+
+    fn finish(mut self) -> Compiled {
+        let mut walk = Walk::new(&self.partials);
+        for (_, source) in &self.parts {
+            walk.part(source);
+        }
+        let found = std::mem::take(&mut walk.problems);
+        let broken: HashSet<String> = self.problems.iter().chain(&found).map(|p| p.file.clone()).collect();
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.extend(found);
+        problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        let mut engines = Engines::new();
+        // What has a problem is left out, so that nothing that could run without end is ever rendered.
+        for (name, source) in &self.partials {
+            if !broken.contains(&source.file) {
+                engines.add(name, &source.template);
+            }
+        }
+        for (name, source) in &self.parts {
+            if !broken.contains(&source.file) {
+                engines.add(name, &source.template);
+            }
+        }
+        Compiled { engines, folders: self.folders, problems }
+    }
+}
+
+/// The template is one `{{json …}}` and nothing else.
+fn is_json_alone(template: &Template) -> bool {
+    match template.elements.as_slice() {
+        [TemplateElement::Expression(call)] => match &call.name {
+            Parameter::Name(name) => name == "json",
+            Parameter::Path(handlebars::Path::Relative((_, raw))) => raw == "json",
+            _ => false,
+        },
+        _ => false,
+    }
+}

@@ -1,0 +1,178 @@
+//! Structured parts: YAML in which each string is a template, parsed once and rendered leaf by leaf.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use serde_saphyr::Spanned;
+
+use super::tags;
+
+/// A structured part's tree. `L` is what stands at its strings: text and place while reading, a name once compiled.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Tree<L> {
+    /// A string, which is a template.
+    Leaf(L),
+    /// Anything else that has no parts.
+    Value(Value),
+    /// A list.
+    List(Vec<Tree<L>>),
+    /// Fields, in file order.
+    Map(Vec<(String, Tree<L>)>),
+}
+
+/// A string of the file and the byte offset at which it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leaf {
+    pub(super) text: String,
+    pub(super) at: usize,
+}
+
+impl<L> Tree<L> {
+    /// Makes every leaf into something else; `key` is the name of the nearest field around it.
+    pub(super) fn map<M>(self, key: &str, change: &mut impl FnMut(&str, L) -> M) -> Tree<M> {
+        match self {
+            Self::Leaf(leaf) => Tree::Leaf(change(key, leaf)),
+            Self::Value(value) => Tree::Value(value),
+            Self::List(list) => Tree::List(list.into_iter().map(|item| item.map(key, change)).collect()),
+            Self::Map(fields) => Tree::Map(
+                fields
+                    .into_iter()
+                    .map(|(name, value)| {
+                        let value = value.map(&name, change);
+                        (name, value)
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Renders the tree to JSON; the first leaf that fails ends it.
+    pub(super) fn render<E>(&self, leaf: &mut impl FnMut(&L) -> Result<Value, E>) -> Result<Value, E> {
+        Ok(match self {
+            Self::Leaf(inner) => leaf(inner)?,
+            Self::Value(value) => value.clone(),
+            Self::List(list) => {
+                Value::Array(list.iter().map(|item| item.render(leaf)).collect::<Result<_, E>>()?)
+            }
+            Self::Map(fields) => {
+                let mut map = Map::new();
+                for (name, value) in fields {
+                    map.insert(name.clone(), value.render(leaf)?);
+                }
+                Value::Object(map)
+            }
+        })
+    }
+}
+
+/// Reads a YAML part. The error is a place (line, column) and words.
+pub(super) fn read(text: &str) -> Result<Tree<Leaf>, (usize, usize, String)> {
+    if let Some(line) = text.lines().position(|line| line.trim_start_matches(' ').starts_with('\t')) {
+        return Err((line + 1, 1, "the line is indented with a tab; YAML takes spaces only".to_owned()));
+    }
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        with_snippet: false,
+    };
+    match serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options) {
+        Ok(node) => Ok(tree(node, text)),
+        Err(error) => {
+            let place = error.location().map_or((1, 1), |at| (number(at.line()), number(at.column())));
+            let words = error.to_string();
+            let words = words.lines().next().unwrap_or("the YAML cannot be read").to_owned();
+            Err((place.0.max(1), place.1.max(1), words))
+        }
+    }
+}
+
+fn number(wide: u64) -> usize {
+    usize::try_from(wide).unwrap_or(usize::MAX)
+}
+
+fn tree(node: Spanned<Node>, text: &str) -> Tree<Leaf> {
+    let at = tags::offset(text, number(node.referenced.line()), number(node.referenced.column()));
+    match node.value {
+        Node::Text(leaf) => Tree::Leaf(Leaf { text: leaf, at }),
+        Node::Value(value) => Tree::Value(value),
+        Node::List(list) => Tree::List(list.into_iter().map(|item| tree(item, text)).collect()),
+        Node::Map(fields) => {
+            Tree::Map(fields.into_iter().map(|(name, value)| (name, tree(value, text))).collect())
+        }
+    }
+}
+
+/// YAML as it stands in the file.
+enum Node {
+    Text(String),
+    Value(Value),
+    List(Vec<Spanned<Node>>),
+    Map(Vec<(String, Spanned<Node>)>),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Value(Value::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Value(Value::Number(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Value(Value::Number(value.into())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Value(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Text(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Value(Value::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Value(Value::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = access.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = access.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Node::Map(fields))
+    }
+}
