@@ -5,12 +5,12 @@ pub mod check;
 pub mod deliveries;
 pub mod init;
 pub mod output;
+pub mod render;
 pub mod sandbox;
 pub mod status;
 pub mod table;
 pub mod targets;
 pub mod when;
-pub mod render;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
