@@ -1,10 +1,11 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
+pub mod catalog;
 pub mod check;
 pub mod deliveries;
 pub mod init;
-pub mod catalog;
 pub mod output;
+pub mod render;
 pub mod sandbox;
 pub mod status;
 pub mod table;
