@@ -2,13 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::render::shipped;
+
 use super::{Context, Exit, Stop};
 
-/// The files written: path relative to the rules file's folder, text. The rules file takes the name it is asked for.
-const TEMPLATES: [(&str, &str); 2] = [
-    ("templates/client-cancelled/subject.hbs", include_str!("init/client-cancelled/subject.hbs")),
-    ("templates/client-cancelled/text.hbs", include_str!("init/client-cancelled/text.hbs")),
-];
+
 const RULES: &str = include_str!("init/rules.yaml");
 
 /// Write a starter rules.yaml and templates to begin with
@@ -21,7 +19,7 @@ pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let rules = context.global.config.clone();
     let folder = context.folder().to_path_buf();
     let mut files: Vec<(PathBuf, &str)> = vec![(rules.clone(), RULES)];
-    files.extend(TEMPLATES.iter().map(|(path, text)| (folder.join(path), *text)));
+    files.extend(templates().map(|(path, text)| (folder.join(path), text)));
     if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
         let message = format!(
             "{} exists already and is left as it is; move it away, or choose another file with --config",
@@ -37,6 +35,21 @@ pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     }
     context.out.line(next_steps(&rules))?;
     Ok(Exit::Fine)
+}
+
+/// Writes the templates that come with the program into a folder that has none yet.
+///
+/// # Errors
+/// A file is there already or cannot be written.
+pub(super) fn write_templates(folder: &Path) -> std::io::Result<()> {
+    templates().try_for_each(|(path, text)| write(&folder.join(path), text))
+}
+
+/// The shipped templates, relative to the rules file's folder. `default` stays in the program, so that it goes with it.
+fn templates() -> impl Iterator<Item = (PathBuf, &'static str)> {
+    shipped::files()
+        .filter(|(path, _)| !path.starts_with("default/"))
+        .map(|(path, text)| (Path::new("templates").join(path), text))
 }
 
 /// Writes a file that does not exist yet, with the folders it needs.

@@ -15,7 +15,6 @@ pub mod completions;
 pub mod demo;
 pub mod health;
 pub mod log;
-pub mod render;
 pub mod run;
 
 use std::ffi::OsString;

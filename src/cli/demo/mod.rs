@@ -1,6 +1,6 @@
 //! `demo`: a business's morning, from its messages to Slack posts, mails and webhooks, in one process and without an account.
 
-pub mod oracle;
+mod oracle;
 mod show;
 
 use std::path::Path;

@@ -7,11 +7,11 @@ use crate::sandbox::world::At;
 
 /// One thing that must arrive exactly once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected {
+pub(super) struct Expected {
     /// Where.
-    pub inbox: At,
+    pub(super) inbox: At,
     /// Words that only this one holds.
-    pub words: &'static str,
+    pub(super) words: &'static str,
 }
 
 const fn expect(inbox: At, words: &'static str) -> Expected {
@@ -19,7 +19,7 @@ const fn expect(inbox: At, words: &'static str) -> Expected {
 }
 
 /// The whole morning.
-pub const MORNING: [Expected; 15] = [
+pub(super) const MORNING: [Expected; 15] = [
     expect(At::Slack, "Deep tissue massage"),
     expect(At::Http, "Deep tissue massage"),
     expect(At::Smtp, "Invoice #1051"),
@@ -39,22 +39,22 @@ pub const MORNING: [Expected; 15] = [
 
 /// How the morning went.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Score {
+pub(super) struct Score {
     /// Messages that happened.
-    pub messages: usize,
+    pub(super) messages: usize,
     /// Deliveries that had to arrive.
-    pub expected: usize,
+    pub(super) expected: usize,
     /// Of these, how many did.
-    pub delivered: usize,
+    pub(super) delivered: usize,
     /// Arrivals of something that had arrived before.
-    pub duplicates: usize,
+    pub(super) duplicates: usize,
     /// Arrivals that nobody should have got.
-    pub unexpected: usize,
+    pub(super) unexpected: usize,
 }
 
 impl Score {
     /// Counts what was taken by the inboxes.
-    pub fn of(messages: usize, arrivals: &[Arrival]) -> Self {
+    pub(super) fn of(messages: usize, arrivals: &[Arrival]) -> Self {
         let taken: Vec<&Arrival> = arrivals.iter().filter(|arrival| arrival.accepted).collect();
         let fits = |expected: &Expected, arrival: &Arrival| {
             arrival.inbox == expected.inbox && text(arrival).contains(expected.words)
@@ -75,12 +75,12 @@ impl Score {
     }
 
     /// Everything arrived, exactly once, and nothing else.
-    pub fn is_perfect(&self) -> bool {
+    pub(super) fn is_perfect(&self) -> bool {
         self.delivered == self.expected && self.duplicates == 0 && self.unexpected == 0
     }
 
     /// The demo's last line for programs.
-    pub fn json(&self) -> serde_json::Value {
+    pub(super) fn json(&self) -> serde_json::Value {
         json!({
             "messages": self.messages, "expected": self.expected, "delivered": self.delivered,
             "lost": self.expected - self.delivered, "duplicates": self.duplicates, "unexpected": self.unexpected,

@@ -21,19 +21,19 @@ const COLUMNS_MAX: usize = 96;
 
 /// Prints the demo.
 #[derive(Debug)]
-pub struct Show {
+pub(super) struct Show {
     out: Output,
     config: Arc<Config>,
 }
 
 impl Show {
     /// To this output.
-    pub fn new(out: Output, config: Arc<Config>) -> Self {
+    pub(super) fn new(out: Output, config: Arc<Config>) -> Self {
         Self { out, config }
     }
 
     /// What is about to happen.
-    pub fn opening(&self, sandbox: &Sandbox, folder: &Path) -> anyhow::Result<()> {
+    pub(super) fn opening(&self, sandbox: &Sandbox, folder: &Path) -> anyhow::Result<()> {
         let line = |text: String| self.out.line(text);
         line(paint(BOLD, "A Monday morning at Harbour Massage & Physiotherapy"))?;
         line(format!("A pretend business at {}, with a Slack, an HTTP and a mail inbox, on this machine only.", sandbox.url()))?;
@@ -44,7 +44,7 @@ impl Show {
     }
 
     /// A message that the relay has taken in, and the rules that took it.
-    pub fn message(&self, stored: &StoredMessage) -> anyhow::Result<()> {
+    pub(super) fn message(&self, stored: &StoredMessage) -> anyhow::Result<()> {
         let message = &stored.message;
         let time = self.clock(stored.seen_at);
         let label = catalog::label(&message.triple);
@@ -62,7 +62,7 @@ impl Show {
     }
 
     /// Something that reached an inbox.
-    pub fn arrival(&self, arrival: &Arrival) -> anyhow::Result<()> {
+    pub(super) fn arrival(&self, arrival: &Arrival) -> anyhow::Result<()> {
         let (what, target) = match arrival.inbox {
             At::Slack => ("Slack post", "front-desk"),
             At::Http => ("webhook", "crm"),
@@ -93,7 +93,7 @@ impl Show {
     }
 
     /// How it went, and where to look next.
-    pub fn closing(&self, score: &Score, folder: &Path, headless: bool) -> anyhow::Result<()> {
+    pub(super) fn closing(&self, score: &Score, folder: &Path, headless: bool) -> anyhow::Result<()> {
         let Score { messages, expected, delivered, duplicates, unexpected } = score;
         let figures = format!(
             "{messages} messages, {expected} deliveries expected: {delivered} arrived, {} lost, {duplicates} duplicates, {unexpected} unexpected",
@@ -119,7 +119,7 @@ With your own account:
     }
 
     /// That it goes on until it is stopped.
-    pub fn waiting(&self) -> anyhow::Result<()> {
+    pub(super) fn waiting(&self) -> anyhow::Result<()> {
         self.out.line(format!("\n{}", paint(DIM, "Everything goes on running; Ctrl-C ends it.")))?;
         Ok(())
     }
