@@ -20,14 +20,23 @@ const EDGES: [(&str, &[&str]); 12] = [
     (
         "cli",
         &[
-            "model", "egress", "rules", "render", "source", "target", "store", "config", "daemon", "sandbox", "web",
+            "model", "egress", "rules", "render", "source", "target", "store", "config", "daemon", "sandbox",
+            "web",
         ],
     ),
 ];
 
 /// What a pure module never names.
 const IMPURE: [&str; 9] = [
-    "tokio::", "reqwest::", "rusqlite::", "axum::", "std::fs", "std::net", "std::env", "std::process", "Timestamp::now",
+    "tokio::",
+    "reqwest::",
+    "rusqlite::",
+    "axum::",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "Timestamp::now",
 ];
 const PURE: [&str; 3] = ["model", "rules", "render"];
 

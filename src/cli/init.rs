@@ -6,7 +6,6 @@ use crate::render::shipped;
 
 use super::{Context, Exit, Stop};
 
-
 const RULES: &str = include_str!("init/rules.yaml");
 
 /// Write a starter rules.yaml and templates to begin with

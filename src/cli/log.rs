@@ -17,7 +17,10 @@ pub fn start(global: &Global, default: &str) {
     let ansi = match global.color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => io::stderr().is_terminal() && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+        Color::Auto => {
+            io::stderr().is_terminal()
+                && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+        }
     };
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A second subscriber in one process (tests) is refused; the first one stays.

@@ -2,20 +2,20 @@
 
 pub mod catalog;
 pub mod check;
+pub mod completions;
 pub mod deliveries;
+pub mod demo;
+pub mod health;
 pub mod init;
+pub mod log;
 pub mod output;
 pub mod render;
+pub mod run;
 pub mod sandbox;
 pub mod status;
 pub mod table;
 pub mod targets;
 pub mod when;
-pub mod completions;
-pub mod demo;
-pub mod health;
-pub mod log;
-pub mod run;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,9 @@ use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple, key};
 use crate::model::names::Names;
 use crate::model::payload::{Mail, Payload};
+use crate::model::sample as model_sample;
 use crate::render::view::{Seen, View};
+use crate::source::wire;
 
 use super::output::{BOLD, DIM, paint};
 use super::{Context, Exit, Format, Stop};
@@ -107,14 +109,9 @@ async fn subject(
 
 /// One item as the API gives it.
 fn read_item(account: &str, item: &Value) -> anyhow::Result<Message> {
-    let _ = (account, item);
-    Err(Stop::new(Exit::Usage, "the item cannot be read"))
-}
-
-/// The sample item of a message type and the people behind it.
-fn sample_item(triple: &Triple, at: Timestamp) -> (Value, Names) {
-    let _ = (triple, at);
-    (Value::Null, Names::default())
+    wire::read_item(account, item).map_err(|unreadable| {
+        Stop::new(Exit::Problem, format!("the item cannot be read: {}", unreadable.why))
+    })
 }
 
 /// A sample by its type, written `Type/message/direction`; spelling is forgiven as in rules.
@@ -140,7 +137,7 @@ fn sample(kind: &str, account: &str, now: Timestamp) -> anyhow::Result<(Message,
         message_type: canonical.1.to_owned(),
         direction: canonical.2.to_owned(),
     };
-    let (item, people) = sample_item(&triple, now);
+    let (item, people) = (model_sample::item(&triple, now), model_sample::names());
     Ok((read_item(account, &item)?, people))
 }
 

@@ -41,7 +41,8 @@ pub struct Args {
 
 /// A duration as the command line gives it, such as `1m30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: jiff::SignedDuration = text.parse().map_err(|_| "a duration is meant, such as 10s or 1m30s".to_owned())?;
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|_| "a duration is meant, such as 10s or 1m30s".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "a duration is never negative".to_owned())
 }
 
@@ -55,7 +56,10 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         return dry_run(args, context, config).await;
     }
     if config.accounts.is_empty() {
-        return Err(Stop::new(Exit::BadConfig, "the rules file names no account to poll: add one under `accounts:`"));
+        return Err(Stop::new(
+            Exit::BadConfig,
+            "the rules file names no account to poll: add one under `accounts:`",
+        ));
     }
     let listener = match (args.once, args.listen.as_str()) {
         (true, _) | (false, "none") => None,
@@ -82,7 +86,10 @@ fn unavailable(error: StoreError) -> anyhow::Error {
 
 async fn bind(address: &str) -> anyhow::Result<tokio::net::TcpListener> {
     let parsed: SocketAddr = address.parse().map_err(|_| {
-        Stop::new(Exit::Usage, format!("--listen {address}: an address and a port are meant, such as 127.0.0.1:8787, or `none`"))
+        Stop::new(
+            Exit::Usage,
+            format!("--listen {address}: an address and a port are meant, such as 127.0.0.1:8787, or `none`"),
+        )
     })?;
     web::listen(parsed).await.map_err(|error| {
         let remedy = "another relay may be running; choose another address with --listen, or `none`";
@@ -133,7 +140,10 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
         context.out.note(format!("account {account} could not be polled: {error}"))?;
     }
     let waiting = counts.pending + counts.sending;
-    context.out.note(format!("{} new messages; {waiting} deliveries wait, {died} died in this round", round.messages))?;
+    context.out.note(format!(
+        "{} new messages; {waiting} deliveries wait, {died} died in this round",
+        round.messages
+    ))?;
     Ok(if round.failed.is_empty() && died == 0 { Exit::Fine } else { Exit::Problem })
 }
 
@@ -169,14 +179,19 @@ fn print_found(args: &Args, context: &Context, found: &[crate::store::Admitted])
         context.out.line(format!("{}  {}", paint(BOLD, &message.triple), paint(DIM, &message.uid)))?;
         for owed in &one.deliveries {
             let recipient = owed.recipient.as_ref().map_or_else(String::new, |who| format!(" ({who})"));
-            context.out.line(format!("  {} → {}{recipient}  template {}", owed.rule, owed.target, owed.template))?;
+            context
+                .out
+                .line(format!("  {} → {}{recipient}  template {}", owed.rule, owed.target, owed.template))?;
         }
         if one.deliveries.is_empty() {
             context.out.line(paint(DIM, "  no rule takes it"))?;
         }
     }
     let owed: usize = found.iter().map(|one| one.deliveries.len()).sum();
-    context.out.note(format!("{} messages, {owed} deliveries would be made; nothing was written or sent", found.len()))?;
+    context.out.note(format!(
+        "{} messages, {owed} deliveries would be made; nothing was written or sent",
+        found.len()
+    ))?;
     Ok(())
 }
 
@@ -187,6 +202,10 @@ fn planned(owed: &crate::model::delivery::Planned) -> serde_json::Value {
 /// The store if there is one, else an empty one in memory: a dry run leaves no file behind.
 async fn existing_store(url: &str) -> anyhow::Result<Store> {
     let path = url.trim_start_matches("sqlite://");
-    let url = if url.starts_with("sqlite://") && !std::path::Path::new(path).exists() { "sqlite::memory:" } else { url };
+    let url = if url.starts_with("sqlite://") && !std::path::Path::new(path).exists() {
+        "sqlite::memory:"
+    } else {
+        url
+    };
     Store::open(url, Mode::Tool).await.map_err(unavailable)
 }

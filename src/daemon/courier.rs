@@ -104,7 +104,9 @@ impl Courier {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, chance, metrics, names, stop } = parts;
         let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::default());
-        Self { shared: Arc::new(Shared { store, clock, chance, metrics, names, tracker, stop, ended, state }) }
+        Self {
+            shared: Arc::new(Shared { store, clock, chance, metrics, names, tracker, stop, ended, state }),
+        }
     }
 
     /// Notified whenever an attempt ends.
@@ -174,7 +176,12 @@ impl Courier {
 
     /// When there will be something to do: what is due next for targets with free lanes (not before their rate
     /// allows it), and the end of each target's waiting.
-    async fn next(&self, config: &Config, states: &[TargetState], now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    async fn next(
+        &self,
+        config: &Config,
+        states: &[TargetState],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let mut moments = Vec::new();
         let (mut ready, mut paced) = (Vec::new(), Vec::new());
         self.lanes(|lanes| {
@@ -184,7 +191,11 @@ impl Courier {
             for target in config.targets.values() {
                 if lanes.open(target, &standing(states, &target.name), now) > 0 {
                     let free_at = lanes.limiter.free_at(&target.name, target.rate, now);
-                    if free_at > now { paced.push((target.name.clone(), free_at)) } else { ready.push(target.name.clone()) }
+                    if free_at > now {
+                        paced.push((target.name.clone(), free_at))
+                    } else {
+                        ready.push(target.name.clone())
+                    }
                 }
             }
         });
@@ -192,7 +203,9 @@ impl Courier {
         for (target, free_at) in paced {
             moments.extend(self.shared.store.next_due(&[target]).await?.map(|due| due.max(free_at)));
         }
-        moments.extend(states.iter().filter(|state| !state.paused).filter_map(|state| blocked_until(state, now)));
+        moments.extend(
+            states.iter().filter(|state| !state.paused).filter_map(|state| blocked_until(state, now)),
+        );
         Ok(moments.into_iter().min())
     }
 
@@ -212,7 +225,13 @@ impl Courier {
         self.shared.ended.notify_one();
     }
 
-    async fn deliver(&self, job: Job, target: &Arc<Target>, config: &Config, state: &TargetState) -> Settlement {
+    async fn deliver(
+        &self,
+        job: Job,
+        target: &Arc<Target>,
+        config: &Config,
+        state: &TargetState,
+    ) -> Settlement {
         let shared = &self.shared;
         let view = view(&job, config, &shared.names).await;
         let (payload, problem) = payload(&job, target, config, &view);
@@ -222,7 +241,8 @@ impl Courier {
         let now = shared.clock.now();
         let parcel =
             Parcel { id: job.claim.id.as_str(), payload: &payload, recipient: job.recipient.as_deref(), now };
-        let mut report = AssertUnwindSafe(target.deliver(&parcel)).catch_unwind().await.unwrap_or_else(|_| panicked());
+        let mut report =
+            AssertUnwindSafe(target.deliver(&parcel)).catch_unwind().await.unwrap_or_else(|_| panicked());
         if let Some(problem) = problem {
             report.reason = format!("{}; sent as plain text because {problem}", report.reason);
         }
@@ -247,9 +267,14 @@ impl Courier {
             plain: job.plain,
             probes: state.probes,
         };
-        let verdict = settle(facts, report.outcome, &report.reason, &target.retry, now, self.shared.chance.unit());
+        let verdict =
+            settle(facts, report.outcome, &report.reason, &target.retry, now, self.shared.chance.unit());
         self.count(&job, target, &report, &verdict);
-        let notices = if job.rule == RELAY { Vec::new() } else { owed(&job, target, config, state, &verdict, &report, now) };
+        let notices = if job.rule == RELAY {
+            Vec::new()
+        } else {
+            owed(&job, target, config, state, &verdict, &report, now)
+        };
         // A plain resend is another payload: what was refused is not kept for it.
         let payload = (verdict.plain == job.plain).then_some(payload);
         Settlement {
@@ -298,8 +323,14 @@ impl Courier {
         let metrics = &self.shared.metrics;
         let (rule, name) = (job.rule.clone(), target.name.clone());
         let outcome = report.outcome.as_str().to_owned();
-        metrics.attempts.get_or_create(&OfAttempt { rule: rule.clone(), target: name.clone(), outcome }).inc();
-        metrics.latency.get_or_create(&OfTarget { target: name.clone() }).observe(report.latency.as_secs_f64());
+        metrics
+            .attempts
+            .get_or_create(&OfAttempt { rule: rule.clone(), target: name.clone(), outcome })
+            .inc();
+        metrics
+            .latency
+            .get_or_create(&OfTarget { target: name.clone() })
+            .observe(report.latency.as_secs_f64());
         if !matches!(verdict.state, State::Pending { .. } | State::Sending { .. }) {
             let state = verdict.state.name().as_str().to_owned();
             metrics.ended.get_or_create(&OfEnd { rule, target: name, state }).inc();
@@ -322,7 +353,12 @@ impl Courier {
 }
 
 /// The payload to send: that of the first attempt, else rendered; with the template's problem if it failed.
-fn payload(job: &Job, target: &Target, config: &Config, view: &crate::render::view::View) -> (Payload, Option<String>) {
+fn payload(
+    job: &Job,
+    target: &Target,
+    config: &Config,
+    view: &crate::render::view::View,
+) -> (Payload, Option<String>) {
     if let Some(kept) = &job.payload {
         return (kept.clone(), None);
     }

@@ -42,7 +42,10 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
         relay.courier.idle().await;
     };
     if tokio::time::timeout(grace, finished).await.is_err() {
-        tracing::warn!(under_way = relay.courier.in_flight(), "the grace period ended; what is under way is due again");
+        tracing::warn!(
+            under_way = relay.courier.in_flight(),
+            "the grace period ended; what is under way is due again"
+        );
     }
     relay.courier.in_flight()
 }
@@ -187,7 +190,9 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
         let due = relay.store.oldest_due().await?.is_some_and(|at| at <= horizon);
         match ticked.next.filter(|_| due) {
             _ if relay.courier.in_flight() > 0 => ended.notified().await,
-            Some(at) if until(at, now) <= DRAIN_WAIT_MAX => tokio::time::sleep(until(at, now).max(COURIER_SLEEP_MIN)).await,
+            Some(at) if until(at, now) <= DRAIN_WAIT_MAX => {
+                tokio::time::sleep(until(at, now).max(COURIER_SLEEP_MIN)).await
+            }
             _ => break,
         }
     }

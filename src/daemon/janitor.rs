@@ -15,7 +15,8 @@ const STEPS_MAX: usize = 20;
 /// # Errors
 /// The store cannot be written.
 pub async fn tick(store: &Store, retention: Retention, now: Timestamp) -> Result<usize, StoreError> {
-    let before = |kept| now.saturating_sub(jiff::SignedDuration::try_from(kept).unwrap_or(jiff::SignedDuration::MAX));
+    let before =
+        |kept| now.saturating_sub(jiff::SignedDuration::try_from(kept).unwrap_or(jiff::SignedDuration::MAX));
     let delivered_before = before(retention.delivered).unwrap_or(Timestamp::MIN);
     let dead_before = before(retention.dead).unwrap_or(Timestamp::MIN);
     let mut gone = 0;

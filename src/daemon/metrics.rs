@@ -121,7 +121,11 @@ impl Metrics {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let registry = &mut *registry;
         registry.register("messages", "New messages taken in", self.messages.clone());
-        registry.register("unknown_messages", "Messages of a type that is not in the catalogue", self.unknown.clone());
+        registry.register(
+            "unknown_messages",
+            "Messages of a type that is not in the catalogue",
+            self.unknown.clone(),
+        );
         registry.register("quarantined", "Items that could not be read", self.quarantined.clone());
         registry.register("poll_failures", "Polls that failed", self.poll_failures.clone());
         let success = "When the last poll went through, in seconds since the epoch";

@@ -1,14 +1,14 @@
 //! The running relay: polls, plans, claims, delivers, settles, until it is told to stop.
 
 pub mod clock;
-pub mod names;
-pub mod poller;
 pub mod courier;
 pub mod driver;
 pub mod janitor;
 pub mod lifecycle;
 pub mod limiter;
 pub mod metrics;
+pub mod names;
+pub mod poller;
 pub mod view;
 pub mod watch;
 
@@ -117,7 +117,9 @@ impl Relay {
     /// The store cannot be written.
     pub async fn alert(&self, trouble: &Trouble<'_>) -> Result<(), StoreError> {
         let config = self.config();
-        let Some(target) = config.alerts.as_ref().and_then(|name| config.targets.get(name)) else { return Ok(()) };
+        let Some(target) = config.alerts.as_ref().and_then(|name| config.targets.get(name)) else {
+            return Ok(());
+        };
         let to = [Addressee { target: &target.name, recipients: target.recipients() }];
         let now = self.clock.now();
         self.store.owe(notices(trouble, &to, now), now).await?;

@@ -37,7 +37,8 @@ pub fn frame(job: &Job, messages: Vec<Seen>, config: &Config, now: Timestamp) ->
         rule: job.rule.clone(),
         target: job.target.clone(),
         account: job.account.clone(),
-        app_host: account.map_or_else(String::new, |account| account.app_host.as_str().trim_end_matches('/').to_owned()),
+        app_host: account
+            .map_or_else(String::new, |account| account.app_host.as_str().trim_end_matches('/').to_owned()),
         timezone: config.timezone.clone(),
         now,
     }

@@ -84,7 +84,9 @@ impl Trouble<'_> {
             ),
             Self::Recovered { target } => (
                 format!("Relay: target {target} works again"),
-                format!("The target \"{target}\" takes messages again; what waited for it is being delivered."),
+                format!(
+                    "The target \"{target}\" takes messages again; what waited for it is being delivered."
+                ),
             ),
             Self::Died { target, delivery, rule, reason } => (
                 format!("Relay: a delivery to {target} failed for good"),

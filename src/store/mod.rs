@@ -248,7 +248,11 @@ impl Store {
     }
 
     /// Writes attempts and next states, each fenced by its lease; `false` where the lease was lost.
-    pub async fn settle(&self, settlements: impl Into<Arc<[Settlement]>>, now: Timestamp) -> Result<Vec<bool>> {
+    pub async fn settle(
+        &self,
+        settlements: impl Into<Arc<[Settlement]>>,
+        now: Timestamp,
+    ) -> Result<Vec<bool>> {
         let settlements = settlements.into();
         match self {
             Self::Sqlite(sqlite) => sqlite.write(move |db| settle::settle(db, &settlements, now)).await,

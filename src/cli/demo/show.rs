@@ -36,9 +36,15 @@ impl Show {
     pub(super) fn opening(&self, sandbox: &Sandbox, folder: &Path) -> anyhow::Result<()> {
         let line = |text: String| self.out.line(text);
         line(paint(BOLD, "A Monday morning at Harbour Massage & Physiotherapy"))?;
-        line(format!("A pretend business at {}, with a Slack, an HTTP and a mail inbox, on this machine only.", sandbox.url()))?;
+        line(format!(
+            "A pretend business at {}, with a Slack, an HTTP and a mail inbox, on this machine only.",
+            sandbox.url()
+        ))?;
         line(format!("Rules, templates and store are in {}.", folder.display()))?;
-        line(paint(DIM, "The first webhook is answered 503, the first mail 451, the second Slack post 429: watch them being tried again."))?;
+        line(paint(
+            DIM,
+            "The first webhook is answered 503, the first mail 451, the second Slack post 429: watch them being tried again.",
+        ))?;
         line(String::new())?;
         Ok(())
     }
@@ -148,7 +154,10 @@ fn texts(value: &Value, lines: &mut Vec<String>) {
             if let Some(text) = fields.get("text").and_then(Value::as_str) {
                 lines.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
             }
-            fields.iter().filter(|(key, _)| *key != "text" || fields["text"].is_object()).for_each(|(_, inner)| texts(inner, lines));
+            fields
+                .iter()
+                .filter(|(key, _)| *key != "text" || fields["text"].is_object())
+                .for_each(|(_, inner)| texts(inner, lines));
         }
         Value::Array(items) => items.iter().for_each(|item| texts(item, lines)),
         _ => {}
