@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,22 +131,42 @@ fn smtp(config: Arc<ServerConfig>, slip: &'static str) -> Server {
                 return;
             }
         }
-        let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
-        let (mut said, mut in_data) = (Vec::new(), false);
-        while let Ok(1) = stream.read(&mut buffer[..1]) {
-            said.push(buffer[0]);
-            let done = if in_data { said.ends_with(b"\r\n.\r\n") } else { said.ends_with(b"\r\n") };
-            if !done {
-                continue;
-            }
-            in_data = said.starts_with(b"DATA");
-            said.clear();
-            let reply = if in_data { "354 go on\r\n" } else { "250 fine\r\n" };
-            if stream.write_all(reply.as_bytes()).and_then(|()| stream.flush()).is_err() {
-                return;
-            }
+        take_mails(&mut protected(&config, stream));
+    })
+}
+
+/// Protects the connection from its first byte, as `smtps://` has it, and takes mails.
+fn smtps(config: Arc<ServerConfig>) -> Server {
+    Server::raw("127.0.0.1:0", move |stream, _| {
+        let mut stream = protected(&config, stream);
+        if stream.write_all(b"220 here\r\n").and_then(|()| stream.flush()).is_ok() {
+            take_mails(&mut stream);
         }
     })
+}
+
+type Protected = StreamOwned<ServerConnection, TcpStream>;
+
+fn protected(config: &Arc<ServerConfig>, stream: TcpStream) -> Protected {
+    StreamOwned::new(ServerConnection::new(Arc::clone(config)).unwrap(), stream)
+}
+
+/// Agrees to everything until the client leaves.
+fn take_mails(stream: &mut Protected) {
+    let (mut byte, mut said, mut in_data) = ([0], Vec::new(), false);
+    while let Ok(1) = stream.read(&mut byte) {
+        said.push(byte[0]);
+        let done = if in_data { said.ends_with(b"\r\n.\r\n") } else { said.ends_with(b"\r\n") };
+        if !done {
+            continue;
+        }
+        in_data = said.starts_with(b"DATA");
+        said.clear();
+        let reply = if in_data { "354 go on\r\n" } else { "250 fine\r\n" };
+        if stream.write_all(reply.as_bytes()).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+    }
 }
 
 async fn mail(server: &Server, roots: Vec<Certificate>, tls: Tls) -> Report {
@@ -185,6 +206,29 @@ async fn mail_goes_over_starttls_with_a_known_certificate_only() {
     }
     let report = mail(&good, Vec::new(), Tls::Required).await;
     assert!(report.reason.contains("self-signed or from an authority"), "{}", report.reason);
+}
+
+#[tokio::test]
+async fn mail_goes_over_tls_from_the_first_byte_with_a_known_certificate_only() {
+    let authority = Authority::new("ours");
+    let root = || vec![Certificate::from_der(authority.certificate.to_vec()).unwrap()];
+    let good = smtps(authority.certify("localhost", 2099));
+    let report = mail(&good, root(), Tls::Implicit).await;
+    assert_eq!(report.outcome, Outcome::Delivered, "{}", report.reason);
+    for (name, until, words) in
+        [("localhost", 2001, "has expired"), ("other.example.com", 2099, "another host name")]
+    {
+        let server = smtps(authority.certify(name, until));
+        let report = mail(&server, root(), Tls::Implicit).await;
+        assert_eq!(report.outcome, Outcome::TargetBroken, "{}", report.reason);
+        assert!(report.reason.contains(words), "{}", report.reason);
+    }
+    let report = mail(&good, Vec::new(), Tls::Implicit).await;
+    assert!(report.reason.contains("self-signed or from an authority"), "{}", report.reason);
+    // A server that speaks STARTTLS on this port is a wrong port or a wrong scheme, never a reason to go unprotected.
+    let plain = smtp(authority.certify("localhost", 2099), "");
+    let report = mail(&plain, root(), Tls::Implicit).await;
+    assert_ne!(report.outcome, Outcome::Delivered, "{}", report.reason);
 }
 
 #[tokio::test]
