@@ -96,7 +96,7 @@ pub struct Global {
         default_value = "rules.yaml"
     )]
     pub config: PathBuf,
-    /// The store: sqlite://FILE or sqlite::memory:
+    /// The store: `sqlite://FILE` or `sqlite::memory:`
     #[arg(
         long,
         global = true,
@@ -106,13 +106,13 @@ pub struct Global {
         hide_env_values = true
     )]
     pub store: String,
-    /// Colours in output; NO_COLOR is respected
+    /// Colours in output; `NO_COLOR` is respected
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
     /// How log lines are written
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: Format,
-    /// Which log lines are written, such as info or activity_relay=debug [default: info for run, else warn]
+    /// Which log lines are written, such as info or `activity_relay=debug` [default: info for run, else warn]
     #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
     pub log: Option<String>,
 }
@@ -187,6 +187,7 @@ pub struct Stop {
 
 impl Stop {
     /// A stop as an error that `?` carries to the end.
+    #[expect(clippy::new_ret_no_self, reason = "a stop is made only to be carried to the end")]
     pub fn new(exit: Exit, message: impl Into<String>) -> anyhow::Error {
         Self { message: message.into(), exit }.into()
     }
@@ -235,7 +236,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
     };
     let out = Output::new(cli.global.color);
     log::start(&cli.global, cli.command.log_filter());
-    let exit = run(cli, out).unwrap_or_else(|error| report(&out, &error));
+    let exit = run(cli, out).unwrap_or_else(|error| report(out, &error));
     exit as i32
 }
 
@@ -251,7 +252,7 @@ fn run(cli: Cli, out: Output) -> anyhow::Result<Exit> {
 }
 
 /// Says why a command could not go on, and gives its exit code.
-fn report(out: &Output, error: &anyhow::Error) -> Exit {
+fn report(out: Output, error: &anyhow::Error) -> Exit {
     let (text, exit) = match error.downcast_ref::<Stop>() {
         Some(stop) => (stop.message.clone(), stop.exit),
         None => (format!("{error:#}"), Exit::Internal),

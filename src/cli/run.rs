@@ -80,6 +80,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if args.once { once(context, &relay).await } else { for_ever(args, &relay, listener).await }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn unavailable(error: StoreError) -> anyhow::Error {
     Stop::new(Exit::Unavailable, error.to_string())
 }

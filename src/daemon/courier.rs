@@ -192,9 +192,9 @@ impl Courier {
                 if lanes.open(target, &standing(states, &target.name), now) > 0 {
                     let free_at = lanes.limiter.free_at(&target.name, target.rate, now);
                     if free_at > now {
-                        paced.push((target.name.clone(), free_at))
+                        paced.push((target.name.clone(), free_at));
                     } else {
-                        ready.push(target.name.clone())
+                        ready.push(target.name.clone());
                     }
                 }
             }

@@ -22,7 +22,7 @@ const STORE_TROUBLE_SLEEP: Duration = Duration::from_secs(2);
 /// A round waits for a target's pace, but not for one that told everybody to come back much later.
 const DRAIN_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often history is pruned.
-const JANITOR_EVERY: Duration = Duration::from_secs(600);
+const JANITOR_EVERY: Duration = Duration::from_mins(10);
 
 /// Runs the relay until its `stop` is cancelled, then finishes what is under way within `grace`.
 /// Returns how many attempts were still under way when the grace ended; their leases make them due again.
@@ -191,7 +191,7 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
         match ticked.next.filter(|_| due) {
             _ if relay.courier.in_flight() > 0 => ended.notified().await,
             Some(at) if until(at, now) <= DRAIN_WAIT_MAX => {
-                tokio::time::sleep(until(at, now).max(COURIER_SLEEP_MIN)).await
+                tokio::time::sleep(until(at, now).max(COURIER_SLEEP_MIN)).await;
             }
             _ => break,
         }

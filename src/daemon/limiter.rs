@@ -49,14 +49,14 @@ mod tests {
 
     use super::*;
 
-    fn rate(every_ms: u64, burst: u32) -> Option<Rate> {
-        Some(Rate { every: Duration::from_millis(every_ms), burst: NonZeroU32::new(burst).unwrap() })
+    fn rate(every_ms: u64, burst: u32) -> Rate {
+        Rate { every: Duration::from_millis(every_ms), burst: NonZeroU32::new(burst).unwrap() }
     }
 
     #[test]
     fn a_burst_goes_at_once_and_then_one_a_second() {
         let mut limiter = Limiter::default();
-        let rate = rate(1000, 3);
+        let rate = Some(rate(1000, 3));
         let start: Timestamp = "2026-03-02T08:00:00Z".parse().unwrap();
         assert_eq!(limiter.free("slack", rate, start), 3);
         limiter.take("slack", rate, 3, start);
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(limiter.free("slack", rate, second), 1);
         limiter.take("slack", rate, 1, second);
         assert_eq!(limiter.free("slack", rate, second), 0);
-        assert_eq!(limiter.free("slack", rate, after_now(second, Duration::from_secs(60))), 3);
+        assert_eq!(limiter.free("slack", rate, after_now(second, Duration::from_mins(1))), 3);
     }
 
     #[test]

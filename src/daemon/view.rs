@@ -13,7 +13,7 @@ use crate::render::view::{Seen, View};
 use super::names::{NameBook, WAIT_MAX};
 
 /// The view of a job. The same job gives the same view, names that were learnt meanwhile aside.
-pub async fn view(job: &Job, config: &Config, books: &HashMap<String, NameBook>) -> View {
+pub(crate) async fn view(job: &Job, config: &Config, books: &HashMap<String, NameBook>) -> View {
     let patience = Instant::now() + WAIT_MAX;
     let mut messages = Vec::with_capacity(job.messages.len());
     for message in &job.messages {

@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn the_ceiling_grows_to_the_maximum_and_stays() {
-        let backoff = Backoff { first: Duration::from_secs(5), max: Duration::from_secs(3600) };
+        let backoff = Backoff { first: Duration::from_secs(5), max: Duration::from_hours(1) };
         let seconds: Vec<u64> = (1..=9).map(|n| backoff.ceiling(n).as_secs()).collect();
         assert_eq!(seconds, [5, 30, 120, 600, 1800, 3600, 3600, 3600, 3600]);
         assert_eq!(backoff.ceiling(u32::MAX).as_secs(), 3600);
@@ -44,9 +44,9 @@ mod tests {
 
     #[test]
     fn jitter_covers_the_whole_range_but_never_less_than_a_second() {
-        let backoff = Backoff { first: Duration::from_secs(5), max: Duration::from_secs(3600) };
+        let backoff = Backoff { first: Duration::from_secs(5), max: Duration::from_hours(1) };
         assert_eq!(backoff.wait(1, 0.0), Duration::from_secs(1));
         assert_eq!(backoff.wait(1, 1.0), Duration::from_secs(5));
-        assert_eq!(backoff.wait(3, 0.5), Duration::from_secs(60));
+        assert_eq!(backoff.wait(3, 0.5), Duration::from_mins(1));
     }
 }

@@ -298,8 +298,8 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            backoff: Backoff { first: Duration::from_secs(5), max: Duration::from_secs(3600) },
-            give_up_after: Duration::from_secs(3 * 86_400),
+            backoff: Backoff { first: Duration::from_secs(5), max: Duration::from_hours(1) },
+            give_up_after: Duration::from_hours(72),
         }
     }
 }

@@ -10,14 +10,14 @@ use super::delivery::{Outcome, RetryPolicy, State};
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 /// What a target may ask for at the least and at the most.
 const ASKED_MIN: Duration = Duration::from_secs(1);
-const ASKED_MAX: Duration = Duration::from_secs(24 * 3600);
+const ASKED_MAX: Duration = Duration::from_hours(24);
 /// A message that the target refuses is tried this often before it is dead.
 const DOUBTFUL_ATTEMPTS_MAX: u32 = 5;
 /// The first wait between such tries.
-const DOUBTFUL_WAIT: Duration = Duration::from_secs(600);
+const DOUBTFUL_WAIT: Duration = Duration::from_mins(10);
 /// A parked target is probed after this long, doubling up to an hour.
-const PROBE_FIRST: Duration = Duration::from_secs(60);
-const PROBE_MAX: Duration = Duration::from_secs(3600);
+const PROBE_FIRST: Duration = Duration::from_mins(1);
+const PROBE_MAX: Duration = Duration::from_hours(1);
 
 /// What `settle` is to know of the delivery beside the outcome.
 #[derive(Debug, Clone, Copy)]
