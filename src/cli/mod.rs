@@ -153,7 +153,12 @@ impl Command {
 
     /// What is logged unless `--log` says otherwise: a daemon tells its story, a tool only its troubles.
     fn log_filter(&self) -> &'static str {
-        if matches!(self, Self::Run(_)) { "info" } else { "warn" }
+        match self {
+            Self::Run(_) => "info",
+            // It shows each failed attempt in its own way.
+            Self::Demo(_) => "error",
+            _ => "warn",
+        }
     }
 }
 

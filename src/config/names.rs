@@ -9,33 +9,6 @@ use super::problem::{Finding, nearest};
 use super::raw::{RawBlock, RawRule};
 use super::read::Spot;
 
-/// The values that the API's own list has for the activity type.
-const API_TYPES: [&str; 23] = [
-    "meeting",
-    "appointment_series",
-    "invoice",
-    "estimate",
-    "payment",
-    "payment_status",
-    "payment_card",
-    "card_request",
-    "scheduled_payments_rule",
-    "payout",
-    "announcement",
-    "invite",
-    "event",
-    "event_series",
-    "event_instance",
-    "waitlist",
-    "linked_booking",
-    "client_booking_package",
-    "product_order",
-    "review",
-    "document",
-    "voice_call",
-    "assignment",
-];
-
 /// One of the three fields of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -123,7 +96,7 @@ fn unknown(
         return Finding::warning(codes::EMPTY_WILDCARD, spot.span, format!("no known {what} fits `{written}`"))
             .help("messages of a type that is added later may fit it; `activity-relay catalog` lists the known ones");
     }
-    if field == Field::Activity && API_TYPES.iter().any(|name| fits(&spot.value, name)) {
+    if field == Field::Activity && catalog::api_types().iter().any(|name| fits(&spot.value, name)) {
         return Finding::warning(
             codes::UNKNOWN_NAME,
             spot.span,

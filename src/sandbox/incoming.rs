@@ -29,7 +29,7 @@ pub struct Incoming {
     pub subject: Option<String>,
     /// What it says.
     pub body: Option<String>,
-    /// The service of a meeting.
+    /// The service of a meeting; absent: its subject.
     pub service: Option<String>,
     /// The conversation it belongs to.
     pub conversation: Option<String>,
@@ -149,7 +149,7 @@ impl Incoming {
             item["message_text"]["body"] = json!(body);
         }
         if let Some(meeting) = item.get_mut("meeting_data")
-            && let Some(service) = &self.service
+            && let Some(service) = self.service.as_ref().or(self.subject.as_ref())
         {
             meeting["service_name"] = json!(service);
         }

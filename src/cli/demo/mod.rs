@@ -3,6 +3,7 @@
 mod oracle;
 mod show;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use crate::config::{self, Config};
 use crate::daemon::clock::Chance;
 use crate::daemon::{Relay, Setup, driver, lifecycle};
 use crate::sandbox::inboxes::{Arrival, Inbox};
-use crate::sandbox::scenario::Scenario;
-use crate::sandbox::script::{busy, says, status};
+use crate::sandbox::scenario::{Scenario, Step};
+use crate::sandbox::script::{busy, ok, says, status};
 use crate::sandbox::world::Action;
 use crate::sandbox::{Sandbox, Settings};
 use crate::store::{Mode, Store};
@@ -97,7 +98,7 @@ impl Stage {
         let sandbox = Sandbox::start(Settings::default(), context.clock.clone()).await?;
         sandbox.http.verify_with([SECRET]);
         // Not everything works the first time, or there would be nothing to show.
-        sandbox.slack.answers([crate::sandbox::script::ok(), busy(1)]);
+        sandbox.slack.answers([ok(), busy(1)]);
         sandbox.http.answers([status(503)]);
         sandbox.mail.answers([says(451, "4.3.0 mailbox busy, try again")]);
         let config = configure(folder, &sandbox)?;
@@ -118,73 +119,77 @@ impl Stage {
         end: Option<Instant>,
     ) -> anyhow::Result<Score> {
         let scenario = Scenario::named("morning").context("the morning is part of the program")?;
-        let people = Scenario { steps: Vec::new(), ..scenario.clone() };
-        self.sandbox.play(&people);
-        let (tell, mut told) = mpsc::unbounded_channel();
+        self.sandbox.play(&Scenario { steps: Vec::new(), ..scenario.clone() });
+        let (tell, told) = mpsc::unbounded_channel();
         for inbox in self.sandbox.inboxes() {
             tasks.spawn(forward(inbox.clone(), tell.clone()));
         }
-        let last = scenario.steps.iter().map(crate::sandbox::scenario::Step::after).max().unwrap_or_default();
-        let pace = morning.as_secs_f64() / last.as_secs_f64().max(1.0);
+        let mut audience = Audience { stage: self, show, told, coming: VecDeque::new() };
+        let last = scenario.steps.iter().map(Step::after).max().unwrap_or_default();
+        let pace = (morning.as_secs_f64() / last.as_secs_f64().max(1.0)).min(1.0);
         let start = Instant::now();
         let mut messages = 0;
         for step in &scenario.steps {
-            let at = start + step.after().mul_f64(pace.min(1.0));
-            self.until(at, show, &mut told).await?;
+            audience.watch_until(start + step.after().mul_f64(pace)).await?;
             if let Action::Receive(incoming) = &step.action {
-                let uid = self.sandbox.business.receive((**incoming).clone());
+                audience.coming.push_back(self.sandbox.business.receive((**incoming).clone()));
                 messages += 1;
-                self.show_message(show, &uid).await?;
             }
         }
         loop {
-            let score = Score::of(messages, &self.arrivals());
-            let now = Instant::now();
-            let over = end.is_some_and(|end| now >= end) || self.relay.stop.is_cancelled();
-            if over || (score.delivered == score.expected && self.quiet(show, &mut told).await?) {
-                return Ok(Score::of(messages, &self.arrivals()));
-            }
-            let look_again = now + QUIET;
-            self.until(end.map_or(look_again, |end| end.min(look_again)), show, &mut told).await?;
-        }
-    }
-
-    /// Shows what arrives until a moment.
-    async fn until(
-        &self,
-        at: Instant,
-        show: &Show,
-        told: &mut mpsc::UnboundedReceiver<Arrival>,
-    ) -> anyhow::Result<()> {
-        loop {
-            tokio::select! {
-                Some(arrival) = told.recv() => show.arrival(&arrival)?,
-                () = tokio::time::sleep_until(at) => return Ok(()),
-                () = self.relay.stop.cancelled() => return Ok(()),
+            let before = self.arrivals();
+            let over = end.is_some_and(|end| Instant::now() >= end) || self.relay.stop.is_cancelled();
+            let complete = Score::of(messages, &before);
+            let look_again = Instant::now() + QUIET;
+            audience.watch_until(end.map_or(look_again, |end| end.min(look_again))).await?;
+            let after = self.arrivals();
+            let quiet = after.len() == before.len() && self.relay.courier.in_flight() == 0;
+            if over || (complete.delivered == complete.expected && quiet) {
+                return Ok(Score::of(messages, &after));
             }
         }
-    }
-
-    /// Nothing more arrives.
-    async fn quiet(&self, show: &Show, told: &mut mpsc::UnboundedReceiver<Arrival>) -> anyhow::Result<bool> {
-        let before = self.arrivals().len();
-        self.until(Instant::now() + QUIET, show, told).await?;
-        Ok(self.arrivals().len() == before && self.relay.courier.in_flight() == 0)
-    }
-
-    /// Shows a message once the relay has taken it in, with the rules that took it.
-    async fn show_message(&self, show: &Show, uid: &str) -> anyhow::Result<()> {
-        while !self.relay.stop.is_cancelled() {
-            if let Some(stored) = self.relay.store.message(None, uid).await? {
-                return show.message(&stored);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        Ok(())
     }
 
     fn arrivals(&self) -> Vec<Arrival> {
         self.sandbox.inboxes().iter().flat_map(|inbox| inbox.arrivals()).collect()
+    }
+}
+
+/// Watches what happens and shows it in its order: first a message, then what came of it.
+struct Audience<'a> {
+    stage: &'a Stage,
+    show: &'a Show,
+    told: mpsc::UnboundedReceiver<Arrival>,
+    /// Uids of messages that the relay has not taken in yet.
+    coming: VecDeque<String>,
+}
+
+impl Audience<'_> {
+    async fn watch_until(&mut self, end: Instant) -> anyhow::Result<()> {
+        let stop = &self.stage.relay.stop;
+        while Instant::now() < end && !stop.is_cancelled() {
+            let look = Instant::now() + LOOK_EVERY;
+            let arrival = tokio::select! {
+                arrival = self.told.recv() => arrival,
+                () = tokio::time::sleep_until(look.min(end)) => None,
+                () = stop.cancelled() => None,
+            };
+            self.messages().await?;
+            if let Some(arrival) = arrival {
+                self.show.arrival(&arrival)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the messages that the relay has taken in, with the rules that took them.
+    async fn messages(&mut self) -> anyhow::Result<()> {
+        while let Some(uid) = self.coming.front() {
+            let Some(stored) = self.stage.relay.store.message(None, uid).await? else { break };
+            self.show.message(&stored)?;
+            self.coming.pop_front();
+        }
+        Ok(())
     }
 }
 

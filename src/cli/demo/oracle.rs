@@ -31,7 +31,7 @@ pub(super) const MORNING: [Expected; 15] = [
     expect(At::Slack, "MRI left knee.pdf"),
     expect(At::Smtp, "Estimate #214"),
     expect(At::Slack, "Saturday back-care class"),
-    expect(At::Http, "Sports massage"),
+    expect(At::Http, "Thursday 18:00"),
     expect(At::Http, "Invoice #1042"),
     expect(At::Slack, "Lymphatic drainage"),
     expect(At::Http, "Lymphatic drainage"),

@@ -16,7 +16,7 @@ use crate::store::StoredMessage;
 use super::oracle::Score;
 
 /// Lines shown of one arrival, and characters of one line.
-const LINES_MAX: usize = 9;
+const LINES_MAX: usize = 14;
 const COLUMNS_MAX: usize = 96;
 
 /// Prints the demo.
@@ -130,6 +130,7 @@ With your own account:
         Ok(())
     }
 
+    /// A moment in the business's zone.
     fn clock(&self, at: jiff::Timestamp) -> String {
         at.to_zoned(self.config.timezone.clone()).strftime("%H:%M:%S").to_string()
     }
@@ -152,15 +153,33 @@ fn texts(value: &Value, lines: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             if let Some(text) = fields.get("text").and_then(Value::as_str) {
-                lines.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+                lines
+                    .extend(as_shown(text).lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
             }
-            fields
-                .iter()
-                .filter(|(key, _)| *key != "text" || fields["text"].is_object())
-                .for_each(|(_, inner)| texts(inner, lines));
+            fields.values().for_each(|inner| texts(inner, lines));
         }
         Value::Array(items) => items.iter().for_each(|item| texts(item, lines)),
         _ => {}
+    }
+}
+
+/// Slack's mrkdwn as Slack shows it: links by their label, escapes undone, a field's title before its value.
+fn as_shown(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once('<') {
+        let (link, after) = link.split_once('>').unwrap_or((link, ""));
+        shown.push_str(before);
+        shown.push_str(link.split_once('|').map_or(link, |(_, label)| label));
+        rest = after;
+    }
+    shown.push_str(rest);
+    let shown = shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    match shown.split_once("*\n") {
+        Some((title, value)) if title.starts_with('*') && !value.contains('\n') => {
+            format!("{}: {value}", title.trim_start_matches('*'))
+        }
+        _ => shown,
     }
 }
 

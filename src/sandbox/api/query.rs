@@ -2,34 +2,9 @@
 
 use jiff::Timestamp;
 
+use crate::model::catalog;
 use crate::sandbox::behaviour::OverCap;
 
-/// What `activity_type` may be.
-const TYPES: [&str; 23] = [
-    "meeting",
-    "appointment_series",
-    "invoice",
-    "estimate",
-    "payment",
-    "payment_status",
-    "payment_card",
-    "card_request",
-    "scheduled_payments_rule",
-    "payout",
-    "announcement",
-    "invite",
-    "event",
-    "event_series",
-    "event_instance",
-    "waitlist",
-    "linked_booking",
-    "client_booking_package",
-    "product_order",
-    "review",
-    "document",
-    "voice_call",
-    "assignment",
-];
 /// Rows a page where nothing is asked for.
 const PER_PAGE_DEFAULT: u64 = 25;
 /// Rows a page at the most.
@@ -96,7 +71,7 @@ pub(super) fn parse(text: &str, over_cap: OverCap) -> Result<Query, String> {
 /// Unknown parameters are passed over, as is a `sort` by anything but the time.
 fn set(query: &mut Query, name: &str, value: &str, over_cap: OverCap) -> Result<(), String> {
     match name {
-        "activity_type" if TYPES.contains(&value) => query.activity_type = Some(value.to_owned()),
+        "activity_type" if catalog::api_types().contains(&value) => query.activity_type = Some(value.to_owned()),
         "activity_type" => return Err("unknown activity_type".to_owned()),
         "activity_action" => query.activity_action = Some(value.to_owned()),
         "client_uid" => query.client_uid = Some(value.to_owned()),
