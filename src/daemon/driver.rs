@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::rules::notice::Trouble;
@@ -41,7 +42,7 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
         tracker.wait().await;
         relay.courier.idle().await;
     };
-    if tokio::time::timeout(grace, finished).await.is_err() {
+    if timeout(grace, finished).await.is_err() {
         tracing::warn!(
             under_way = relay.courier.in_flight(),
             "the grace period ended; what is under way is due again"
@@ -183,16 +184,18 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
     let horizon = relay.clock.now();
     while !relay.stop.is_cancelled() {
         let now = relay.clock.now();
+        // Asked before the tick: an attempt that ends after the tick has looked leaves lanes free that it found taken.
+        let busy = relay.courier.in_flight() > 0;
         let ticked = relay.courier.tick(&relay.config(), now).await?;
         if ticked.started > 0 {
             continue;
         }
         let due = relay.store.oldest_due().await?.is_some_and(|at| at <= horizon);
         match ticked.next.filter(|_| due) {
-            _ if relay.courier.in_flight() > 0 => ended.notified().await,
             Some(at) if until(at, now) <= DRAIN_WAIT_MAX => {
-                tokio::time::sleep(until(at, now).max(COURIER_SLEEP_MIN)).await;
+                let _ = timeout(until(at, now).max(COURIER_SLEEP_MIN), ended.notified()).await;
             }
+            _ if busy => ended.notified().await,
             _ => break,
         }
     }
