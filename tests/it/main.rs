@@ -7,6 +7,7 @@
 
 mod config_corpus;
 mod config_init;
+mod engine_courier;
 mod sandbox_api;
 mod sandbox_inboxes;
 mod source_api;

@@ -29,7 +29,9 @@ pub(in crate::store) fn settle(db: &Db, settlements: &[Settlement], now: Timesta
         if !(healthy && known_healthy == Some(target)) {
             let token = Some(settlement.claim.lease.token.as_str());
             let reason = &settlement.attempt.reason;
-            targets::change(db, target, settlement.verdict.target, reason, token, Some(now))?;
+            if targets::change(db, target, settlement.verdict.target, reason, token, Some(now))? {
+                admit::owe(db, &settlement.turn_notices, now)?;
+            }
         }
         known_healthy = healthy.then_some(target);
     }
