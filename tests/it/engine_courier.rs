@@ -280,5 +280,5 @@ async fn a_delivery_costs_few_statements_and_shares_its_commits() {
     let (statements, commits) = (store.statements() - statements, store.commits() - commits);
     println!("{statements} statements ({admitting} to admit), {commits} commits for {MESSAGES} deliveries");
     assert!(commits * 4 < MESSAGES as u64, "{commits} commits");
-    assert!(statements < 9 * MESSAGES as u64, "{statements} statements");
+    assert!(statements < 7 * MESSAGES as u64, "{statements} statements");
 }
