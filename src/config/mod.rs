@@ -124,7 +124,7 @@ impl Loaded {
 
 /// Reads and checks a rules file with everything it includes, and its templates.
 pub fn load(path: &Path, environment: &Environment) -> Loaded {
-    let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new() };
+    let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new() };
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
     let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::egress::Egress;
+use crate::egress::policy::Policy;
+
 use super::codes::{self, Code};
 use super::problem::{Finding, Span, nearest};
 use super::secret::{Environment, substitute};
@@ -51,6 +54,8 @@ pub(super) struct Reader<'e> {
     pub(super) sources: Vec<Source>,
     /// Everything wrong so far.
     pub(super) findings: Vec<Finding>,
+    /// The clients made so far, one for each policy.
+    pub(super) egresses: Vec<Egress>,
 }
 
 /// The keys of one mapping: those that exist, and those that a later version will take.
@@ -73,6 +78,16 @@ pub(super) struct Fields<'n> {
 }
 
 impl Reader<'_> {
+    /// The client for a policy. Targets with the same policy share one: each has its own connections and certificates.
+    pub(super) fn egress(&mut self, policy: Policy) -> Egress {
+        if let Some(made) = self.egresses.iter().find(|made| *made.policy() == policy) {
+            return made.clone();
+        }
+        let made = Egress::new(policy);
+        self.egresses.push(made.clone());
+        made
+    }
+
     /// Notes an error; more can be said about it on the way.
     pub(super) fn report(&mut self, finding: Finding) {
         self.findings.push(finding);
@@ -382,4 +397,24 @@ fn looks_typed(text: &str) -> bool {
         && text.chars().any(|c| c.is_ascii_digit())
         && text.replace('_', "").parse::<f64>().is_ok();
     number || matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_of_one_policy_share_a_client() {
+        let environment = Environment::of([("A", "b")]);
+        let mut reader = Reader {
+            environment: &environment,
+            sources: Vec::new(),
+            findings: Vec::new(),
+            egresses: Vec::new(),
+        };
+        for policy in [Policy::Public, Policy::Any, Policy::Public] {
+            assert_eq!(reader.egress(policy.clone()).policy(), &policy);
+        }
+        assert_eq!(reader.egresses.len(), 2);
+    }
 }

@@ -12,27 +12,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::model::delivery::{Attempt, Job, Outcome, Planned, Report, State};
+use crate::model::delivery::{Attempt, Claim, Job, Outcome, Planned, Report, State};
 use crate::model::payload::Payload;
-use crate::model::settle::{Facts, TargetChange, Verdict, settle};
+use crate::model::settle::{Facts, TargetChange, Verdict, after_now, settle};
 use crate::rules::notice::{Addressee, RELAY, Trouble, notices};
-use crate::store::{Settlement, Store, StoreError, TargetState, Want};
+use crate::store::{Outlook, Settlement, Store, StoreError, TargetState, Want};
 use crate::target::{Parcel, Target};
 
 use super::clock::{Chance, Clock};
 use super::limiter::Limiter;
 use super::metrics::{Metrics, OfAttempt, OfEnd, OfTarget};
-use super::names::NameBook;
+use super::names::{NameBook, WAIT_MAX};
 use super::view::view;
 
 /// Attempts under way at once, over all targets.
 const IN_FLIGHT_MAX: usize = 256;
 /// Claimed for one target at once.
 const CLAIM_MAX: usize = 64;
+/// How often the store is asked to sweep although nothing is to be claimed.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// What a lease is longer than the attempt's deadline.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// How long to wait before a settlement that the store could not take is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+/// It doubles up to this.
+const SETTLE_AGAIN_MAX: Duration = Duration::from_secs(4);
 
 /// The sending half of the relay. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
@@ -59,17 +63,39 @@ struct Shared {
 struct Lanes {
     in_flight: HashMap<String, usize>,
     limiter: Limiter,
+    /// Who is asked first, so that a full house is shared by all.
+    turn: usize,
+    swept: Option<Timestamp>,
 }
 
 impl Lanes {
-    /// How many attempts the target may start at `now`, its rate aside.
-    fn open(&self, target: &Target, state: &TargetState, now: Timestamp) -> usize {
-        if !target.enabled || state.paused || blocked_until(state, now).is_some() {
-            return 0;
-        }
+    /// How many attempts the target may start, its rate and its waiting aside.
+    fn open(&self, target: &Target, state: &TargetState) -> usize {
         let busy = self.in_flight.get(&target.name).copied().unwrap_or_default();
         let lanes = if state.parked_until.is_some() { 1 } else { target.concurrency.get() };
         usize::try_from(lanes).unwrap_or(usize::MAX).saturating_sub(busy).min(CLAIM_MAX)
+    }
+}
+
+/// One attempt's place among those under way, given back however the attempt ends.
+#[derive(Debug)]
+struct Lane {
+    shared: Arc<Shared>,
+    target: String,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let mut lanes = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = lanes.in_flight.get(&self.target).copied().unwrap_or_default().saturating_sub(1);
+        if left == 0 {
+            lanes.in_flight.remove(&self.target);
+        } else {
+            lanes.in_flight.insert(self.target.clone(), left);
+        }
+        drop(lanes);
+        self.shared.ended.notify_waiters();
+        self.shared.ended.notify_one();
     }
 }
 
@@ -80,6 +106,8 @@ pub struct Ticked {
     pub started: usize,
     /// When a further tick has something to do, unless an attempt ends or something new is owed before.
     pub next: Option<Timestamp>,
+    /// When the first target may be sent to for which something is due that its pace or its standing holds up.
+    pub held: Option<Timestamp>,
 }
 
 /// What the courier needs of the relay.
@@ -95,7 +123,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The names of people, by account.
     pub names: Arc<HashMap<String, NameBook>>,
-    /// Ends the waiting for a store that cannot be written.
+    /// Cancelled when nothing new is to be sent.
     pub stop: CancellationToken,
 }
 
@@ -135,118 +163,135 @@ impl Courier {
     /// # Errors
     /// The store cannot be read or written; nothing has been started then.
     pub async fn tick(&self, config: &Arc<Config>, now: Timestamp) -> Result<Ticked, StoreError> {
-        let states = self.shared.store.target_states().await?;
-        let wants = self.wants(config, &states, now);
-        let jobs = if wants.is_empty() { Vec::new() } else { self.shared.store.claim(wants, now).await? };
-        let started = jobs.len();
-        self.lanes(|lanes| {
-            for job in &jobs {
-                *lanes.in_flight.entry(job.target.clone()).or_default() += 1;
-                let rate = config.targets.get(&job.target).and_then(|target| target.rate);
-                lanes.limiter.take(&job.target, rate, 1, now);
-            }
-        });
-        for job in jobs {
-            let (courier, config, state) = (self.clone(), config.clone(), standing(&states, &job.target));
-            self.shared.tracker.spawn(async move { courier.attempt(job, &config, state).await });
+        let enabled = config.targets.values().filter(|target| target.enabled);
+        let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
+        let outlook = self.shared.store.outlook(&enabled).await?;
+        let (wants, mut ticked) = self.plan(config, &outlook, now);
+        let wanted = !wants.is_empty();
+        if !wanted && !self.sweeps(now) {
+            return Ok(ticked);
         }
-        let next = self.next(config, &states, now).await?;
-        Ok(Ticked { started, next })
+        let jobs = self.shared.store.claim(wants, now).await?;
+        ticked.started = jobs.len();
+        if wanted && jobs.is_empty() {
+            (ticked.next, ticked.held) = (Some(now), Some(now));
+        }
+        for job in jobs {
+            let lane = self.enter(&job, config, now);
+            let (courier, config, state) =
+                (self.clone(), config.clone(), standing(&outlook.states, &job.target));
+            self.shared.tracker.spawn(async move {
+                courier.attempt(job, &config, state).await;
+                drop(lane);
+            });
+        }
+        Ok(ticked)
     }
 
-    /// What to claim at `now`.
-    fn wants(&self, config: &Config, states: &[TargetState], now: Timestamp) -> Vec<Want> {
+    /// Whether it is time for a claim without wants: what is too old expires by it, and what a lost holder had is
+    /// taken back.
+    fn sweeps(&self, now: Timestamp) -> bool {
         self.lanes(|lanes| {
-            let mut room = IN_FLIGHT_MAX.saturating_sub(lanes.in_flight.values().sum());
-            let mut wants = Vec::new();
-            for target in config.targets.values() {
-                let limit = lanes
-                    .open(target, &standing(states, &target.name), now)
-                    .min(lanes.limiter.free(&target.name, target.rate, now))
-                    .min(room);
-                if limit > 0 {
-                    room -= limit;
-                    let lease = target.attempt_time_max() + LEASE_MARGIN;
-                    wants.push(Want { target: target.name.clone(), limit, lease });
-                }
+            let due = lanes.swept.is_none_or(|last| now < last || now >= after_now(last, SWEEP_EVERY));
+            if due {
+                lanes.swept = Some(now);
             }
-            wants
+            due
         })
     }
 
-    /// When there will be something to do: what is due next for targets with free lanes (not before their rate
-    /// allows it), and the end of each target's waiting.
-    async fn next(
-        &self,
-        config: &Config,
-        states: &[TargetState],
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let mut moments = Vec::new();
-        let (mut ready, mut paced) = (Vec::new(), Vec::new());
+    fn enter(&self, job: &Job, config: &Config, now: Timestamp) -> Lane {
+        let rate = config.targets.get(&job.target).and_then(|target| target.rate);
         self.lanes(|lanes| {
-            if lanes.in_flight.values().sum::<usize>() >= IN_FLIGHT_MAX {
-                return;
-            }
-            for target in config.targets.values() {
-                if lanes.open(target, &standing(states, &target.name), now) > 0 {
-                    let free_at = lanes.limiter.free_at(&target.name, target.rate, now);
-                    if free_at > now {
-                        paced.push((target.name.clone(), free_at));
-                    } else {
-                        ready.push(target.name.clone());
+            *lanes.in_flight.entry(job.target.clone()).or_default() += 1;
+            lanes.limiter.take(&job.target, rate, 1, now);
+        });
+        Lane { shared: self.shared.clone(), target: job.target.clone() }
+    }
+
+    /// What to claim at `now`, and when there will be more to do. Only targets that something is due for take of the
+    /// room there is, and they take turns.
+    fn plan(&self, config: &Config, outlook: &Outlook, now: Timestamp) -> (Vec<Want>, Ticked) {
+        let mut wants = Vec::new();
+        let mut ticked = Ticked { started: 0, next: None, held: None };
+        let earlier =
+            |so_far: Option<Timestamp>, at| Some(so_far.map_or(at, |so_far: Timestamp| so_far.min(at)));
+        self.lanes(|lanes| {
+            let mut room = IN_FLIGHT_MAX.saturating_sub(lanes.in_flight.values().sum());
+            let count = config.targets.len();
+            lanes.turn = lanes.turn.wrapping_add(1);
+            let first = lanes.turn.checked_rem(count).unwrap_or_default();
+            for target in config.targets.values().cycle().skip(first).take(count) {
+                let Some(due) = outlook.due.get(&target.name).copied() else { continue };
+                let state = standing(&outlook.states, &target.name);
+                if state.paused {
+                    continue;
+                }
+                let free = lanes.limiter.free(&target.name, target.rate, now);
+                let open_at = blocked_until(&state, now).unwrap_or(now).max(lanes.limiter.free_at(
+                    &target.name,
+                    target.rate,
+                    now,
+                ));
+                let at = due.max(open_at);
+                if at > now {
+                    ticked.next = earlier(ticked.next, at);
+                    if due <= now {
+                        ticked.held = earlier(ticked.held, at);
                     }
+                    continue;
+                }
+                let limit = lanes.open(target, &state).min(free).min(room);
+                if limit > 0 {
+                    room -= limit;
+                    let lease = target.attempt_time_max() + WAIT_MAX + LEASE_MARGIN;
+                    wants.push(Want { target: target.name.clone(), limit, lease });
                 }
             }
         });
-        moments.extend(self.shared.store.next_due(&ready).await?);
-        for (target, free_at) in paced {
-            moments.extend(self.shared.store.next_due(&[target]).await?.map(|due| due.max(free_at)));
-        }
-        moments.extend(
-            states.iter().filter(|state| !state.paused).filter_map(|state| blocked_until(state, now)),
-        );
-        Ok(moments.into_iter().min())
+        (wants, ticked)
     }
 
     /// One attempt, from rendering to the settled state.
-    async fn attempt(self, job: Job, config: &Config, state: TargetState) {
-        let name = job.target.clone();
-        if let Some(target) = config.targets.get(&job.target) {
-            let settlement = self.deliver(job, target, config, &state).await;
-            self.write(settlement).await;
-        }
-        self.lanes(|lanes| {
-            if let Some(count) = lanes.in_flight.get_mut(&name) {
-                *count = count.saturating_sub(1);
-            }
-        });
-        self.shared.ended.notify_waiters();
-        self.shared.ended.notify_one();
+    async fn attempt(&self, job: Job, config: &Config, state: TargetState) {
+        let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
+        let sent = AssertUnwindSafe(self.send(&job, target, config)).catch_unwind().await;
+        let (report, payload) = match sent {
+            Ok(Some((report, payload))) => (report, Some(payload)),
+            Ok(None) => return self.release(job.claim).await,
+            Err(_) => (panicked(), None),
+        };
+        let settlement = self.judge(job, target, config, &state, report, payload);
+        self.write(settlement).await;
     }
 
-    async fn deliver(
-        &self,
-        job: Job,
-        target: &Arc<Target>,
-        config: &Config,
-        state: &TargetState,
-    ) -> Settlement {
+    /// Renders and sends; `None` if the relay is told to stop before anything is on the wire.
+    async fn send(&self, job: &Job, target: &Target, config: &Config) -> Option<(Report, Payload)> {
         let shared = &self.shared;
-        let view = view(&job, config, &shared.names).await;
-        let (payload, problem) = payload(&job, target, config, &view);
+        let view = view(job, config, &shared.names).await;
+        let (payload, problem) = payload(job, target, config, &view);
         if problem.is_some() {
             shared.metrics.fallbacks.get_or_create(&OfTarget { target: target.name.clone() }).inc();
+        }
+        if shared.stop.is_cancelled() {
+            return None;
         }
         let now = shared.clock.now();
         let parcel =
             Parcel { id: job.claim.id.as_str(), payload: &payload, recipient: job.recipient.as_deref(), now };
-        let mut report =
-            AssertUnwindSafe(target.deliver(&parcel)).catch_unwind().await.unwrap_or_else(|_| panicked());
+        let mut report = target.deliver(&parcel).await;
         if let Some(problem) = problem {
             report.reason = format!("{}; sent as plain text because {problem}", report.reason);
         }
-        self.judge(job, target, config, state, report, payload)
+        Some((report, payload))
+    }
+
+    /// Gives a claim back unattempted.
+    async fn release(&self, claim: Claim) {
+        let id = claim.id.clone();
+        if let Err(error) = self.shared.store.release(vec![claim], self.shared.clock.now()).await {
+            tracing::warn!(delivery = %id, %error, "a claim could not be given back; it is due again when its lease ends");
+        }
     }
 
     /// What follows from the report, ready to be written.
@@ -257,7 +302,7 @@ impl Courier {
         config: &Config,
         state: &TargetState,
         report: Report,
-        payload: Payload,
+        payload: Option<Payload>,
     ) -> Settlement {
         let now = self.shared.clock.now();
         let facts = Facts {
@@ -270,13 +315,16 @@ impl Courier {
         let verdict =
             settle(facts, report.outcome, &report.reason, &target.retry, now, self.shared.chance.unit());
         self.count(&job, target, &report, &verdict);
-        let notices = if job.rule == RELAY {
-            Vec::new()
-        } else {
-            owed(&job, target, config, state, &verdict, &report, now)
-        };
+        if matches!(verdict.target, TargetChange::Park { .. }) && state.parked_until.is_none() {
+            tracing::error!(
+                target = job.target,
+                reason = report.reason,
+                "the target is parked: what is for it waits"
+            );
+        }
+        let (notices, turn_notices) = owed(&job, target, config, &verdict, &report, now);
         // A plain resend is another payload: what was refused is not kept for it.
-        let payload = (verdict.plain == job.plain).then_some(payload);
+        let payload = payload.filter(|_| verdict.plain == job.plain);
         Settlement {
             claim: job.claim,
             target: job.target,
@@ -292,6 +340,7 @@ impl Courier {
             payload,
             maybe_duplicate: report.maybe_duplicate,
             notices,
+            turn_notices,
         }
     }
 
@@ -300,6 +349,7 @@ impl Courier {
         let shared = &self.shared;
         let id = settlement.claim.id.clone();
         let settlement: Arc<[Settlement]> = Arc::new([settlement]);
+        let mut wait = SETTLE_AGAIN;
         loop {
             match shared.store.settle(settlement.clone(), shared.clock.now()).await {
                 Ok(written) if written.first() == Some(&true) => return,
@@ -309,11 +359,11 @@ impl Courier {
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(delivery = %id, %error, "an attempt could not be written down, trying again");
-                    tokio::select! {
-                        () = tokio::time::sleep(SETTLE_AGAIN) => {}
-                        () = shared.stop.cancelled() => return,
+                    if wait == SETTLE_AGAIN {
+                        tracing::error!(delivery = %id, %error, "an attempt cannot be written down; it is tried again until it can");
                     }
+                    tokio::time::sleep(wait).await;
+                    wait = wait.saturating_mul(2).min(SETTLE_AGAIN_MAX);
                 }
             }
         }
@@ -373,16 +423,15 @@ fn payload(
     (rendered.payload, rendered.problem)
 }
 
-/// The notices owed for what became of a delivery or its target.
+/// The notices owed for what became of a delivery, and those owed if its target is parked by it or no longer is.
 fn owed(
     job: &Job,
     target: &Target,
     config: &Config,
-    state: &TargetState,
     verdict: &Verdict,
     report: &Report,
     now: Timestamp,
-) -> Vec<Planned> {
+) -> (Vec<Planned>, Vec<Planned>) {
     let mut to = Vec::new();
     for name in target.fallback.iter().chain(&config.alerts) {
         if let Some(found) = config.targets.get(name) {
@@ -392,23 +441,23 @@ fn owed(
             }
         }
     }
-    let mut owed = Vec::new();
-    let was_parked = state.parked_until.is_some();
-    match verdict.target {
-        TargetChange::Park { .. } if !was_parked => {
-            owed.extend(notices(&Trouble::Parked { target: &job.target, reason: &report.reason }, &to, now));
+    let turned = match verdict.target {
+        TargetChange::Park { .. } => {
+            notices(&Trouble::Parked { target: &job.target, reason: &report.reason }, &to, now)
         }
-        TargetChange::Healthy if was_parked => {
-            owed.extend(notices(&Trouble::Recovered { target: &job.target }, &to, now));
+        TargetChange::Healthy => notices(&Trouble::Recovered { target: &job.target }, &to, now),
+        TargetChange::Pause { .. } | TargetChange::None => Vec::new(),
+    };
+    let died = match &verdict.state {
+        // A notice that dies is told nobody, or one that cannot be delivered would go round for ever.
+        State::Dead { why, .. } if job.rule != RELAY => {
+            let delivery = job.claim.id.as_str();
+            let trouble = Trouble::Died { target: &job.target, delivery, rule: &job.rule, reason: why };
+            notices(&trouble, &to, now)
         }
-        _ => {}
-    }
-    if let State::Dead { why, .. } = &verdict.state {
-        let delivery = job.claim.id.as_str();
-        let trouble = Trouble::Died { target: &job.target, delivery, rule: &job.rule, reason: why };
-        owed.extend(notices(&trouble, &to, now));
-    }
-    owed
+        _ => Vec::new(),
+    };
+    (died, turned)
 }
 
 fn standing(states: &[TargetState], target: &str) -> TargetState {

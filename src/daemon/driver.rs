@@ -1,10 +1,11 @@
 //! Decides when to tick: the only place where the relay waits.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::rules::notice::Trouble;
@@ -22,6 +23,14 @@ const COURIER_SLEEP_MIN: Duration = Duration::from_millis(10);
 const STORE_TROUBLE_SLEEP: Duration = Duration::from_secs(2);
 /// A round waits for a target's pace, but not for one that told everybody to come back much later.
 const DRAIN_WAIT_MAX: Duration = Duration::from_secs(2);
+/// So often in a row a round waits without getting anything done before it leaves the rest to the next one.
+const DRAIN_WAITS_MAX: u32 = 10;
+/// How long a round that is told to stop waits for what is under way.
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
+/// Attempts that end together are followed by one claim together.
+const GATHER: Duration = Duration::from_millis(2);
+/// How long a part of the relay that failed by a fault of ours rests before it goes on.
+const FAULT_SLEEP: Duration = Duration::from_secs(5);
 /// How often history is pruned.
 const JANITOR_EVERY: Duration = Duration::from_mins(10);
 
@@ -31,11 +40,11 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
     let tracker = TaskTracker::new();
     for index in 0..relay.pollers.len() {
         let relay = relay.clone();
-        tracker.spawn(async move { poll_for_ever(&relay, index).await });
+        tracker.spawn(async move { unfailing(&relay, "polling", || poll_for_ever(&relay, index)).await });
     }
     let (sending, cleaning) = (relay.clone(), relay.clone());
-    tracker.spawn(async move { send_for_ever(&sending).await });
-    tracker.spawn(async move { clean_for_ever(&cleaning).await });
+    tracker.spawn(async move { unfailing(&sending, "sending", || send_for_ever(&sending)).await });
+    tracker.spawn(async move { unfailing(&cleaning, "cleaning", || clean_for_ever(&cleaning)).await });
     tracker.close();
     relay.stop.cancelled().await;
     let finished = async {
@@ -49,6 +58,18 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
         );
     }
     relay.courier.in_flight()
+}
+
+/// Runs a part of the relay, and again if it fails by a fault of ours: a relay that looks alive and no longer polls or
+/// sends would be worse than one that has stopped.
+async fn unfailing<F: Future<Output = ()>>(relay: &Relay, part: &str, body: impl Fn() -> F) {
+    while AssertUnwindSafe(body()).catch_unwind().await.is_err() {
+        tracing::error!(part, "the relay failed and goes on in a moment; please report it with the log");
+        tokio::select! {
+            () = tokio::time::sleep(FAULT_SLEEP) => {}
+            () = relay.stop.cancelled() => return,
+        }
+    }
 }
 
 async fn poll_for_ever(relay: &Relay, index: usize) {
@@ -96,8 +117,10 @@ async fn tell(relay: &Relay, index: usize, watch: &mut Watch, tick: &Tick) {
     let config = relay.config();
     let Some(account) = config.accounts.get(index) else { return };
     let error = tick.result.as_ref().err();
+    let error_is_over = error.is_none();
     let refused = matches!(error, Some(PollError::Api(error)) if error.token_refused());
     let reason = error.map(ToString::to_string).unwrap_or_default();
+    let before = watch.clone();
     let trouble = match watch.note(error.is_some(), refused, account.poll_every, relay.clock.now()) {
         News::None => return,
         News::Failing => Trouble::Polling { account: &account.name, reason: &reason },
@@ -105,30 +128,43 @@ async fn tell(relay: &Relay, index: usize, watch: &mut Watch, tick: &Tick) {
     };
     if let Err(error) = relay.alert(&trouble).await {
         tracing::error!(account = account.name, %error, "nobody could be told of this account's trouble");
+        if error_is_over {
+            // Told by the next poll that works.
+            *watch = before;
+        }
     }
 }
 
 async fn send_for_ever(relay: &Relay) {
     let ended = relay.courier.ended();
+    let mut troubled = false;
     while !relay.stop.is_cancelled() {
         let now = relay.clock.now();
-        let sleep = match relay.courier.tick(&relay.config(), now).await {
-            Ok(ticked) if ticked.started > 0 => Duration::ZERO,
+        let ticked = relay.courier.tick(&relay.config(), now).await;
+        match &ticked {
+            Ok(_) if std::mem::take(&mut troubled) => tracing::info!("deliveries can be claimed again"),
+            Err(error) if !std::mem::replace(&mut troubled, true) => {
+                tracing::error!(%error, "nothing can be claimed at the moment");
+            }
+            _ => {}
+        }
+        let sleep = match ticked {
+            Ok(ticked) if ticked.started > 0 => continue,
             Ok(ticked) => ticked
                 .next
                 .map_or(COURIER_SLEEP_MAX, |at| until(at, now))
                 .clamp(COURIER_SLEEP_MIN, COURIER_SLEEP_MAX),
-            Err(error) => {
-                tracing::error!(%error, "nothing can be claimed at the moment");
-                STORE_TROUBLE_SLEEP
+            Err(_) => {
+                tokio::select! {
+                    () = tokio::time::sleep(STORE_TROUBLE_SLEEP) => {}
+                    () = relay.stop.cancelled() => {}
+                }
+                continue;
             }
         };
-        if sleep.is_zero() {
-            continue;
-        }
         tokio::select! {
             () = tokio::time::sleep(sleep) => {}
-            () = ended.notified() => {}
+            () = ended.notified() => tokio::time::sleep(GATHER).await,
             () = relay.owed.notified() => {}
             () = relay.stop.cancelled() => {}
         }
@@ -175,13 +211,14 @@ pub async fn once(relay: &Relay) -> anyhow::Result<Round> {
     Ok(round)
 }
 
-/// Delivers until nothing is left that was due when it began.
+/// Delivers until nothing is left that is due and may be sent. Waits for a target's pace, as long as that gets
+/// something done, and for what is under way; not for retries.
 ///
 /// # Errors
 /// The store fails.
 pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
     let ended = relay.courier.ended();
-    let horizon = relay.clock.now();
+    let (mut least, mut idle_waits) = (u64::MAX, 0);
     while !relay.stop.is_cancelled() {
         let now = relay.clock.now();
         // Asked before the tick: an attempt that ends after the tick has looked leaves lanes free that it found taken.
@@ -190,16 +227,32 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
         if ticked.started > 0 {
             continue;
         }
-        let due = relay.store.oldest_due().await?.is_some_and(|at| at <= horizon);
-        match ticked.next.filter(|_| due) {
-            Some(at) if until(at, now) <= DRAIN_WAIT_MAX => {
-                let _ = timeout(until(at, now).max(COURIER_SLEEP_MIN), ended.notified()).await;
+        let held = ticked.held.map(|at| until(at, now).max(COURIER_SLEEP_MIN));
+        if busy {
+            tokio::select! {
+                () = ended.notified() => tokio::time::sleep(GATHER).await,
+                () = tokio::time::sleep(held.unwrap_or(DRAIN_WAIT_MAX)) => {}
+                () = relay.stop.cancelled() => {}
             }
-            _ if busy => ended.notified().await,
-            _ => break,
+            continue;
+        }
+        let Some(wait) = held.filter(|wait| *wait <= DRAIN_WAIT_MAX) else { break };
+        let counts = relay.store.counts(None).await?;
+        let open = counts.pending + counts.sending;
+        idle_waits = if open < least { 0 } else { idle_waits + 1 };
+        least = least.min(open);
+        if idle_waits > DRAIN_WAITS_MAX {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = relay.stop.cancelled() => {}
         }
     }
-    relay.courier.idle().await;
+    if relay.stop.is_cancelled() {
+        // What is still under way afterwards is due again at the next start.
+        let _ = tokio::time::timeout(DRAIN_GRACE, relay.courier.idle()).await;
+    }
     Ok(())
 }
 

@@ -17,10 +17,12 @@ pub struct Limiter {
 
 impl Limiter {
     /// How many sends the target may start at `now`.
-    pub fn free(&self, target: &str, rate: Option<Rate>, now: Timestamp) -> usize {
+    pub fn free(&mut self, target: &str, rate: Option<Rate>, now: Timestamp) -> usize {
         let Some(rate) = rate else { return usize::MAX };
         let burst = usize::try_from(rate.burst.get()).unwrap_or(usize::MAX);
-        let Some(next) = self.next.get(target) else { return burst };
+        let Some(next) = self.next.get_mut(target) else { return burst };
+        // Further ahead than a spent burst is only what was written before the clock was set back.
+        *next = (*next).min(after_now(now, rate.every.saturating_mul(rate.burst.get())));
         let ahead = Duration::try_from(next.duration_since(now)).unwrap_or(Duration::ZERO);
         let used = ahead.as_nanos().div_ceil(rate.every.as_nanos().max(1));
         burst.saturating_sub(usize::try_from(used).unwrap_or(usize::MAX))
@@ -67,6 +69,18 @@ mod tests {
         limiter.take("slack", rate, 1, second);
         assert_eq!(limiter.free("slack", rate, second), 0);
         assert_eq!(limiter.free("slack", rate, after_now(second, Duration::from_mins(1))), 3);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_costs_a_burst_s_time_and_not_the_hour() {
+        let mut limiter = Limiter::default();
+        let rate = rate(1000, 3);
+        let start: Timestamp = "2026-03-02T08:00:00Z".parse().unwrap();
+        limiter.take("slack", Some(rate), 3, start);
+        let back = start.saturating_sub(jiff::SignedDuration::from_hours(1)).unwrap();
+        assert_eq!(limiter.free("slack", Some(rate), back), 0);
+        assert_eq!(limiter.free_at("slack", Some(rate), back), after_now(back, Duration::from_secs(1)));
+        assert_eq!(limiter.free("slack", Some(rate), after_now(back, Duration::from_secs(1))), 1);
     }
 
     #[test]

@@ -115,7 +115,11 @@ impl NameBook {
 
     /// Fetches in the background; whoever asks for the same meanwhile waits for the same fetch.
     fn fetch(&self, key: &Key) -> Option<watch::Receiver<bool>> {
-        self.inner.lookup.as_ref()?;
+        if self.inner.lookup.is_none() {
+            // The store was asked in vain; it is not asked again for every message.
+            self.inner.remember(key.clone(), None, later(self.inner.clock.now(), ABSENT_SECONDS));
+            return None;
+        }
         // One call tells of all staff, so one fetch stands for all of them.
         let shared = if key.0 == NameKind::Staff { (NameKind::Staff, String::new()) } else { key.clone() };
         let mut fetching = self.inner.fetching.lock().unwrap_or_else(PoisonError::into_inner);

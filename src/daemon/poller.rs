@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::daemon::names::{NameBook, WAIT_MAX};
 use crate::daemon::sweeps::Sweeps;
+use crate::model::backoff::scaled;
 use crate::model::catalog;
 use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
@@ -47,6 +48,8 @@ pub struct Poller {
     dry_run: Option<DryRun>,
     failures: u32,
     error: Option<String>,
+    /// The store failed the last poll.
+    store_failed: bool,
     sweeps: Sweeps,
     unknown: HashMap<Triple, u64>,
     zone_warned: bool,
@@ -99,6 +102,7 @@ impl Poller {
             dry_run: dry_run.then(DryRun::default),
             failures: 0,
             error: None,
+            store_failed: false,
             sweeps: Sweeps::default(),
             unknown: HashMap::new(),
             zone_warned: false,
@@ -129,9 +133,10 @@ impl Poller {
             Err(error) => (Err(error), None),
         };
         let outcome = self.note(outcome, now).await;
+        self.store_failed = matches!(outcome, Err(PollError::Store(_)));
         let next_in = match &outcome {
             Ok(()) if cut_short => GO_ON_WAIT,
-            Ok(()) => self.account.poll_every.mul_f64(1.0 - JITTER + 2.0 * JITTER * jitter.clamp(0.0, 1.0)),
+            Ok(()) => scaled(self.account.poll_every, 1.0 - JITTER + 2.0 * JITTER * jitter.clamp(0.0, 1.0)),
             Err(error) => wait_after(error, self.failures, self.account.poll_every),
         };
         let next_in = next_in.max(asked.unwrap_or_default());
@@ -162,6 +167,10 @@ impl Poller {
 
     /// One walk to the end of the list; `true` if it ended before that.
     async fn poll(&mut self, config: &Config, now: Timestamp, gain: &mut Gain) -> Result<bool, PollError> {
+        if self.store_failed {
+            // Nothing is asked of the API that could not be taken in.
+            self.store.ping().await?;
+        }
         let mut cursor = self.cursor(now).await?;
         let Some(floor) = cursor.floor else { return Ok(false) };
         let mut walk = Walk::poll(floor, cursor.watermark, self.account.overlap);

@@ -26,8 +26,13 @@ impl Backoff {
 
     /// The wait itself: full jitter over the ceiling, at least a second. `jitter` is in `0.0..1.0`.
     pub fn wait(&self, attempts: u32, jitter: f64) -> Duration {
-        self.ceiling(attempts).mul_f64(jitter.clamp(0.0, 1.0)).max(WAIT_MIN.min(self.max))
+        scaled(self.ceiling(attempts), jitter.clamp(0.0, 1.0)).max(WAIT_MIN.min(self.max))
     }
+}
+
+/// `wait * factor`, or `wait` itself where that is no duration: the arithmetic of the standard library panics there.
+pub fn scaled(wait: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(wait.as_secs_f64() * factor).unwrap_or(wait)
 }
 
 #[cfg(test)]

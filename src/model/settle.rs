@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::backoff::scaled;
 use super::delivery::{Outcome, RetryPolicy, State};
 
 /// A 429 without a usable `Retry-After` pauses the target this long.
@@ -87,15 +88,17 @@ pub fn settle(
         Outcome::Busy { after } => {
             let wait = after.map_or(BUSY_PAUSE, asked);
             let target = TargetChange::Pause { until: after_now(now, wait) };
-            Verdict { counts: false, ..verdict(later(facts, policy, now, wait, reason), target) }
+            let state = in_turn(facts, later(facts, policy, now, wait, reason), now);
+            Verdict { counts: false, ..verdict(state, target) }
         }
         Outcome::TargetBroken => {
             let doubled = PROBE_FIRST.saturating_mul(1 << facts.probes.min(10)).min(PROBE_MAX);
-            let wait = doubled.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
+            let wait = scaled(doubled, 0.8 + 0.4 * jitter.clamp(0.0, 1.0));
             let target = TargetChange::Park { probe_at: after_now(now, wait) };
-            let due_at = after_now(now, wait);
-            let expired = facts.expires_at.is_some_and(|end| due_at >= end);
-            let state = if expired { State::Expired { at: now } } else { State::Pending { due_at } };
+            // A person may mend and resume the target long before its probe: nothing is given up early.
+            let expired = facts.expires_at.is_some_and(|end| now >= end);
+            let waiting = State::Pending { due_at: now };
+            let state = if expired { State::Expired { at: now } } else { in_turn(facts, waiting, now) };
             Verdict { counts: false, ..verdict(state, target) }
         }
         Outcome::ShapeRefused if !facts.plain => Verdict {
@@ -103,7 +106,7 @@ pub fn settle(
             ..verdict(later(facts, policy, now, Duration::ZERO, reason), TargetChange::None)
         },
         Outcome::Doubtful if attempts < DOUBTFUL_ATTEMPTS_MAX => {
-            let wait = DOUBTFUL_WAIT.saturating_mul(attempts).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
+            let wait = scaled(DOUBTFUL_WAIT.saturating_mul(attempts), 0.8 + 0.4 * jitter.clamp(0.0, 1.0));
             verdict(later(facts, policy, now, wait, reason), TargetChange::None)
         }
         Outcome::ShapeRefused | Outcome::Doubtful | Outcome::Refused => verdict(dead(), TargetChange::None),
@@ -124,6 +127,15 @@ fn later(facts: Facts, policy: &RetryPolicy, now: Timestamp, wait: Duration, rea
     State::Pending { due_at }
 }
 
+/// What waits because its whole target does keeps its place: it is due since it was planned, and the target's own
+/// moment holds it, so that nothing planned later overtakes it.
+fn in_turn(facts: Facts, state: State, now: Timestamp) -> State {
+    match state {
+        State::Pending { .. } => State::Pending { due_at: facts.created_at.min(now) },
+        ended => ended,
+    }
+}
+
 fn asked(wait: Duration) -> Duration {
     wait.clamp(ASKED_MIN, ASKED_MAX)
 }
@@ -132,4 +144,161 @@ fn asked(wait: Duration) -> Duration {
 pub fn after_now(at: Timestamp, wait: Duration) -> Timestamp {
     at.saturating_add(jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX))
         .unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::backoff::Backoff;
+
+    const DAY_SECONDS: i64 = 86_400;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + seconds).unwrap()
+    }
+
+    fn facts(attempts: u32) -> Facts {
+        Facts { attempts, created_at: at(0), expires_at: None, plain: false, probes: 0 }
+    }
+
+    fn judge(facts: Facts, outcome: Outcome, now: Timestamp) -> Verdict {
+        settle(facts, outcome, "because", &RetryPolicy::default(), now, 0.5)
+    }
+
+    #[test]
+    fn too_many_requests_pause_the_target_and_cost_nothing() {
+        for (after, seconds) in
+            [(None, 5), (Some(0), 1), (Some(30), 30), (Some(10 * DAY_SECONDS), DAY_SECONDS)]
+        {
+            let after = after.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+            let verdict = judge(facts(2), Outcome::Busy { after }, at(10));
+            assert_eq!(verdict.target, TargetChange::Pause { until: at(10 + seconds) });
+            assert!(!verdict.counts);
+        }
+    }
+
+    #[test]
+    fn what_its_target_holds_up_keeps_its_place_in_the_queue() {
+        for outcome in [Outcome::Busy { after: None }, Outcome::TargetBroken] {
+            assert_eq!(judge(facts(0), outcome, at(10)).state, State::Pending { due_at: at(0) });
+        }
+    }
+
+    #[test]
+    fn a_parked_target_is_tried_after_a_minute_then_twice_as_long_up_to_an_hour() {
+        let waits = [0, 1, 2, 5, 6, 40].map(|probes| {
+            let verdict = judge(Facts { probes, ..facts(0) }, Outcome::TargetBroken, at(0));
+            let TargetChange::Park { probe_at } = verdict.target else { panic!("{verdict:?}") };
+            probe_at.duration_since(at(0)).as_secs()
+        });
+        assert_eq!(waits, [60, 120, 240, 1920, 3600, 3600]);
+    }
+
+    #[test]
+    fn what_a_parked_target_holds_up_lives_to_its_last_second() {
+        let facts = Facts { expires_at: Some(at(20)), ..facts(0) };
+        assert_eq!(judge(facts, Outcome::TargetBroken, at(19)).state, State::Pending { due_at: at(0) });
+        assert_eq!(judge(facts, Outcome::TargetBroken, at(20)).state, State::Expired { at: at(20) });
+    }
+
+    #[test]
+    fn a_refused_shape_is_tried_once_more_in_plain_words() {
+        let verdict = judge(facts(0), Outcome::ShapeRefused, at(1));
+        assert_eq!((verdict.state, verdict.plain), (State::Pending { due_at: at(1) }, true));
+        let verdict = judge(Facts { plain: true, ..facts(1) }, Outcome::ShapeRefused, at(1));
+        assert!(matches!(verdict.state, State::Dead { .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_doubtful_message_dies_at_the_fifth_no() {
+        assert!(matches!(judge(facts(3), Outcome::Doubtful, at(1)).state, State::Pending { .. }));
+        assert!(matches!(judge(facts(4), Outcome::Doubtful, at(1)).state, State::Dead { .. }));
+    }
+
+    fn outcomes() -> impl Strategy<Value = Outcome> {
+        let after = prop_oneof![
+            Just(None),
+            any::<u64>().prop_map(|seconds| Some(Duration::from_secs(seconds))),
+            (0_u64..100_000).prop_map(|seconds| Some(Duration::from_secs(seconds))),
+            Just(Some(Duration::MAX)),
+        ];
+        let busy = after.clone();
+        prop_oneof![
+            Just(Outcome::Delivered),
+            after.prop_map(|after| Outcome::Retry { after }),
+            busy.prop_map(|after| Outcome::Busy { after }),
+            Just(Outcome::TargetBroken),
+            Just(Outcome::ShapeRefused),
+            Just(Outcome::Doubtful),
+            Just(Outcome::Refused),
+        ]
+    }
+
+    proptest! {
+        /// Whatever a target answers, and however often: no panic, bounded attempts, and an end within the policy's
+        /// time and one wait, but for the time that the target is parked.
+        #[test]
+        fn every_delivery_ends(
+            outcomes in prop::collection::vec((outcomes(), 0.0..1.0_f64), 1..400),
+            give_up_seconds in 0_i64..4 * DAY_SECONDS,
+            first_ms in 0_u64..1_000_000,
+            life_seconds in prop::option::of(0_i64..2 * DAY_SECONDS),
+        ) {
+            let policy = RetryPolicy {
+                backoff: Backoff { first: Duration::from_millis(first_ms), max: Duration::from_hours(1) },
+                give_up_after: Duration::from_secs(give_up_seconds.unsigned_abs()),
+            };
+            let expires_at = life_seconds.map(at);
+            let (mut facts, mut now, mut parked) = (Facts { expires_at, ..facts(0) }, at(0), 0_i64);
+            for (outcome, jitter) in outcomes {
+                let verdict = settle(facts, outcome, "because", &policy, now, jitter);
+                let free = matches!(outcome, Outcome::Busy { .. } | Outcome::TargetBroken);
+                prop_assert_eq!(verdict.counts, !free);
+                facts.attempts += u32::from(verdict.counts);
+                prop_assert!(!facts.plain || verdict.plain, "a plain delivery never goes back to the full layout");
+                facts.plain = verdict.plain;
+                let State::Pending { due_at } = verdict.state else { break };
+                let held = match verdict.target {
+                    TargetChange::Pause { until } => until,
+                    TargetChange::Park { probe_at } => {
+                        facts.probes += 1;
+                        parked += probe_at.duration_since(now).as_secs() + 1;
+                        probe_at
+                    }
+                    TargetChange::None | TargetChange::Healthy => now,
+                };
+                let next = due_at.max(held);
+                prop_assert!(due_at >= at(0));
+                // Zero waits are bounded by the one change to the plain layout.
+                prop_assert!(next > now || outcome == Outcome::ShapeRefused);
+                let end = after_now(at(0), policy.give_up_after);
+                prop_assert!(
+                    matches!(outcome, Outcome::TargetBroken) || next < end || next <= now,
+                    "{next} is past {end}"
+                );
+                now = next;
+                let spent = now.duration_since(at(0)).as_secs();
+                prop_assert!(spent <= give_up_seconds + parked + 1, "{spent} seconds, {parked} of them parked");
+                let tries_max = u32::try_from(spent).unwrap_or(u32::MAX).saturating_add(2);
+                prop_assert!(facts.attempts <= tries_max);
+            }
+        }
+
+        #[test]
+        fn no_figure_makes_it_panic(
+            (outcome, jitter) in (outcomes(), any::<f64>()),
+            (attempts, probes, plain) in (any::<u32>(), any::<u32>(), any::<bool>()),
+            (created, now) in (-377_705_000_000_i64..253_402_000_000, -377_705_000_000_i64..253_402_000_000),
+            (first, max, give_up) in (any::<u64>(), any::<u64>(), any::<u64>()),
+        ) {
+            let moment = |second| Timestamp::from_second(second).unwrap();
+            let facts = Facts { attempts, created_at: moment(created), expires_at: None, plain, probes };
+            let backoff =
+                Backoff { first: Duration::from_secs(first), max: Duration::from_secs(max) };
+            let policy = RetryPolicy { backoff, give_up_after: Duration::from_secs(give_up) };
+            settle(facts, outcome, "because", &policy, moment(now), jitter);
+        }
+    }
 }

@@ -112,18 +112,25 @@ impl Trouble<'_> {
     }
 }
 
-/// One notice to each of the addressees, told once an hour at the most. Never to the target it is about.
+/// One notice to each of the addressees. Deaths are told once an hour at the most; every other trouble has an end
+/// that is told too, so each beginning and each end is a notice of its own, and it is for the caller to tell it once.
+/// That a target refuses everything is never told to that target.
 pub fn notices(trouble: &Trouble<'_>, to: &[Addressee<'_>], now: Timestamp) -> Vec<Planned> {
     let [what, about] = trouble.subject_key();
-    let period_start = now.as_second() - now.as_second().rem_euclid(AGAIN_AFTER_SECONDS);
-    let period_start = Timestamp::from_second(period_start).unwrap_or(now);
-    let concerns_target = !what.starts_with("polling");
+    let told_at = match trouble {
+        Trouble::Died { .. } => {
+            let period_start = now.as_second() - now.as_second().rem_euclid(AGAIN_AFTER_SECONDS);
+            Timestamp::from_second(period_start).unwrap_or(now)
+        }
+        _ => now,
+    };
+    let deaf = |target: &str| matches!(trouble, Trouble::Parked { target: parked, .. } if *parked == target);
     let mut owed = Vec::new();
-    for addressee in to.iter().filter(|addressee| !(concerns_target && addressee.target == about)) {
+    for addressee in to.iter().filter(|addressee| !deaf(addressee.target)) {
         for recipient in recipients(addressee.recipients) {
             let parts = [RELAY, what, about, addressee.target, recipient.unwrap_or_default()];
             owed.push(Planned {
-                id: DeliveryId::derive(period_start, &parts),
+                id: DeliveryId::derive(told_at, &parts),
                 account: String::new(),
                 rule: RELAY.to_owned(),
                 target: addressee.target.to_owned(),
@@ -150,16 +157,31 @@ fn recipients(list: &[String]) -> Vec<Option<&str>> {
 mod tests {
     use super::*;
 
+    const TO: [Addressee<'static>; 2] =
+        [Addressee { target: "ops", recipients: &[] }, Addressee { target: "crm", recipients: &[] }];
+
+    fn told(trouble: &Trouble<'_>, at: &str) -> Vec<(String, DeliveryId)> {
+        let owed = notices(trouble, &TO, at.parse().unwrap());
+        owed.into_iter().map(|owed| (owed.target, owed.id)).collect()
+    }
+
     #[test]
-    fn the_same_trouble_is_one_delivery_within_the_hour_and_never_goes_to_the_target_it_is_about() {
-        let to = [Addressee { target: "ops", recipients: &[] }, Addressee { target: "crm", recipients: &[] }];
+    fn a_parked_target_is_not_told_of_it_and_every_parking_is_told_anew() {
         let trouble = Trouble::Parked { target: "crm", reason: "no_service" };
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let first = notices(&trouble, &to, at("2026-03-02T08:10:00Z"));
-        let again = notices(&trouble, &to, at("2026-03-02T08:50:00Z"));
-        let later = notices(&trouble, &to, at("2026-03-02T09:10:00Z"));
-        assert_eq!(first.iter().map(|owed| owed.target.as_str()).collect::<Vec<_>>(), ["ops"]);
-        assert_eq!(first[0].id, again[0].id);
-        assert_ne!(first[0].id, later[0].id);
+        let first = told(&trouble, "2026-03-02T08:10:00Z");
+        let again = told(&trouble, "2026-03-02T08:50:00Z");
+        assert_eq!(first.iter().map(|(target, _)| target.as_str()).collect::<Vec<_>>(), ["ops"]);
+        assert_ne!(first[0].1, again[0].1);
+        let recovered = told(&Trouble::Recovered { target: "crm" }, "2026-03-02T08:20:00Z");
+        assert_eq!(recovered.len(), 2);
+    }
+
+    #[test]
+    fn deaths_at_one_target_are_told_once_an_hour_and_there_too() {
+        let trouble = Trouble::Died { target: "crm", delivery: "d1", rule: "vip", reason: "refused" };
+        let first = told(&trouble, "2026-03-02T08:10:00Z");
+        assert_eq!(first, told(&trouble, "2026-03-02T08:50:00Z"));
+        assert_ne!(first, told(&trouble, "2026-03-02T09:10:00Z"));
+        assert_eq!(first.len(), 2);
     }
 }

@@ -5,7 +5,7 @@ pub mod sqlite;
 
 pub use rows::{Counts, Detail, Filter, Row, StoredMessage};
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,8 +146,11 @@ pub struct Settlement {
     pub payload: Option<crate::model::payload::Payload>,
     /// The target may have taken it already.
     pub maybe_duplicate: bool,
-    /// Notices owed because of it (target parked, delivery dead).
+    /// Notices owed because of it (delivery dead).
     pub notices: Vec<Planned>,
+    /// Notices owed if it is this settlement that parks its target, or ends the parking: of several attempts that
+    /// end alike only the first does.
+    pub turn_notices: Vec<Planned>,
 }
 
 /// A target's standing.
@@ -165,6 +168,15 @@ pub struct TargetState {
     pub reason: Option<String>,
     /// Failed probes in a row.
     pub probes: u32,
+}
+
+/// What a courier looks at before it claims.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// The standing of all targets that are not simply ready.
+    pub states: Vec<TargetState>,
+    /// When the first pending delivery of a target is due; targets without one are not in it.
+    pub due: HashMap<String, Timestamp>,
 }
 
 /// Which kind of name is cached.
@@ -275,6 +287,15 @@ impl Store {
         }
     }
 
+    /// How the targets stand, and when the first pending delivery of each of `targets` is due, its target's standing
+    /// aside: both at one moment.
+    pub async fn outlook(&self, targets: &[String]) -> Result<Outlook> {
+        let targets = targets.to_vec();
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(move |db| claim::outlook(db, &targets)).await,
+        }
+    }
+
     /// Plans replays: a new delivery for each one that is settled (in whatever way), `replay_of` set, due at
     /// once, rendered anew, without an end of life. Returns the new ids; unknown and open ones are passed over.
     pub async fn replay(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
@@ -358,7 +379,9 @@ impl Store {
         let (target, reason) = (target.to_owned(), reason.to_owned());
         match self {
             Self::Sqlite(sqlite) => {
-                sqlite.write(move |db| targets::change(db, &target, change, &reason, None, None)).await
+                sqlite
+                    .write(move |db| targets::change(db, &target, change, &reason, None, None).map(|_| ()))
+                    .await
             }
         }
     }

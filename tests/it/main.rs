@@ -8,6 +8,7 @@
 mod config_corpus;
 mod config_init;
 mod daemon_once;
+mod engine_courier;
 mod sandbox_api;
 mod sandbox_inboxes;
 mod source_api;

@@ -108,6 +108,7 @@ pub(crate) fn settlement(job: Job, state: State, target: TargetChange, now: Time
         payload: Some(Payload::Slack(json!({"text": outcome}))),
         maybe_duplicate: false,
         notices: Vec::new(),
+        turn_notices: Vec::new(),
     }
 }
 

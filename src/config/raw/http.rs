@@ -9,7 +9,6 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 
-use crate::egress::Egress;
 use crate::egress::policy::Policy;
 use crate::model::payload::HttpBody;
 use crate::target::http::{Auth, Http, SecretBytes, Settings};
@@ -98,7 +97,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Http> 
         signing_secrets: signing?,
         body: body?,
     };
-    Some(Http::new(settings, Egress::new(policy?)))
+    Some(Http::new(settings, reader.egress(policy?)))
 }
 
 fn method(reader: &mut Reader<'_>, node: &Node) -> Option<Method> {

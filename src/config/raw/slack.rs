@@ -2,7 +2,6 @@
 
 use secrecy::SecretString;
 
-use crate::egress::Egress;
 use crate::egress::policy::Policy;
 use crate::target::slack::Slack;
 
@@ -42,5 +41,5 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Slack>
         reader.error(codes::SLACK_HOST, spot.span, "this URL does not lead to Slack", help);
         return None;
     }
-    Some(Slack::new(SecretString::from(url.as_str()), Egress::new(policy)))
+    Some(Slack::new(SecretString::from(url.as_str()), reader.egress(policy)))
 }

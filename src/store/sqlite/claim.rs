@@ -12,7 +12,7 @@ use crate::model::delivery::{Attempt, Claim, Job, Lease, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::settle::after_now;
-use crate::store::{Result, StoreError, Want};
+use crate::store::{Outlook, Result, StoreError, Want};
 
 /// A delivery whose claims ended this often in a row with the holder gone is not tried again.
 const LOST_STARTS_MAX: u32 = 5;
@@ -147,13 +147,19 @@ fn messages_of(db: &Db, seqs: &[i64]) -> Result<HashMap<i64, Vec<String>>> {
 
 /// Settles what is too old to be sent, wherever its target stands. What is being sent is left to its holder.
 fn expire(db: &Db, now: Timestamp) -> Result<()> {
-    db.run(
+    let expired = db.run(
         "UPDATE deliveries SET state = 'expired', settled_at = ?1, due_at = NULL,
            why = 'not delivered before its time was up'
          WHERE seq IN (SELECT seq FROM deliveries WHERE settled_at IS NULL AND expires_at IS NOT NULL
            AND expires_at <= ?1 AND state = 'pending' ORDER BY expires_at LIMIT ?2)",
         params![Ms(now), rows(SWEEP_MAX)],
     )?;
+    if expired > 0 {
+        tracing::warn!(
+            expired,
+            "deliveries became too old to be sent; `deliveries list --state expired` shows them"
+        );
+    }
     Ok(())
 }
 
@@ -233,11 +239,27 @@ fn take_back(db: &Db, held: &Held, now: Option<Timestamp>) -> Result<()> {
 }
 
 fn bury(db: &Db, seq: i64, why: &str, now: Timestamp) -> Result<()> {
-    db.run(
-        "UPDATE deliveries SET state = ?2, settled_at = ?3, due_at = NULL, lease = NULL, why = ?4 WHERE seq = ?1",
+    let id = db.one(
+        "UPDATE deliveries SET state = ?2, settled_at = ?3, due_at = NULL, lease = NULL, why = ?4 WHERE seq = ?1
+         RETURNING id",
         params![seq, StateName::Dead.as_str(), Ms(now), why],
+        |row| row.get::<_, String>("id"),
     )?;
+    tracing::error!(delivery = id, why, "a delivery was given up unsent");
     Ok(())
+}
+
+/// How the targets stand, and when the first pending delivery of each wanted one is due.
+pub(in crate::store) fn outlook(db: &Db, wanted: &[String]) -> Result<Outlook> {
+    let due = db.all(
+        "SELECT wanted.value AS target, (SELECT due_at FROM deliveries d WHERE d.target = wanted.value
+           AND d.settled_at IS NULL AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) AS due_at
+         FROM json_each(?1) wanted",
+        params![Json(wanted)],
+        |row| Ok((row.get("target")?, time_or_none(row, "due_at")?)),
+    )?;
+    let due = due.into_iter().filter_map(|(target, due): (String, _)| Some((target, due?))).collect();
+    Ok(Outlook { states: targets::list(db)?, due })
 }
 
 /// The earliest moment at which a claim for one of the targets would find something.

@@ -89,10 +89,12 @@ fn do_everything(db: &Db) {
         payload: Some(Payload::Slack(json!({}))),
         maybe_duplicate: false,
         notices: Vec::new(),
+        turn_notices: Vec::new(),
     };
     assert_eq!(settle::settle(db, &[settlement], at(1)).unwrap(), [true]);
     settle::release(db, &[other.claim], at(1)).unwrap();
     claim::next_due(db, &["desk".into()]).unwrap();
+    claim::outlook(db, &["desk".into()]).unwrap();
     replay::replay(db, std::slice::from_ref(&id), at(2)).unwrap();
     replay::discard(db, std::slice::from_ref(&id), at(2)).unwrap();
     for change in [TargetChange::Park { probe_at: at(9) }, TargetChange::Pause { until: at(9) }] {

@@ -19,24 +19,31 @@ pub(in crate::store) fn settle(db: &Db, settlements: &[Settlement], now: Timesta
     // One good answer says as much about a target as many in a row do.
     let mut known_healthy: Option<&str> = None;
     for settlement in settlements {
-        let fenced = settle_one(db, settlement, now)?;
-        written.push(fenced);
-        if !fenced {
-            continue;
-        }
+        let settled = settle_one(db, settlement, now)?;
+        written.push(settled.is_some());
+        let Some(Settled { target_has_row }) = settled else { continue };
         let target = settlement.target.as_str();
         let healthy = settlement.verdict.target == TargetChange::Healthy;
-        if !(healthy && known_healthy == Some(target)) {
+        // Most targets are healthy and have no row.
+        if !(healthy && (known_healthy == Some(target) || !target_has_row)) {
             let token = Some(settlement.claim.lease.token.as_str());
             let reason = &settlement.attempt.reason;
-            targets::change(db, target, settlement.verdict.target, reason, token, Some(now))?;
+            if targets::change(db, target, settlement.verdict.target, reason, token, Some(now))? {
+                admit::owe(db, &settlement.turn_notices, now)?;
+            }
         }
         known_healthy = healthy.then_some(target);
     }
     Ok(written)
 }
 
-fn settle_one(db: &Db, settlement: &Settlement, now: Timestamp) -> Result<bool> {
+/// What is known once an attempt's end is written.
+struct Settled {
+    target_has_row: bool,
+}
+
+/// `None` where the lease was lost.
+fn settle_one(db: &Db, settlement: &Settlement, now: Timestamp) -> Result<Option<Settled>> {
     let Settlement { claim, verdict, attempt, payload, .. } = settlement;
     if let Some(payload) = payload {
         // Before the row changes: what was sent is the rendering that the row asked for until here.
@@ -52,20 +59,21 @@ fn settle_one(db: &Db, settlement: &Settlement, now: Timestamp) -> Result<bool> 
         "UPDATE deliveries SET state = :state, due_at = :due_at, settled_at = :settled_at, why = :why,
            lease = NULL, attempts = attempts + :counts, starts = attempts + :counts,
            plain = :plain, maybe_duplicate = maybe_duplicate OR :maybe_duplicate
-         WHERE id = :id AND lease = :lease RETURNING seq",
+         WHERE id = :id AND lease = :lease
+         RETURNING seq, EXISTS (SELECT 1 FROM targets WHERE name = :target) AS target_has_row",
         named_params! {
             ":id": claim.id.as_str(), ":lease": claim.lease.token,
             ":state": columns.state.as_str(), ":due_at": columns.due_at.map(Ms),
             ":settled_at": columns.settled_at.map(Ms), ":why": columns.why,
             ":counts": verdict.counts, ":plain": verdict.plain,
-            ":maybe_duplicate": settlement.maybe_duplicate,
+            ":maybe_duplicate": settlement.maybe_duplicate, ":target": settlement.target,
         },
-        |row| row.get::<_, i64>("seq"),
+        |row| Ok((row.get::<_, i64>("seq")?, row.get("target_has_row")?)),
     )?;
-    let Some(seq) = row else { return Ok(false) };
+    let Some((seq, target_has_row)) = row else { return Ok(None) };
     record(db, seq, attempt)?;
     admit::owe(db, &settlement.notices, now)?;
-    Ok(true)
+    Ok(Some(Settled { target_has_row }))
 }
 
 /// A verdict's state as the columns of its row.

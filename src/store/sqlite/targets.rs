@@ -56,6 +56,7 @@ pub(in crate::store) fn list(db: &Db) -> Result<Vec<TargetState>> {
 }
 
 /// Applies what follows from an attempt, or from anything else that knows (`token` and `now` are the attempt's).
+/// `true` if the target is parked by it and was not before, or was and no longer is.
 pub(in crate::store) fn change(
     db: &Db,
     target: &str,
@@ -63,19 +64,20 @@ pub(in crate::store) fn change(
     reason: &str,
     token: Option<&str>,
     now: Option<Timestamp>,
-) -> Result<()> {
+) -> Result<bool> {
     match change {
         TargetChange::None => {
             if let (Some(token), Some(now)) = (token, now) {
                 end_probe(db, token, now)?;
             }
-            Ok(())
+            Ok(false)
         }
         TargetChange::Pause { until } => {
             if let (Some(token), Some(now)) = (token, now) {
                 end_probe(db, token, now)?;
             }
-            pause_until(db, target, until, reason)
+            pause_until(db, target, until, reason)?;
+            Ok(false)
         }
         TargetChange::Park { probe_at } => park(db, target, probe_at, reason, token),
         TargetChange::Healthy => healthy(db, target, now),
@@ -94,29 +96,37 @@ fn pause_until(db: &Db, target: &str, until: Timestamp, reason: &str) -> Result<
 
 /// Parks, or moves the next probe after one that failed. An attempt that was already under way when the
 /// target was parked says nothing new: it neither counts as a probe nor moves one.
-fn park(db: &Db, target: &str, probe_at: Timestamp, reason: &str, token: Option<&str>) -> Result<()> {
-    db.run(
+fn park(db: &Db, target: &str, probe_at: Timestamp, reason: &str, token: Option<&str>) -> Result<bool> {
+    let probes = db.one(
         "INSERT INTO targets (name, parked_until, probes, reason) VALUES (?1, ?2, 1, ?3)
          ON CONFLICT DO UPDATE SET parked_until = excluded.parked_until, probes = probes + 1, probe = NULL,
            reason = iif(paused, reason, excluded.reason)
-         WHERE parked_until IS NULL OR ?4 IS NULL OR probe = ?4",
+         WHERE parked_until IS NULL OR ?4 IS NULL OR probe = ?4 RETURNING probes",
         params![target, Ms(probe_at), reason, token],
+        |row| row.get::<_, u32>("probes"),
     )?;
-    Ok(())
+    Ok(probes == Some(1))
 }
 
 /// It took a message: no longer parked. A wait it asked for is kept to its end, because an attempt that was
 /// under way before the 429 may well succeed after it.
-fn healthy(db: &Db, target: &str, now: Option<Timestamp>) -> Result<()> {
-    let held = db.run(
+fn healthy(db: &Db, target: &str, now: Option<Timestamp>) -> Result<bool> {
+    // Most targets are healthy and have no row.
+    let parked = db.one(
+        "SELECT parked_until IS NOT NULL AS parked FROM targets WHERE name = ?1",
+        params![target],
+        |row| row.get::<_, bool>("parked"),
+    )?;
+    let Some(parked) = parked else { return Ok(false) };
+    db.run(
         "UPDATE targets SET parked_until = NULL, probe = NULL, probes = 0,
            wait_until = iif(?2 IS NULL OR wait_until <= ?2, NULL, wait_until),
            reason = iif(paused OR wait_until > ?2, reason, NULL)
          WHERE name = ?1",
         params![target, now.map(Ms)],
     )?;
-    // Most targets are healthy and have no row.
-    if held > 0 { forget_ready(db, target) } else { Ok(()) }
+    forget_ready(db, target)?;
+    Ok(parked)
 }
 
 /// A person pauses the target, or resumes it whatever held it.

@@ -1,5 +1,6 @@
 //! The one writer: a thread that takes what is queued, runs it in one transaction and answers after the commit.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
@@ -30,7 +31,13 @@ pub(super) fn pack<T: Send + 'static>(
     answer: oneshot::Sender<Result<T>>,
 ) -> Work {
     Box::new(move |db| {
-        let result = db.and_then(work);
+        // The thread outlives a fault of ours: without it nothing could be written until the next start.
+        let caught = catch_unwind(AssertUnwindSafe(|| db.and_then(work)));
+        let result = caught.unwrap_or_else(|_| {
+            Err(StoreError::Trouble(
+                "the relay failed while writing; please report it with the log".to_owned(),
+            ))
+        });
         Done {
             succeeded: result.is_ok(),
             answer: Box::new(move |failed| {
