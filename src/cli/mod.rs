@@ -9,6 +9,7 @@ pub mod health;
 pub mod init;
 pub mod log;
 pub mod output;
+pub mod payload;
 pub mod render;
 pub mod run;
 pub mod sandbox;
@@ -35,6 +36,9 @@ use output::Output;
 const WORKERS: usize = 2;
 /// How long the runtime may take to end its blocking work.
 const SHUTDOWN: Duration = Duration::from_millis(200);
+
+/// The heading of the options that every command takes.
+const GLOBAL: &str = "Global options";
 
 /// What the process ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +92,7 @@ pub struct Cli {
 pub struct Global {
     /// The rules file
     #[arg(
+        help_heading = GLOBAL,
         short,
         long,
         global = true,
@@ -98,6 +103,7 @@ pub struct Global {
     pub config: PathBuf,
     /// The store: `sqlite://FILE` or `sqlite::memory:`
     #[arg(
+        help_heading = GLOBAL,
         long,
         global = true,
         value_name = "URL",
@@ -107,13 +113,13 @@ pub struct Global {
     )]
     pub store: String,
     /// Colours in output; `NO_COLOR` is respected
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
     /// How log lines are written
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: Format,
     /// Which log lines are written, such as info or `activity_relay=debug` [default: info for run, else warn]
-    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "FILTER", env = "RUST_LOG")]
     pub log: Option<String>,
 }
 
@@ -205,10 +211,14 @@ impl Context {
         if let Some(config) = loaded.config {
             return Ok(config);
         }
+        let file = self.global.config.display();
+        if !self.global.config.exists() {
+            let remedy = "`activity-relay init` writes one, --config FILE or RELAY_CONFIG names another";
+            return Err(Stop::new(Exit::BadConfig, format!("there is no {file} here: {remedy}")));
+        }
         self.out.note(report::render_text(&loaded.problems, &loaded.sources, true).trim_end())?;
         let (errors, _) = count(&loaded.problems);
         let what = if errors == 1 { "one error".to_owned() } else { format!("{errors} errors") };
-        let file = self.global.config.display();
         Err(Stop::new(Exit::BadConfig, format!("{file} has {what}; `activity-relay check` shows them again")))
     }
 

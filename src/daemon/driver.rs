@@ -183,13 +183,15 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
     let horizon = relay.clock.now();
     while !relay.stop.is_cancelled() {
         let now = relay.clock.now();
+        // An attempt that ends during the tick still counts as under way: what it held up is found by the next tick.
+        let busy = relay.courier.in_flight() > 0;
         let ticked = relay.courier.tick(&relay.config(), now).await?;
         if ticked.started > 0 {
             continue;
         }
         let due = relay.store.oldest_due().await?.is_some_and(|at| at <= horizon);
         match ticked.next.filter(|_| due) {
-            _ if relay.courier.in_flight() > 0 => ended.notified().await,
+            _ if busy || relay.courier.in_flight() > 0 => ended.notified().await,
             Some(at) if until(at, now) <= DRAIN_WAIT_MAX => {
                 tokio::time::sleep(until(at, now).max(COURIER_SLEEP_MIN)).await;
             }

@@ -71,7 +71,9 @@ pub(super) fn parse(text: &str, over_cap: OverCap) -> Result<Query, String> {
 /// Unknown parameters are passed over, as is a `sort` by anything but the time.
 fn set(query: &mut Query, name: &str, value: &str, over_cap: OverCap) -> Result<(), String> {
     match name {
-        "activity_type" if catalog::api_types().contains(&value) => query.activity_type = Some(value.to_owned()),
+        "activity_type" if catalog::api_types().contains(&value) => {
+            query.activity_type = Some(value.to_owned())
+        }
         "activity_type" => return Err("unknown activity_type".to_owned()),
         "activity_action" => query.activity_action = Some(value.to_owned()),
         "client_uid" => query.client_uid = Some(value.to_owned()),
