@@ -22,6 +22,12 @@ const BATCH: usize = 200;
 /// How much of a reason the list shows, in characters.
 const REASON_CHARS_MAX: usize = 60;
 
+/// What stands below the options of `replay`.
+const REPLAY_HELP: &str = "\
+Examples:
+  activity-relay deliveries replay d1a204cbf870
+  activity-relay deliveries replay --state dead --target bookkeeper --dry-run";
+
 /// List deliveries, show one, send again, or decide that some are not sent
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,6 +57,7 @@ enum Action {
         format: Format,
     },
     /// Send again: a new delivery for each one that has ended
+    #[command(after_help = REPLAY_HELP)]
     Replay(Chosen),
     /// Decide that deliveries are not to be sent
     Discard(Chosen),

@@ -37,6 +37,12 @@ const WORKERS: usize = 2;
 /// How long the runtime may take to end its blocking work.
 const SHUTDOWN: Duration = Duration::from_millis(200);
 
+/// What stands below the commands.
+const AFTER_HELP: &str = "\
+Begin with `activity-relay demo`, which needs neither account nor configuration; then `init`, `check` and `run`.
+
+Exit codes: 0 fine · 1 a problem was found · 2 wrong usage · 64 bad rules file · 69 something needed is not \
+available · 70 a fault of this program";
 /// The heading of the options that every command takes.
 const GLOBAL: &str = "Global options";
 
@@ -79,7 +85,7 @@ pub enum Color {
 
 /// Watches a vCita account for new activity messages and delivers them to Slack, e-mail and HTTP by rules.
 #[derive(Debug, Parser)]
-#[command(name = "activity-relay", version, max_term_width = 100, propagate_version = false)]
+#[command(name = "activity-relay", version, max_term_width = 100, propagate_version = false, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

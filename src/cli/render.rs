@@ -21,8 +21,15 @@ use super::{Context, Exit, Format, Stop, payload};
 /// Where links lead while no account is configured.
 const APP_HOST: &str = "https://app.vcita.com";
 
+/// What stands below the options.
+const AFTER_HELP: &str = "\
+Examples:
+  activity-relay render client-cancelled --target front-desk --sample Meeting/cancelled/client_to_pivot
+  activity-relay render default --target bookkeeper --file item.json --format json";
+
 /// Print the exact payload of a template for a target
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The template's name; `default` is always there
     pub template: String,
