@@ -10,7 +10,7 @@ use crate::rules::condition::Pattern;
 use super::output::{BOLD, DIM, WARN, paint};
 use super::{Context, Exit, Format, Stop};
 
-/// The message types known, filterable, and which rules take each
+/// List the message types known, and which rules take each
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only labels and names that hold these words

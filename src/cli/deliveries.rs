@@ -13,7 +13,7 @@ use super::table::{self, plain};
 use super::{Context, Exit, Format, Stop, when};
 use crate::model::delivery::{Attempt, StateName};
 use crate::model::id::DeliveryId;
-use crate::store::{Filter, Row, Store};
+use crate::store::{Counts, Filter, Row, Store};
 
 /// As text, so many are shown unless more are asked for.
 const SHOWN_DEFAULT: usize = 50;
@@ -22,7 +22,13 @@ const BATCH: usize = 200;
 /// How much of a reason the list shows, in characters.
 const REASON_CHARS_MAX: usize = 60;
 
-/// Lists deliveries, shows one, sends again, or decides that some are not sent
+/// What stands below the options of `replay`.
+const REPLAY_HELP: &str = "\
+Examples:
+  activity-relay deliveries replay d1a204cbf870
+  activity-relay deliveries replay --state dead --target bookkeeper --dry-run";
+
+/// List deliveries, show one, send again, or decide that some are not sent
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -31,7 +37,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Shows deliveries: as text the newest, as JSON lines all of them
+    /// Show deliveries: as text the newest, as JSON lines all of them
     List {
         #[command(flatten)]
         filter: Filters,
@@ -42,7 +48,7 @@ enum Action {
         #[arg(long, value_name = "FORMAT", default_value = "text")]
         format: Format,
     },
-    /// Shows one delivery with its payload and every attempt
+    /// Show one delivery with its payload and every attempt
     Show {
         /// The delivery's id, or the beginning of it
         id: String,
@@ -50,9 +56,10 @@ enum Action {
         #[arg(long, value_name = "FORMAT", default_value = "text")]
         format: Format,
     },
-    /// Sends again: a new delivery for each one that has ended
+    /// Send again: a new delivery for each one that has ended
+    #[command(after_help = REPLAY_HELP)]
     Replay(Chosen),
-    /// Decides that deliveries are not to be sent
+    /// Decide that deliveries are not to be sent
     Discard(Chosen),
 }
 
@@ -79,7 +86,7 @@ struct Chosen {
     ids: Vec<String>,
     #[command(flatten)]
     filter: Filters,
-    /// Shows which ones, and changes nothing
+    /// Show which ones, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// For people or for programs
@@ -122,9 +129,13 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         Action::Show { id, format } => {
             let id = resolve(&store, id).await?;
             let detail = store.delivery(&id).await?.ok_or_else(|| unknown(id.as_str()))?;
+            // The configuration adds a mail's headers; without one the rest is still worth seeing.
+            let config = context.load().config;
+            let target = config.as_ref().and_then(|config| config.targets.get(&detail.row.target));
+            let target = target.map(AsRef::as_ref);
             match format {
-                Format::Json => context.out.json(&show::json(&detail)?)?,
-                Format::Text => show::text(&detail, context)?,
+                Format::Json => context.out.json(&show::json(&detail, target)?)?,
+                Format::Text => show::text(&detail, target, context)?,
             }
             Ok(Exit::Fine)
         }
@@ -207,6 +218,12 @@ async fn list(mut filter: Filter, format: Format, store: &Store, context: &Conte
     }
     filter.limit = Some(filter.limit.unwrap_or(SHOWN_DEFAULT));
     let (rows, all) = store.deliveries(filter).await?;
+    if store.counts(None).await? == Counts::default() {
+        let none = "no deliveries yet: a message that a rule takes makes the first one; \
+                    `activity-relay status` shows whether polling goes on";
+        context.out.line(paint(DIM, none))?;
+        return Ok(Exit::Fine);
+    }
     show_rows(&rows, context)?;
     let more = all.saturating_sub(rows.len() as u64);
     if more > 0 {
@@ -217,7 +234,8 @@ async fn list(mut filter: Filter, format: Format, store: &Store, context: &Conte
 
 fn show_rows(rows: &[Row], context: &Context) -> anyhow::Result<()> {
     if rows.is_empty() {
-        context.out.line(paint(DIM, "no delivery fits"))?;
+        let none = "no delivery fits; `activity-relay deliveries list` shows all, `status` what goes on";
+        context.out.line(paint(DIM, none))?;
         return Ok(());
     }
     let now = context.clock.now();

@@ -9,6 +9,7 @@ pub mod health;
 pub mod init;
 pub mod log;
 pub mod output;
+pub mod payload;
 pub mod render;
 pub mod run;
 mod samples;
@@ -36,6 +37,15 @@ use output::Output;
 const WORKERS: usize = 2;
 /// How long the runtime may take to end its blocking work.
 const SHUTDOWN: Duration = Duration::from_millis(200);
+
+/// What stands below the commands.
+const AFTER_HELP: &str = "\
+Begin with `activity-relay demo`, which needs neither account nor configuration; then `init`, `check` and `run`.
+
+Exit codes: 0 fine · 1 a problem was found · 2 wrong usage · 64 bad rules file · 69 something needed is not \
+available · 70 a fault of this program";
+/// The heading of the options that every command takes.
+const GLOBAL: &str = "Global options";
 
 /// What the process ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +86,7 @@ pub enum Color {
 
 /// Watches a vCita account for new activity messages and delivers them to Slack, e-mail and HTTP by rules.
 #[derive(Debug, Parser)]
-#[command(name = "activity-relay", version, max_term_width = 100, propagate_version = false)]
+#[command(name = "activity-relay", version, max_term_width = 100, propagate_version = false, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -89,6 +99,7 @@ pub struct Cli {
 pub struct Global {
     /// The rules file
     #[arg(
+        help_heading = GLOBAL,
         short,
         long,
         global = true,
@@ -99,6 +110,7 @@ pub struct Global {
     pub config: PathBuf,
     /// The store: `sqlite://FILE` or `sqlite::memory:`
     #[arg(
+        help_heading = GLOBAL,
         long,
         global = true,
         value_name = "URL",
@@ -108,13 +120,13 @@ pub struct Global {
     )]
     pub store: String,
     /// Colours in output; `NO_COLOR` is respected
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
     /// How log lines are written
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: Format,
     /// Which log lines are written, such as info or `activity_relay=debug` [default: info for run, else warn]
-    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
+    #[arg(help_heading = GLOBAL, long, global = true, value_name = "FILTER", env = "RUST_LOG")]
     pub log: Option<String>,
 }
 
@@ -206,10 +218,14 @@ impl Context {
         if let Some(config) = loaded.config {
             return Ok(config);
         }
+        let file = self.global.config.display();
+        if !self.global.config.exists() {
+            let remedy = "`activity-relay init` writes one, --config FILE or RELAY_CONFIG names another";
+            return Err(Stop::new(Exit::BadConfig, format!("there is no {file} here: {remedy}")));
+        }
         self.out.note(report::render_text(&loaded.problems, &loaded.sources, true).trim_end())?;
         let (errors, _) = count(&loaded.problems);
         let what = if errors == 1 { "one error".to_owned() } else { format!("{errors} errors") };
-        let file = self.global.config.display();
         Err(Stop::new(Exit::BadConfig, format!("{file} has {what}; `activity-relay check` shows them again")))
     }
 

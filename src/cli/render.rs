@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::daemon::names;
 use crate::model::catalog;
 use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple, key};
@@ -16,14 +16,20 @@ use crate::model::sample as model_sample;
 use crate::render::view::{Seen, View};
 use crate::source::wire;
 
-use super::output::{BOLD, DIM, paint};
-use super::{Context, Exit, Format, Stop};
+use super::{Context, Exit, Format, Stop, payload};
 
 /// Where links lead while no account is configured.
 const APP_HOST: &str = "https://app.vcita.com";
 
+/// What stands below the options.
+const AFTER_HELP: &str = "\
+Examples:
+  activity-relay render client-cancelled --target front-desk --sample Meeting/cancelled/client_to_pivot
+  activity-relay render default --target bookkeeper --file item.json --format json";
+
 /// Print the exact payload of a template for a target
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The template's name; `default` is always there
     pub template: String,
@@ -70,12 +76,14 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if let Some(path) = &args.html {
         write_html(path, &rendered.payload)?;
     }
-    let (kind, value) = (target.type_name(), payload_json(&rendered.payload));
+    let id = view.delivery_id.as_str();
     match args.format {
         Format::Json => {
+            let value = payload::as_json(&rendered.payload, Some(target), id);
+            let kind = target.type_name();
             context.out.json(&json!({ "target": args.target, "type": kind, "payload": value }))?;
         }
-        Format::Text => context.out.line(text(&rendered.payload, &value)?)?,
+        Format::Text => context.out.line(payload::as_text(&rendered.payload, Some(target), id)?)?,
     }
     let Some(problem) = rendered.problem else { return Ok(Exit::Fine) };
     context.out.note(format!("the plain fallback is shown: {problem}"))?;
@@ -91,11 +99,12 @@ async fn subject(
 ) -> anyhow::Result<(Message, Names)> {
     let account = config.accounts.first().map_or("main", |account| account.name.as_str());
     if let Some(uid) = &args.uid {
-        let stored = context.store().await?.message(None, uid).await?;
-        let Some(stored) = stored else {
-            return Err(Stop::new(Exit::Problem, format!("no message {uid} is stored")));
+        let store = context.store().await?;
+        let Some(stored) = store.message(None, uid).await? else {
+            return Err(Stop::new(Exit::Problem, format!("no message with the uid `{uid}` is stored")));
         };
-        return Ok((stored.message, Names::default()));
+        let names = names::stored(&store, &stored.message).await;
+        return Ok((stored.message, names));
     }
     if let Some(path) = &args.file {
         let text = std::fs::read_to_string(path)
@@ -151,7 +160,10 @@ fn view(args: &Args, config: &Config, message: Message, names: Names, now: Times
         rule: args.rule.clone(),
         target: args.target.clone(),
         account: account.map_or_else(|| message.account.clone(), |account| account.name.clone()),
-        app_host: account.map_or_else(|| APP_HOST.to_owned(), |account| account.app_host.to_string()),
+        app_host: account.map_or_else(
+            || APP_HOST.to_owned(),
+            |account| account.app_host.as_str().trim_end_matches('/').to_owned(),
+        ),
         timezone: config.timezone.clone(),
         now,
         messages: vec![Seen { message, names }],
@@ -167,47 +179,4 @@ fn write_html(path: &Path, payload: &Payload) -> anyhow::Result<()> {
     std::fs::write(path, html).map_err(|error| {
         Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
     })
-}
-
-/// The payload as the contract's JSON.
-fn payload_json(payload: &Payload) -> Value {
-    match payload {
-        Payload::Slack(value) => value.clone(),
-        Payload::Http(body) => {
-            serde_json::from_str(&body.body).unwrap_or_else(|_| Value::String(body.body.clone()))
-        }
-        Payload::Email(mail) => json!({
-            "subject": mail.subject,
-            "text": mail.text,
-            "html": mail.html,
-            "headers": headers(mail).into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect::<Map<_, _>>(),
-        }),
-    }
-}
-
-/// The headers that follow from the rendering; the target adds those that name sender, recipient and delivery.
-fn headers(mail: &Mail) -> Vec<(&'static str, String)> {
-    let date = Timestamp::from_millisecond(mail.date_ms).ok();
-    let date = date.and_then(|at| jiff::fmt::rfc2822::to_string(&at.to_zoned(TimeZone::UTC)).ok());
-    let mut headers = vec![("Subject", mail.subject.clone())];
-    headers.extend(date.map(|date| ("Date", date)));
-    headers.push(("Auto-Submitted", "auto-generated".to_owned()));
-    headers
-}
-
-/// The payload for people.
-fn text(payload: &Payload, value: &Value) -> anyhow::Result<String> {
-    let Payload::Email(mail) = payload else { return Ok(serde_json::to_string_pretty(value)?) };
-    let mut lines: Vec<String> = headers(mail)
-        .into_iter()
-        .map(|(name, value)| format!("{} {value}", paint(BOLD, format!("{name}:"))))
-        .collect();
-    lines.push(String::new());
-    lines.push(mail.text.trim_end().to_owned());
-    if let Some(html) = &mail.html {
-        let size =
-            format!("(and an HTML part of {} characters; --html FILE writes it)", html.chars().count());
-        lines.push(format!("\n{}", paint(DIM, size)));
-    }
-    Ok(lines.join("\n"))
 }

@@ -16,7 +16,7 @@ use crate::sandbox::{Sandbox, Settings, TOKEN};
 use super::output::{BAD, BOLD, DIM, GOOD, paint};
 use super::{Context, Exit, Format, Stop};
 
-/// Options of `sandbox`.
+/// Start a fake vCita business with Slack, HTTP and mail inboxes, to stand in for staging
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// What happens: morning, every-kind, busy-day, bulk-cancel, outage, a YAML or JSON file, or none

@@ -9,7 +9,9 @@ use super::{Context, Exit, Format, when};
 use crate::model::delivery::StateName;
 use crate::store::{AccountStatus, Counts, Store, TargetState};
 
-/// Shows each account's lag, the queue, and what needs attention; ends with 1 if something does
+/// Show each account's lag, the queue, and what needs attention; exit 1 if something does
+///
+/// Something needs attention while an account's polling fails, a target is parked, or a delivery is dead.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// For people or for programs
@@ -85,7 +87,12 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
 /// Those that were ever polled, and those of the rules file that never were.
 async fn accounts(context: &Context, store: &Store, now: Timestamp) -> anyhow::Result<Vec<Account>> {
     let mut known = store.accounts().await?;
-    for account in context.load().config.iter().flat_map(|config| &config.accounts) {
+    let loaded = context.load();
+    if loaded.config.is_none() {
+        let file = context.global.config.display();
+        context.out.note(format!("{file} does not load; only what the store knows is shown"))?;
+    }
+    for account in loaded.config.iter().flat_map(|config| &config.accounts) {
         if !known.iter().any(|status| status.name == account.name) {
             known.push(AccountStatus { name: account.name.clone(), ..AccountStatus::default() });
         }

@@ -5,16 +5,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
-use super::status::standing;
+use super::status::{Standing, standing};
 use super::table::{self, plain};
 use super::{Context, Exit, Format, Stop, when};
 use crate::config::Config;
 use crate::model::delivery::{Notice, Outcome, Report};
 use crate::model::id::DeliveryId;
 use crate::render::view::View;
+use crate::store::Counts;
 use crate::target::{Parcel, Target};
 
-/// Lists, pauses, resumes and tests targets
+/// The type of a target that deliveries name but the rules file does not.
+const GONE: &str = "unknown";
+
+/// List, pause, resume and test targets
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -23,13 +27,13 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Shows every target, whether it is held up, and what waits for it
+    /// Show every target, whether it is held up, and what waits for it
     List {
         /// For people or for programs
         #[arg(long, value_name = "FORMAT", default_value = "text")]
         format: Format,
     },
-    /// Sends nothing to a target until it is resumed; what is owed to it waits
+    /// Send nothing to a target until it is resumed; what is owed to it waits
     Pause {
         /// The target's name in the rules file
         name: String,
@@ -37,12 +41,12 @@ enum Action {
         #[arg(long, value_name = "TEXT", default_value = "paused by hand")]
         reason: String,
     },
-    /// Ends a pause, a wait or a parking: sends again at once
+    /// End a pause, a wait or a parking: send again at once
     Resume {
         /// The target's name in the rules file
         name: String,
     },
-    /// Sends a marked test message and shows what the target answered
+    /// Send a marked test message and show what the target answered
     Test {
         /// The target's name in the rules file
         name: String,
@@ -122,19 +126,18 @@ async fn list(format: Format, config: &Config, context: &Context) -> anyhow::Res
         let counts = store.counts(Some(&target.name)).await?;
         let mut standing = standing(states.iter().find(|state| state.name == target.name), now);
         if !target.enabled {
-            standing.state = "paused";
-            standing.until = None;
-            standing.reason = Some("`enabled: false` in the rules file".to_owned());
+            standing = held("`enabled: false` in the rules file");
         }
-        targets.push(Listed {
-            name: target.name.clone(),
-            kind: target.type_name(),
-            state: standing.state,
-            until: standing.until,
-            reason: standing.reason,
-            pending: counts.pending + counts.sending,
-            dead: counts.dead,
-        });
+        targets.push(listed(&target.name, target.type_name(), standing, counts));
+    }
+    for name in store.owed_targets().await?.iter().filter(|name| !config.targets.contains_key(*name)) {
+        let counts = store.counts(Some(name)).await?;
+        targets.push(listed(
+            name,
+            GONE,
+            held("not in the rules file; what is owed waits for its return"),
+            counts,
+        ));
     }
     match format {
         Format::Json => context.out.json(&List { targets })?,
@@ -146,6 +149,23 @@ async fn list(format: Format, config: &Config, context: &Context) -> anyhow::Res
         }
     }
     Ok(Exit::Fine)
+}
+
+/// Nothing is sent, for a reason that lies in the rules file.
+fn held(reason: &str) -> Standing {
+    Standing { state: "paused", until: None, reason: Some(reason.to_owned()) }
+}
+
+fn listed(name: &str, kind: &'static str, standing: Standing, counts: Counts) -> Listed {
+    Listed {
+        name: name.to_owned(),
+        kind,
+        state: standing.state,
+        until: standing.until,
+        reason: standing.reason,
+        pending: counts.pending + counts.sending,
+        dead: counts.dead,
+    }
 }
 
 fn row(target: &Listed, now: Timestamp) -> Vec<table::Cell> {

@@ -1,6 +1,6 @@
 //! Problems as people and programs read them: text with excerpts, GitHub annotations, SARIF.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
 use super::codes;
@@ -42,9 +42,14 @@ fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group
         let length = excerpt[at..].find([' ', ':', ',', '\n']).unwrap_or(excerpt.len() - at);
         AnnotationKind::Context.span(at..at + length).label(related.message.as_str())
     });
-    let mut snippet = Snippet::source(excerpt).path(problem.file.as_str()).line_start(first);
-    snippet = snippet.annotation(AnnotationKind::Primary.span(from..to));
-    group = group.element(snippet.annotations(related));
+    group = if window.iter().all(|line| line.is_empty()) {
+        // There is nothing to show of a file that is empty or cannot be read.
+        group.element(Origin::path(problem.file.as_str()))
+    } else {
+        let mut snippet = Snippet::source(excerpt).path(problem.file.as_str()).line_start(first);
+        snippet = snippet.annotation(AnnotationKind::Primary.span(from..to));
+        group.element(snippet.annotations(related))
+    };
     if let Some(related) = problem.related.as_ref().filter(|related| related.file != problem.file) {
         group = group
             .element(Level::NOTE.message(format!("{}:{}: {}", related.file, related.line, related.message)));

@@ -51,7 +51,7 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
         tracker.wait().await;
         relay.courier.idle().await;
     };
-    if timeout(grace, finished).await.is_err() {
+    if tokio::time::timeout(grace, finished).await.is_err() {
         tracing::warn!(
             under_way = relay.courier.in_flight(),
             "the grace period ended; what is under way is due again"

@@ -244,6 +244,23 @@ impl Inner {
     }
 }
 
+/// What the store knows of a message's people, however old; nothing is looked up. At least their uids.
+pub async fn stored(store: &Store, message: &Message) -> Names {
+    let inner = Inner {
+        account: message.account.clone(),
+        lookup: None,
+        store: store.clone(),
+        clock: Clock::System,
+        tasks: TaskTracker::new(),
+        known: Mutex::default(),
+        fetching: Mutex::default(),
+    };
+    for key in keys(message) {
+        inner.recall(&key).await;
+    }
+    inner.known_names(message)
+}
+
 /// What to look up for a message. The business is the account's own, under an empty uid.
 fn keys(message: &Message) -> Vec<Key> {
     let mut keys = Vec::with_capacity(3);

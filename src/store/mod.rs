@@ -353,6 +353,13 @@ impl Store {
         }
     }
 
+    /// Targets to which something is owed or died, by name: also those that are no longer configured.
+    pub async fn owed_targets(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(listing::owed_targets).await,
+        }
+    }
+
     /// Accounts that were ever polled.
     pub async fn accounts(&self) -> Result<Vec<AccountStatus>> {
         match self {

@@ -5,6 +5,8 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod cli_contract;
+mod cli_docs;
 mod config_corpus;
 mod config_init;
 mod daemon_once;

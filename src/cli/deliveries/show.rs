@@ -1,37 +1,31 @@
 //! `deliveries show`: the story of one delivery.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{Listed, state_style};
 use crate::cli::output::{BOLD, DIM, paint};
-use crate::cli::{Context, when};
-use crate::model::payload::Payload;
+use crate::cli::{Context, payload, when};
 use crate::store::Detail;
+use crate::target::Target;
 
 /// The list's object with `payload` and `history` behind it.
-pub(super) fn json(detail: &Detail) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn json(detail: &Detail, target: Option<&Target>) -> anyhow::Result<Map<String, Value>> {
     let mut object = match serde_json::to_value(Listed::of(&detail.row))? {
         Value::Object(object) => object,
         other => Map::from_iter([("delivery".to_owned(), other)]),
     };
-    object.insert("payload".to_owned(), detail.payload.as_ref().map_or(Value::Null, payload));
+    object.insert("payload".to_owned(), payload_json(detail, target));
     object.insert("history".to_owned(), serde_json::to_value(&detail.history)?);
     Ok(object)
 }
 
-/// A payload as `render` shows it: the JSON body, or the parts of the mail.
-fn payload(payload: &Payload) -> Value {
-    match payload {
-        Payload::Slack(body) => body.clone(),
-        Payload::Http(body) => serde_json::from_str(&body.body).unwrap_or_else(|_| json!(body.body)),
-        Payload::Email(mail) => json!({
-            "subject": mail.subject, "text": mail.text, "html": mail.html, "headers": {},
-        }),
-    }
+fn payload_json(detail: &Detail, target: Option<&Target>) -> Value {
+    let id = detail.row.id.as_str();
+    detail.payload.as_ref().map_or(Value::Null, |sent| payload::as_json(sent, target, id))
 }
 
 /// The story for people.
-pub(super) fn text(detail: &Detail, context: &Context) -> anyhow::Result<()> {
+pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) -> anyhow::Result<()> {
     let row = &detail.row;
     let (zone, now) = (when::zone(context), context.clock.now());
     let moment = |at| format!("{} ({})", when::moment(at, &zone), when::ago(at, now));
@@ -76,16 +70,19 @@ pub(super) fn text(detail: &Detail, context: &Context) -> anyhow::Result<()> {
     }
     if let Some(sent) = &detail.payload {
         context.out.line(format!("\n{}", paint(BOLD, "payload")))?;
-        context.out.line(serde_json::to_string_pretty(&payload(sent))?)?;
+        context.out.line(payload::as_text(sent, target, row.id.as_str())?)?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::model::delivery::StateName;
     use crate::model::id::DeliveryId;
+    use crate::model::payload::Payload;
     use crate::store::Row;
 
     #[test]
@@ -111,7 +108,7 @@ mod tests {
             notice: None,
         };
         let slack = Payload::Slack(json!({"text": "hello"}));
-        let shown = json(&Detail { row, payload: Some(slack), history: Vec::new() }).unwrap();
+        let shown = json(&Detail { row, payload: Some(slack), history: Vec::new() }, None).unwrap();
         let contract = [
             "id",
             "rule",

@@ -185,6 +185,15 @@ pub(in crate::store) fn counts(db: &Db, target: Option<&str>) -> Result<Counts> 
     Ok(counts)
 }
 
+/// Targets to which something is owed or died.
+pub(in crate::store) fn owed_targets(db: &Db) -> Result<Vec<String>> {
+    db.all(
+        "SELECT DISTINCT target FROM counts WHERE n > 0 AND state IN ('pending', 'sending', 'dead') ORDER BY target",
+        [],
+        |row| row.get("target"),
+    )
+}
+
 /// The due moment of the oldest pending delivery.
 pub(in crate::store) fn oldest_due(db: &Db) -> Result<Option<Timestamp>> {
     let oldest = db.all(

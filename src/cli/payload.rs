@@ -1,0 +1,59 @@
+//! A payload as people and programs see it: the JSON body for Slack and HTTP, the parts of a mail with its headers.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::payload::{Mail, Payload};
+use crate::target::{Kind, Target, email};
+
+use super::output::{BOLD, DIM, paint};
+
+/// The payload as the JSON contract has it. The mail's headers follow from the target; without it there are none.
+pub fn as_json(payload: &Payload, target: Option<&Target>, id: &str) -> Value {
+    match payload {
+        Payload::Slack(value) => value.clone(),
+        Payload::Http(body) => {
+            serde_json::from_str(&body.body).unwrap_or_else(|_| Value::String(body.body.clone()))
+        }
+        Payload::Email(mail) => {
+            let headers = headers(mail, target, id).into_iter().map(|(name, value)| (name, json!(value)));
+            json!({
+                "subject": mail.subject,
+                "text": mail.text,
+                "html": mail.html,
+                "headers": headers.collect::<Map<_, _>>(),
+            })
+        }
+    }
+}
+
+/// The payload for people: a mail as a reader would show it, everything else as indented JSON.
+///
+/// # Errors
+/// The payload cannot be written as JSON.
+pub fn as_text(payload: &Payload, target: Option<&Target>, id: &str) -> anyhow::Result<String> {
+    let Payload::Email(mail) = payload else {
+        return Ok(serde_json::to_string_pretty(&as_json(payload, target, id))?);
+    };
+    let mut headers = headers(mail, target, id);
+    if headers.is_empty() {
+        headers.push(("Subject".to_owned(), mail.subject.clone()));
+    }
+    let mut lines: Vec<String> = headers
+        .into_iter()
+        .map(|(name, value)| format!("{} {value}", paint(BOLD, format!("{name}:"))))
+        .collect();
+    lines.push(String::new());
+    lines.push(mail.text.trim_end().to_owned());
+    if let Some(html) = &mail.html {
+        let size = format!("(and an HTML part of {} characters)", html.chars().count());
+        lines.push(format!("\n{}", paint(DIM, size)));
+    }
+    Ok(lines.join("\n"))
+}
+
+fn headers(mail: &Mail, target: Option<&Target>, id: &str) -> Vec<(String, String)> {
+    match target.map(|target| &target.kind) {
+        Some(Kind::Email(target)) => email::headers(target.settings(), mail, id),
+        _ => Vec::new(),
+    }
+}

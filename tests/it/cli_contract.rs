@@ -1,0 +1,366 @@
+//! The program as its users meet it: its commands, exit codes and JSON, against the sandbox.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use activity_relay::daemon::clock::Clock;
+use activity_relay::sandbox::incoming::Incoming;
+use activity_relay::sandbox::script::{Answer, Cut, Fault};
+use activity_relay::sandbox::{Sandbox, Settings};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const BOUND: Duration = Duration::from_secs(30);
+
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_activity-relay"));
+    command.current_dir(folder).env_clear().env("NO_COLOR", "1");
+    command
+}
+
+/// Runs a command line; exit code, stdout, stderr.
+fn said(folder: &Path, line: &str) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = program(folder).args(line.split(' ')).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+fn exit(folder: &Path, line: &str) -> i32 {
+    said(folder, line).0
+}
+
+fn json(folder: &Path, line: &str) -> Value {
+    let (_, stdout, stderr) = said(folder, line);
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{line}: {error}: {stdout}{stderr}"))
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// A sandbox, and a folder with a rules file that sends everything to all its inboxes.
+struct World {
+    sandbox: Sandbox,
+    folder: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
+        let world = Self { sandbox, folder: tempfile::tempdir().unwrap() };
+        world.write_rules("desk, books, crm");
+        world
+    }
+
+    /// The file with deliveries to the named targets; only those are in it.
+    fn write_rules(&self, names: &str) {
+        let (sandbox, names): (_, Vec<&str>) = (&self.sandbox, names.split(", ").collect());
+        let targets = [
+            (
+                "desk",
+                format!(
+                    "{{ type: slack, webhook_url: \"{}\", allow_private: true, rate: 50/s }}",
+                    sandbox.slack.url()
+                ),
+            ),
+            (
+                "books",
+                format!(
+                    "{{ type: email, smtp: \"{}\", from: \"Relay <relay@example.com>\", to: [books@example.com] }}",
+                    sandbox.mail.url()
+                ),
+            ),
+            ("crm", format!("{{ type: http, url: \"{}\", allow_private: true }}", sandbox.http.url())),
+        ];
+        let mut text = format!(
+            "version: 1\naccounts:\n  - {{ name: main, token: {}, base_url: \"{}\", start_from: 24h, poll_every: 1s }}\ntargets:\n",
+            sandbox.token(),
+            sandbox.url()
+        );
+        for (name, target) in targets.iter().filter(|(name, _)| names.contains(name)) {
+            text.push_str(&format!("  {name}: {target}\n"));
+        }
+        let deliver: Vec<String> = names.iter().map(|name| format!("{{ to: {name} }}")).collect();
+        text.push_str(&format!(
+            "rules:\n  - {{ name: everything, match: {{}}, deliver: [{}] }}\n",
+            deliver.join(", ")
+        ));
+        std::fs::write(self.at().join("rules.yaml"), text).unwrap();
+    }
+
+    fn at(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn receive(&self, count: usize) {
+        for number in 0..count {
+            self.sandbox.business.receive(Incoming::text("Ann Bloom", &format!("Message {number}")));
+        }
+    }
+
+    fn deliveries(&self, options: &str) -> Vec<Value> {
+        let (code, stdout, stderr) = said(self.at(), &format!("deliveries list --format json{options}"));
+        assert_eq!(code, 0, "{stderr}");
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// A running `run`, which does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn start(world: &World, options: &str) -> Self {
+        let mut command = program(world.at());
+        command.args(["run", "--listen", "none"]).args(options.split_whitespace());
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    fn ended(&mut self) -> Option<i32> {
+        until(|| self.0.try_wait().unwrap().is_some());
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks again until it holds; fails after the bound.
+fn until(mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < BOUND, "it did not come to pass");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn wrong_usage_bad_files_and_missing_stores_have_their_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for line in
+        ["chekc", "run --grace soon", "deliveries list --state lost", "deliveries discard", "catalog --nope"]
+    {
+        assert_eq!(exit(at, line), 2, "{line}");
+    }
+    let (code, _, stderr) = said(at, "run");
+    assert_eq!(code, 64);
+    insta::assert_snapshot!(stderr, @"error: there is no rules.yaml here: `activity-relay init` writes one, --config FILE or RELAY_CONFIG names another");
+    let (code, stdout, _) = said(at, "check");
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(stdout, @r"
+    error[R001]: rules.yaml cannot be read: no such file or directory
+    --> rules.yaml
+     = help: name another file with --config, or run `activity-relay init` to write one
+
+    1 error, 0 warnings
+    ");
+    for store in ["sqlite:///no/such/folder/relay.db", "postgres://example.com/relay", "relay.db"] {
+        assert_eq!(exit(at, &format!("--store {store} status")), 69, "{store}");
+    }
+    for line in ["deliveries show nope", "deliveries replay nope", "deliveries discard nope"] {
+        let (code, _, stderr) = said(at, line);
+        assert_eq!((code, stderr.as_str()), (1, "error: no delivery has the id `nope`\n"), "{line}");
+    }
+}
+
+#[test]
+fn tools_work_before_the_first_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(exit(at, "init"), 0);
+    assert_eq!(exit(at, "init"), 1);
+    let list = json(at, "targets list --format json");
+    assert_eq!(keys(&list["targets"][0]), ["name", "type", "state", "until", "reason", "pending", "dead"]);
+    assert_eq!(exit(at, "targets pause front-desk"), 0);
+    assert_eq!(json(at, "targets list --format json")["targets"][0]["state"], "paused");
+    for action in ["pause", "resume", "test"] {
+        assert_eq!(exit(at, &format!("targets {action} nobody")), 1);
+    }
+    let (code, stdout, _) = said(at, "deliveries list");
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(stdout, @"no deliveries yet: a message that a rule takes makes the first one; `activity-relay status` shows whether polling goes on");
+    let status = json(at, "status --format json");
+    assert_eq!(status["accounts"][0]["name"], "main");
+    let states: Vec<&str> = keys(&status["deliveries"]);
+    assert_eq!(states, ["pending", "sending", "delivered", "dead", "expired", "withheld", "discarded"]);
+    assert_eq!(exit(at, "status"), 0);
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, help, _) = said(folder.path(), "--help");
+    insta::assert_snapshot!(help);
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    for name in names.into_iter().filter(|name| !name.is_empty() && *name != "help") {
+        let (code, help, _) = said(folder.path(), &format!("{name} --help"));
+        assert_eq!(code, 0);
+        assert!(help.starts_with(|first: char| first.is_uppercase()), "{name}: {help}");
+        assert!(help.contains("Global options:"), "{name}: {help}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = said(folder.path(), &format!("completions {shell}"));
+        assert!(code == 0 && script.contains("activity-relay") && script.contains("deliveries"), "{shell}");
+    }
+    assert_eq!(said(folder.path(), "--version").1, format!("activity-relay {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_round_delivers_all_that_is_due_even_to_a_paced_target() {
+    let world = World::new().await;
+    world.receive(20);
+    let far =
+        Fault { on: "/".into(), times: Some(1), answer: Answer { status: Some(400), ..Answer::default() } };
+    world.sandbox.http.fault(far);
+    let (code, _, stderr) = said(world.at(), "run --once");
+    assert_eq!(code, 0, "{stderr}");
+    let open = world.deliveries(" --state pending");
+    assert_eq!(open.len(), 1, "only what was refused waits: {open:?}");
+    assert_eq!(world.sandbox.slack.received().len(), 20);
+    assert_eq!(world.sandbox.mail.received().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_have_the_keys_of_the_contract() {
+    let world = World::new().await;
+    world.receive(1);
+    assert_eq!(exit(world.at(), "run --once"), 0);
+    let listed = world.deliveries(" --target books");
+    let contract = [
+        "id",
+        "rule",
+        "target",
+        "recipient",
+        "messages",
+        "state",
+        "due_at",
+        "attempts",
+        "last",
+        "maybe_duplicate",
+        "replay_of",
+    ];
+    assert_eq!(keys(&listed[0])[..contract.len()], contract);
+    assert_eq!(keys(&listed[0]["last"]), ["at", "outcome", "status", "reason", "latency_ms"]);
+    let id = listed[0]["id"].as_str().unwrap();
+    let shown = json(world.at(), &format!("deliveries show {id} --format json"));
+    assert_eq!(keys(&shown["history"][0]), ["at", "outcome", "status", "reason", "latency_ms", "answer"]);
+    assert_eq!(keys(&shown["payload"]), ["subject", "text", "html", "headers"]);
+    assert_eq!(shown["payload"]["headers"]["Message-ID"], format!("<{id}@example.com>"));
+    assert_eq!(shown["payload"]["headers"]["From"], "Relay <relay@example.com>");
+    let uid = listed[0]["messages"][0].as_str().unwrap();
+    let rendered = json(world.at(), &format!("render default --target crm {uid} --format json"));
+    assert_eq!(keys(&rendered), ["target", "type", "payload"]);
+    assert_eq!(rendered["payload"]["data"]["client"]["name"], "Ann Bloom");
+    assert_eq!(keys(&rendered["payload"]), ["type", "timestamp", "data"]);
+    let sent = json(world.at(), &format!("render default --target books {uid} --format json"));
+    assert_eq!(keys(&sent["payload"]), ["subject", "text", "html", "headers"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replays_and_discards_say_what_they_did() {
+    let world = World::new().await;
+    world.receive(1);
+    assert_eq!(exit(world.at(), "run --once"), 0);
+    let id = world.deliveries(" --target crm")[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(exit(world.at(), &format!("deliveries discard {id}")), 1, "it was delivered");
+    assert_eq!(exit(world.at(), &format!("deliveries replay {id}")), 0);
+    let replay = &world.deliveries(" --state pending")[0];
+    assert_eq!(replay["replay_of"], id);
+    let replay = replay["id"].as_str().unwrap();
+    assert_eq!(exit(world.at(), &format!("deliveries replay {replay}")), 1, "it is sent anyway");
+    assert_eq!(exit(world.at(), &format!("deliveries discard {replay}")), 0);
+    assert_eq!(world.deliveries(" --state discarded").len(), 1);
+    assert_eq!(exit(world.at(), "run --once"), 0);
+    assert_eq!(world.sandbox.http.received().len(), 1, "what was discarded is not sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_reach_into_a_running_relay() {
+    let world = World::new().await;
+    world.receive(1);
+    let mut running = Running::start(&world, "");
+    until(|| world.sandbox.http.received().len() == 1);
+    let (code, _, stderr) = said(world.at(), "run --listen none");
+    assert_eq!((code, stderr.contains("in use")), (69, true), "{stderr}");
+    assert_eq!(exit(world.at(), "targets pause crm"), 0);
+    world.receive(1);
+    until(|| world.sandbox.slack.received().len() == 2);
+    assert_eq!(world.deliveries(" --target crm --state pending").len(), 1);
+    assert_eq!(exit(world.at(), "targets resume crm"), 0);
+    until(|| world.sandbox.http.received().len() == 2);
+    assert_eq!(exit(world.at(), "targets test crm"), 0);
+    until(|| world.sandbox.http.received().len() == 3);
+    assert_eq!(exit(world.at(), "status"), 0);
+    running.signal("TERM");
+    assert_eq!(running.ended(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_at_the_end_of_the_grace_is_due_again() {
+    let world = World::new().await;
+    world.write_rules("crm");
+    let slow = Answer { wait_ms: 60_000, ..Answer::default() };
+    world.sandbox.http.fault(Fault { on: "/".into(), times: Some(1), answer: slow });
+    world.receive(1);
+    let mut running = Running::start(&world, "--grace 200ms");
+    until(|| world.deliveries("").first().is_some_and(|one| one["state"] == "sending"));
+    running.signal("TERM");
+    assert_eq!(running.ended(), Some(0));
+    assert_eq!(exit(world.at(), "run --once"), 0);
+    assert_eq!(world.deliveries("")[0]["state"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_that_are_gone_are_listed_while_something_is_owed_to_them() {
+    let world = World::new().await;
+    let down = Answer { cut: Some(Cut::Before), ..Answer::default() };
+    world.sandbox.http.fault(Fault { on: "/".into(), times: None, answer: down });
+    world.receive(1);
+    assert_eq!(exit(world.at(), "run --once"), 0);
+    world.write_rules("desk, books");
+    let list = json(world.at(), "targets list --format json");
+    let gone = list["targets"].as_array().unwrap().iter().find(|target| target["name"] == "crm").unwrap();
+    assert_eq!((&gone["state"], &gone["pending"]), (&Value::from("paused"), &Value::from(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_account_is_a_problem_of_its_round_and_of_the_status() {
+    let world = World::new().await;
+    let file = world.at().join("rules.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(world.at().join("token"), "wrong").unwrap();
+    let with_file = text.replace(&format!("token: {}", world.sandbox.token()), "token_file: token");
+    assert_ne!(text, with_file);
+    std::fs::write(&file, with_file).unwrap();
+    assert_eq!(exit(world.at(), "run --once"), 1);
+    assert_eq!(exit(world.at(), "status"), 1);
+    assert!(json(world.at(), "status --format json")["accounts"][0]["error"].is_string());
+    world.receive(1);
+    let _running = Running::start(&world, "");
+    std::fs::write(world.at().join("token"), world.sandbox.token()).unwrap();
+    until(|| world.sandbox.http.received().len() == 1);
+    until(|| exit(world.at(), "status") == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_writes_and_sends_nothing() {
+    let world = World::new().await;
+    world.receive(1);
+    let (code, stdout, _) = said(world.at(), "run --once --dry-run --format json");
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, found["deliveries"].as_array().unwrap().len()), (0, 3));
+    assert!(!world.at().join("relay.db").exists());
+    assert!(world.sandbox.http.received().is_empty());
+}
