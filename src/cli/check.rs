@@ -2,11 +2,11 @@
 
 use clap::ValueEnum;
 
-use crate::config::problem::{Problem, count};
-use crate::config::{Config, Loaded, codes, report};
+use crate::config::problem::count;
+use crate::config::{Loaded, codes, report};
 
 use super::output::{BAD, GOOD, WARN, paint};
-use super::{Context, Exit, Stop};
+use super::{Context, Exit, Stop, samples};
 
 /// Check the rules file and the templates, and show all problems at once
 ///
@@ -59,8 +59,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         return Err(Stop::new(Exit::Unavailable, message));
     }
     let mut loaded = context.load();
-    let samples = loaded.config.as_ref().map(render_samples).unwrap_or_default();
-    loaded.problems.extend(samples);
+    samples::check(&mut loaded, context.clock.now());
     let (errors, warnings) = count(&loaded.problems);
     match args.format {
         ReportFormat::Text => show(&loaded, context)?,
@@ -74,14 +73,6 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     }
     let denied = args.deny == Some(Deny::Warnings) && warnings > 0;
     Ok(if errors > 0 || denied { Exit::Problem } else { Exit::Fine })
-}
-
-/// Renders every rule × target × message type that the rule can match and reports templates that fail.
-///
-/// The call site for the samples of `model::sample`; without them there is nothing to render.
-fn render_samples(config: &Config) -> Vec<Problem> {
-    let _ = config;
-    Vec::new()
 }
 
 fn show(loaded: &Loaded, context: &Context) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ pub mod log;
 pub mod output;
 pub mod render;
 pub mod run;
+mod samples;
 pub mod sandbox;
 pub mod status;
 pub mod table;

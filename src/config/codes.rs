@@ -63,6 +63,7 @@ codes! {
     TEMPLATE "R061" "A template that does not compile or names something that does not exist."
     TEMPLATE_FILES "R062" "The templates' folder, or a file in it, cannot be read."
     SAMPLE "R063" "A template fails on a message that the rule can match."
+    MISSING_VALUE "R064" "A template shows a field that a message which the rule can match does not have."
     NOT_YET "R070" "Part of the format, but not available in this version."
     INCLUDE "R071" "An include that leads nowhere or round in a circle."
     MAIN_FILE_ONLY "R072" "A key that belongs into the main file, not into an included one."

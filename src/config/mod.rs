@@ -5,6 +5,7 @@ pub mod codes;
 mod files;
 mod mask;
 mod names;
+mod places;
 pub mod problem;
 mod raw;
 mod read;
@@ -26,7 +27,9 @@ use crate::rules::Rules;
 use crate::source::Account;
 use crate::target::Target;
 
-use problem::Problem;
+use codes::Code;
+use places::Places;
+use problem::{Finding, Problem, Severity, Span};
 use read::Reader;
 use secret::Environment;
 
@@ -75,6 +78,48 @@ pub struct Loaded {
     pub sources: Vec<(String, String)>,
     /// The templates' folder.
     pub templates_dir: PathBuf,
+    places: Places,
+    files: Vec<String>,
+}
+
+/// What a problem that is found after loading is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// An account, by its name.
+    Account(&'a str),
+    /// A target, by its name.
+    Target(&'a str),
+    /// The template of a rule's delivery: the rule's and the delivery's positions.
+    Template(usize, usize),
+}
+
+impl Loaded {
+    /// Adds a problem that only showed in use, at the place of what it is about; [`Loaded::config`] stays.
+    pub fn add(
+        &mut self,
+        code: &'static Code,
+        severity: Severity,
+        subject: Subject<'_>,
+        message: String,
+        help: &str,
+    ) {
+        let span = match subject {
+            Subject::Account(name) => self.places.accounts.get(name),
+            Subject::Target(name) => self.places.targets.get(name),
+            Subject::Template(rule, delivery) => {
+                self.places.templates.get(rule).and_then(|places| places.get(delivery))
+            }
+        };
+        let span = span.copied().unwrap_or(Span::start_of(0));
+        let finding = match severity {
+            Severity::Error => Finding::error(code, span, message),
+            Severity::Warning => Finding::warning(code, span, message),
+        };
+        let problem = finding.help(help).into_problem(&self.files);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
 }
 
 /// Reads and checks a rules file with everything it includes, and its templates.
@@ -82,7 +127,7 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new() };
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
-    let config = raw.map(|raw| resolve::resolve(&mut reader, raw, templates));
+    let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
     let mut findings = reader.findings;
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();
@@ -91,5 +136,6 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     problems.dedup();
     let fine = problem::count(&problems).0 == 0;
     let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
-    Loaded { config: config.filter(|_| fine), problems, sources, templates_dir }
+    let places = places.unwrap_or_default();
+    Loaded { config: config.filter(|_| fine), problems, sources, templates_dir, places, files }
 }

@@ -9,7 +9,7 @@ use crate::render::Templates;
 use crate::rules::{Deliver, Place, Rule, Rules};
 use crate::target::Target;
 
-use super::Config;
+use super::{Config, Places};
 use super::codes::{self, Code};
 use super::names;
 use super::problem::{Finding, Span, nearest};
@@ -29,8 +29,8 @@ struct Known {
     accounts_lost: bool,
 }
 
-/// The configuration; it may only be used if nothing was reported as an error.
-pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Templates) -> Config {
+/// The configuration, which may only be used if nothing was reported as an error, and where its parts stand.
+pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Templates) -> (Config, Places) {
     let known = Known {
         accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
         targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
@@ -45,6 +45,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
 
     let used = references(reader, &raw, &known);
     leftovers(reader, &raw, &used);
+    let places = Places::of(&raw);
 
     let mut targets = BTreeMap::new();
     for target in raw.targets {
@@ -81,7 +82,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
             deliver: rule.deliver.into_iter().map(deliver).collect(),
         });
     }
-    Config {
+    let config = Config {
         accounts: raw.accounts.into_iter().map(|spot| Arc::new(spot.value)).collect(),
         timezone: raw.timezone.unwrap_or(TimeZone::UTC),
         alerts: raw.alerts.map(|spot| spot.value),
@@ -89,7 +90,8 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
         targets,
         rules: Rules::new(list),
         templates,
-    }
+    };
+    (config, places)
 }
 
 fn place(reader: &Reader<'_>, span: Span) -> Place {

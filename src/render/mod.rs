@@ -50,6 +50,25 @@ pub struct Rendered {
     pub problem: Option<String>,
 }
 
+impl Rendered {
+    /// The markers that stand for missing values in it, each once, such as `‹message.meeting.start_time?›`.
+    pub fn markers(&self) -> Vec<String> {
+        let texts = match &self.payload {
+            Payload::Slack(value) => vec![value.to_string()],
+            Payload::Http(body) => vec![body.body.clone()],
+            Payload::Email(mail) => {
+                vec![mail.subject.clone(), mail.text.clone(), mail.html.clone().unwrap_or_default()]
+            }
+        };
+        let mut found = Vec::new();
+        for rest in texts.iter().flat_map(|text| text.match_indices('‹').map(|(at, _)| &text[at..])) {
+            let marker = rest.find("?›").map(|end| rest[..end + "?›".len()].to_owned());
+            found.extend(marker.filter(|marker| !found.contains(marker) && !marker.contains(char::is_whitespace)));
+        }
+        found
+    }
+}
+
 /// A template that does not compile or names something that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateProblem {

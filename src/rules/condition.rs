@@ -142,6 +142,16 @@ impl Block {
         }
         Ok(())
     }
+
+    /// The same without a reason, which takes longer to word than to find.
+    pub fn takes_subject(&self, subject: &Subject<'_>) -> bool {
+        let fits = |wanted: &Option<Patterns>, has: &dyn Fn(&Pattern) -> bool| {
+            wanted.as_ref().is_none_or(|wanted| wanted.iter().any(has))
+        };
+        fits(&self.activity_type, &|pattern| subject.has_type(pattern))
+            && fits(&self.message_type, &|pattern| pattern.takes(&subject.message_key))
+            && fits(&self.direction, &|pattern| subject.has_direction(pattern))
+    }
 }
 
 fn refusal(field: &str, is: &str, wanted: &[Pattern]) -> String {

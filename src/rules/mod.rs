@@ -51,8 +51,12 @@ pub struct Rule {
 impl Rule {
     /// The rule's `match` and `except` take the triple; `accounts` and `where` are left out of it.
     pub fn can_take(&self, triple: &Triple, raw_type: Option<&str>) -> bool {
-        let subject = Subject::new(triple, raw_type);
-        let takes = |block: &Block| block.judge_subject(&subject).is_ok();
+        self.can_take_subject(&Subject::new(triple, raw_type))
+    }
+
+    /// The same for a subject whose keys are made already.
+    pub fn can_take_subject(&self, subject: &Subject<'_>) -> bool {
+        let takes = |block: &Block| block.takes_subject(subject);
         self.any_of.iter().any(takes) && !self.except.iter().any(takes)
     }
 }
