@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+# Without rust-toolchain.toml: the image has the compiler, and its lint and format tools are not needed here.
+COPY Cargo.toml Cargo.lock ./
 COPY benches ./benches
 COPY src ./src
 COPY templates ./templates
@@ -19,6 +20,7 @@ ENV RELAY_CONFIG=/etc/activity-relay/rules.yaml \
     RELAY_STORE=sqlite:///data/relay.db
 WORKDIR /data
 VOLUME /data
+# Health and metrics answer inside the container only, unless the command is `run --listen 0.0.0.0:8787`.
 EXPOSE 8787
 USER nonroot
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["/usr/local/bin/activity-relay", "health"]
