@@ -152,7 +152,8 @@ fn report(
         1 => sample.clone(),
         count => format!("{count} of the {of} message types that this rule takes, such as {sample}"),
     };
-    let see = format!("`activity-relay render {name} --target {} --sample {sample}` shows it", deliver.target);
+    let see =
+        format!("`activity-relay render {name} --target {} --sample {sample}` shows it", deliver.target);
     match &trouble.outcome {
         Outcome::Fine => {}
         Outcome::Failed(why) => {

@@ -116,7 +116,12 @@ impl Loaded {
             Severity::Warning => Finding::warning(code, span, message),
         };
         let problem = finding.help(help).into_problem(&self.files);
-        if !self.problems.contains(&problem) {
+        let known = |other: &Problem| {
+            (other.code, &other.file, other.line, other.column)
+                == (problem.code, &problem.file, problem.line, problem.column)
+                && other.message == problem.message
+        };
+        if !self.problems.iter().any(known) {
             self.problems.push(problem);
         }
     }

@@ -9,12 +9,12 @@ use crate::render::Templates;
 use crate::rules::{Deliver, Place, Rule, Rules};
 use crate::target::Target;
 
-use super::{Config, Places};
 use super::codes::{self, Code};
 use super::names;
 use super::problem::{Finding, Span, nearest};
 use super::raw::{Raw, RawBlock, RawDeliver, RawRule};
 use super::read::{Reader, Spot};
+use super::{Config, Places};
 
 /// The template of rules that name none.
 const TEMPLATE: &str = "default";

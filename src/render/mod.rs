@@ -63,7 +63,9 @@ impl Rendered {
         let mut found = Vec::new();
         for rest in texts.iter().flat_map(|text| text.match_indices('‹').map(|(at, _)| &text[at..])) {
             let marker = rest.find("?›").map(|end| rest[..end + "?›".len()].to_owned());
-            found.extend(marker.filter(|marker| !found.contains(marker) && !marker.contains(char::is_whitespace)));
+            found.extend(
+                marker.filter(|marker| !found.contains(marker) && !marker.contains(char::is_whitespace)),
+            );
         }
         found
     }
