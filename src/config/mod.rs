@@ -117,8 +117,9 @@ impl Loaded {
         };
         let problem = finding.help(help).into_problem(&self.files);
         let known = |other: &Problem| {
-            (other.code, &other.file, other.line, other.column)
-                == (problem.code, &problem.file, problem.line, problem.column)
+            other.line == problem.line
+                && other.column == problem.column
+                && other.file == problem.file
                 && other.message == problem.message
         };
         if !self.problems.iter().any(known) {

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod cli_check;
 mod config_corpus;
 mod config_init;
 mod sandbox_api;
