@@ -1,11 +1,11 @@
 //! `catalog`: the message types that are known, which use cases they serve, and which rules take each.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::model::catalog::{self, Entry};
-use crate::model::message::key;
+use crate::model::message::{Triple, key};
 use crate::rules::Rules;
-use crate::rules::condition::Pattern;
+use crate::rules::condition::{Pattern, Subject};
 
 use super::output::{BOLD, DIM, WARN, paint};
 use super::{Context, Exit, Format, Stop};
@@ -31,38 +31,72 @@ pub struct Args {
     /// Say which rules take each, and which none does
     #[arg(long)]
     coverage: bool,
-    /// Only those that no rule takes
-    #[arg(long)]
+    /// Instead, the message types that were seen and that the catalogue does not know, with how often
+    #[arg(long, conflicts_with_all = ["coverage", "use_case"])]
     unknown: bool,
     /// For people or for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
 
-/// Prints the catalogue; exit 64 if rules are asked for and cannot be loaded.
-#[expect(clippy::unused_async, reason = "every command has this shape")]
+/// A row: a message type, how often it was seen where that was asked, and the rules that take it.
+struct Row<'a> {
+    triple: Triple,
+    label: String,
+    use_cases: &'static [&'static str],
+    seen: Option<u64>,
+    rules: Vec<&'a str>,
+}
+
+/// Prints the catalogue; exit 64 if coverage is asked for and the rules cannot be loaded, 69 without a store.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
-    let wants_rules = args.coverage || args.unknown;
-    let config = if wants_rules { Some(context.config()?) } else { context.load().config };
+    let config = if args.coverage { Some(context.config()?) } else { context.load().config };
     let rules = config.as_ref().map(|config| &config.rules);
     if let Some(wanted) = &args.use_case {
         known_use_case(wanted)?;
     }
-    let rows: Vec<(&Entry, Vec<&str>)> = catalog::all()
-        .iter()
-        .filter(|entry| passes(args, entry))
-        .map(|entry| (entry, rules.map(|rules| taken_by(rules, entry)).unwrap_or_default()))
-        .filter(|(_, rules)| !args.unknown || rules.is_empty())
-        .collect();
+    let mut rows = if args.unknown { unknown(rules, context).await? } else { known(rules) };
+    rows.retain(|row| passes(args, row));
     match args.format {
         Format::Json => context.out.json(&as_json(&rows))?,
         Format::Text => {
-            for line in as_text(&rows, wants_rules) {
+            let with_rules = args.coverage || (args.unknown && rules.is_some());
+            for line in as_text(&rows, with_rules) {
                 context.out.line(line)?;
             }
         }
     }
     Ok(Exit::Fine)
+}
+
+/// The catalogue's own rows.
+fn known(rules: Option<&Rules>) -> Vec<Row<'_>> {
+    let row = |entry: &Entry| {
+        let triple = entry.triple();
+        Row {
+            rules: rules.map(|rules| taken_by(rules, &triple, entry.api_type)).unwrap_or_default(),
+            label: entry.label.to_owned(),
+            use_cases: entry.use_cases,
+            seen: None,
+            triple,
+        }
+    };
+    catalog::all().iter().map(row).collect()
+}
+
+/// What the store has seen and the catalogue does not know, the most frequent first.
+async fn unknown<'a>(rules: Option<&'a Rules>, context: &Context) -> anyhow::Result<Vec<Row<'a>>> {
+    let mut seen = context.store().await?.triples().await?;
+    seen.retain(|(triple, _)| catalog::find(triple).is_none());
+    seen.sort_by(|(a, many), (b, more)| more.cmp(many).then_with(|| a.to_string().cmp(&b.to_string())));
+    let row = |(triple, count): (Triple, u64)| Row {
+        rules: rules.map(|rules| taken_by(rules, &triple, None)).unwrap_or_default(),
+        label: catalog::label(&triple),
+        use_cases: &[],
+        seen: Some(count),
+        triple,
+    };
+    Ok(seen.into_iter().map(row).collect())
 }
 
 fn known_use_case(wanted: &str) -> anyhow::Result<()> {
@@ -76,69 +110,90 @@ fn known_use_case(wanted: &str) -> anyhow::Result<()> {
     Err(Stop::new(Exit::Usage, message))
 }
 
-fn passes(args: &Args, entry: &Entry) -> bool {
+fn passes(args: &Args, row: &Row<'_>) -> bool {
+    let Triple { activity_type, message_type, direction } = &row.triple;
     let fits = |wanted: &Option<String>, value: &str| {
         wanted.as_ref().is_none_or(|wanted| Pattern::new(wanted).takes(&key(value)))
     };
-    let direction = args.direction.as_ref().map(|wanted| catalog::canonical_direction(Some(wanted)));
-    let words = format!("{} {} {} {}", entry.label, entry.activity_type, entry.message_type, entry.direction);
-    let words = words.to_lowercase();
-    let is_for = |case: &String| entry.use_cases.iter().any(|known| key(known) == key(case));
-    fits(&args.activity_type, entry.activity_type)
-        && fits(&args.message_type, entry.message_type)
-        && fits(&direction, entry.direction)
+    let wanted = args.direction.as_ref().map(|wanted| catalog::canonical_direction(Some(wanted)));
+    let words = format!("{} {activity_type} {message_type} {direction}", row.label).to_lowercase();
+    let is_for = |case: &String| row.use_cases.iter().any(|known| key(known) == key(case));
+    fits(&args.activity_type, activity_type)
+        && fits(&args.message_type, message_type)
+        && fits(&wanted, direction)
         && args.use_case.as_ref().is_none_or(is_for)
         && args.search.iter().all(|word| words.contains(&word.to_lowercase()))
 }
 
-/// The rules that take an entry in some account; their `where` and an earlier `stop` may still decide otherwise.
-fn taken_by<'a>(rules: &'a Rules, entry: &Entry) -> Vec<&'a str> {
-    let triple = entry.triple();
-    let taking = rules.list().iter().filter(|rule| rule.can_take(&triple, entry.api_type));
-    taking.map(|rule| rule.name.as_str()).collect()
+/// The rules that take a message type in some account, up to the first that lets no other rule see it; a `where` may
+/// still decide otherwise.
+fn taken_by<'a>(rules: &'a Rules, triple: &Triple, api_type: Option<&str>) -> Vec<&'a str> {
+    let subject = Subject::new(triple, api_type);
+    let mut taking = Vec::new();
+    for rule in rules.list().iter().filter(|rule| rule.can_take_subject(&subject)) {
+        taking.push(rule.name.as_str());
+        if rule.stop && rule.filter.is_none() && rule.accounts.is_none() {
+            break;
+        }
+    }
+    taking
 }
 
-fn as_json(rows: &[(&Entry, Vec<&str>)]) -> serde_json::Value {
-    let entry = |(entry, rules): &(&Entry, Vec<&str>)| {
-        json!({
-            "activity_type": entry.activity_type,
-            "message_type": entry.message_type,
-            "direction": entry.direction,
-            "label": entry.label,
-            "use_cases": entry.use_cases,
-            "rules": rules,
-        })
+fn as_json(rows: &[Row<'_>]) -> Value {
+    let row = |row: &Row<'_>| {
+        let mut object = json!({
+            "activity_type": row.triple.activity_type,
+            "message_type": row.triple.message_type,
+            "direction": row.triple.direction,
+            "label": row.label,
+            "use_cases": row.use_cases,
+            "rules": row.rules,
+        });
+        if let Some(seen) = row.seen {
+            object["seen"] = json!(seen);
+        }
+        object
     };
-    json!({ "message_types": rows.iter().map(entry).collect::<Vec<_>>() })
+    json!({ "message_types": rows.iter().map(row).collect::<Vec<_>>() })
 }
 
 /// Plain columns under a heading for each activity type.
-fn as_text(rows: &[(&Entry, Vec<&str>)], with_rules: bool) -> Vec<String> {
-    let message_width = rows.iter().map(|(entry, _)| entry.message_type.len()).max().unwrap_or(0);
-    let label_width = rows.iter().map(|(entry, _)| entry.label.len()).max().unwrap_or(0);
+fn as_text(rows: &[Row<'_>], with_rules: bool) -> Vec<String> {
+    let widest = |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text.chars().count()).max();
+    let message_width = widest(&mut rows.iter().map(|row| &row.triple.message_type)).unwrap_or(0);
+    let label_width = widest(&mut rows.iter().map(|row| &row.label)).unwrap_or(0);
     let mut lines = Vec::new();
-    let mut heading = "";
-    for (entry, rules) in rows {
-        if entry.activity_type != heading {
-            if !heading.is_empty() {
+    let mut heading = None;
+    for row in rows {
+        let Triple { activity_type, message_type, direction } = &row.triple;
+        if heading != Some(activity_type) {
+            if heading.is_some() {
                 lines.push(String::new());
             }
-            heading = entry.activity_type;
-            lines.push(paint(BOLD, heading));
+            heading = Some(activity_type);
+            lines.push(paint(BOLD, activity_type));
         }
-        let last = match (with_rules, rules.is_empty()) {
-            (false, _) => paint(DIM, entry.use_cases.join(", ")),
+        let seen = row.seen.map(|seen| format!("{seen:>6} seen  ")).unwrap_or_default();
+        let last = match (with_rules, row.rules.is_empty()) {
+            (false, _) => paint(DIM, row.use_cases.join(", ")),
             (true, true) => paint(WARN, "no rule"),
-            (true, false) => rules.join(", "),
+            (true, false) => row.rules.join(", "),
         };
         let line = format!(
-            "  {:message_width$}  {:15}  {:label_width$}  {last}",
-            entry.message_type, entry.direction, entry.label
+            "  {message_type:message_width$}  {direction:15}  {:label_width$}  {seen}{last}",
+            row.label
         );
         lines.push(line.trim_end().to_owned());
     }
-    let none = rows.iter().filter(|(_, rules)| rules.is_empty()).count();
-    let uncovered = if with_rules { format!(", {none} that no rule takes") } else { String::new() };
-    lines.push(format!("{}{} message types{uncovered}", if rows.is_empty() { "" } else { "\n" }, rows.len()));
+    if !rows.is_empty() {
+        lines.push(String::new());
+    }
+    lines.push(summary(rows, with_rules));
     lines
+}
+
+fn summary(rows: &[Row<'_>], with_rules: bool) -> String {
+    let none = rows.iter().filter(|row| row.rules.is_empty()).count();
+    let uncovered = if with_rules { format!(", {none} that no rule takes") } else { String::new() };
+    format!("{} message type{}{uncovered}", rows.len(), if rows.len() == 1 { "" } else { "s" })
 }

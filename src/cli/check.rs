@@ -1,10 +1,12 @@
 //! `check`: everything that is wrong with the rules file, at once and offline.
 
 use clap::ValueEnum;
+use serde_json::Value;
 
 use crate::config::problem::count;
 use crate::config::{Loaded, codes, report};
 
+use super::online::{self, Answers};
 use super::output::{BAD, GOOD, WARN, paint};
 use super::{Context, Exit, Stop, samples};
 
@@ -48,22 +50,25 @@ enum Deny {
 }
 
 /// Runs the command.
-#[expect(clippy::unused_async, reason = "every command is async, and --online asks the network")]
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if let Some(code) = &args.explain {
         return explain(code, context);
     }
-    if args.online {
-        let message =
-            "check --online is not available in this version; `targets test NAME` sends a test message";
-        return Err(Stop::new(Exit::Unavailable, message));
-    }
     let mut loaded = context.load();
     samples::check(&mut loaded, context.clock.now());
+    // What the file says is shown with excerpts; what the network says has lines of its own.
+    let offline = loaded.problems.len();
+    let answers = match &loaded.config {
+        Some(config) if args.online => Some(online::ask(config, context.clock.now()).await),
+        _ => None,
+    };
+    if let Some(answers) = &answers {
+        answers.report(&mut loaded);
+    }
     let (errors, warnings) = count(&loaded.problems);
     match args.format {
-        ReportFormat::Text => show(&loaded, context)?,
-        ReportFormat::Json => context.out.json(&report::render_json(&loaded.problems))?,
+        ReportFormat::Text => show(&loaded, offline, answers.as_ref(), args, context)?,
+        ReportFormat::Json => context.out.json(&as_json(&loaded, answers.as_ref())?)?,
         ReportFormat::Sarif => context.out.json(&report::render_sarif(&loaded.problems))?,
         ReportFormat::Github => {
             for line in report::render_github(&loaded.problems) {
@@ -75,11 +80,32 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     Ok(if errors > 0 || denied { Exit::Problem } else { Exit::Fine })
 }
 
-fn show(loaded: &Loaded, context: &Context) -> anyhow::Result<()> {
-    let text = report::render_text(&loaded.problems, &loaded.sources, true);
+/// The document of `--format json`, with what the accounts and targets answered if they were asked.
+fn as_json(loaded: &Loaded, answers: Option<&Answers>) -> anyhow::Result<Value> {
+    let mut document = report::render_json(&loaded.problems);
+    if let (Some(answers), Value::Object(fields)) = (answers, &mut document) {
+        fields.insert("online".to_owned(), serde_json::to_value(answers)?);
+    }
+    Ok(document)
+}
+
+fn show(
+    loaded: &Loaded,
+    offline: usize,
+    answers: Option<&Answers>,
+    args: &Args,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let text = report::render_text(&loaded.problems[..offline], &loaded.sources, true);
     if !text.is_empty() {
         context.out.line(text.trim_end())?;
         context.out.line("")?;
+    }
+    if let Some(answers) = answers {
+        answers.lines().into_iter().try_for_each(|line| context.out.line(line))?;
+        context.out.line("")?;
+    } else if args.online {
+        context.out.line("nothing was asked online, as the file has errors\n")?;
     }
     context.out.line(summary(loaded, context))?;
     Ok(())

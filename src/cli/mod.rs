@@ -8,6 +8,7 @@ pub mod demo;
 pub mod health;
 pub mod init;
 pub mod log;
+mod online;
 pub mod output;
 pub mod payload;
 pub mod render;

@@ -67,6 +67,9 @@ codes! {
     NOT_YET "R070" "Part of the format, but not available in this version."
     INCLUDE "R071" "An include that leads nowhere or round in a circle."
     MAIN_FILE_ONLY "R072" "A key that belongs into the main file, not into an included one."
+    API "R080" "The API cannot be reached, or refuses the account's token."
+    TOKEN_KIND "R081" "The token is not that of a staff member."
+    UNREACHABLE "R082" "A target cannot be reached, or refuses the login."
 }
 
 /// The code of that id, if there is one.

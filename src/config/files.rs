@@ -77,7 +77,7 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>) -> O
         let help = if named.is_some() {
             "check its name and who may read it"
         } else {
-            "name another file with --config, or run `activity-relay init` to write one"
+            "check its name and encoding, and who may read it; `activity-relay init` writes one to start from"
         };
         reader.error(codes::FILE, span, format!("{} cannot be read: {why}", path.display()), help);
         return None;

@@ -17,6 +17,8 @@ const SECRET_KEYS: [&str; 12] = [
 ];
 /// Keys that look like one and are none.
 const PLAIN_KEYS: [&str; 3] = ["tokenfile", "tokenurl", "to"];
+/// Keys that want a mapping; where someone wrote a single value instead, it is the secret itself.
+const BARE_KEYS: [&str; 2] = ["auth", "basic"];
 /// What stands in place of each hidden character, so that columns stay true.
 const HIDDEN: char = '*';
 
@@ -41,7 +43,11 @@ pub(super) fn mask(text: &str) -> String {
                 result.push_str(&patterns(&line[..value_at]));
                 let shown = value_at + origin(&line[value_at..]);
                 result.push_str(&hide_user(&line[value_at..shown]));
-                result.push_str(&hide(&line[shown..], 0));
+                // A comment may hold the secret of yesterday: it is cut off rather than shown as a row of asterisks.
+                let rest = line[shown..].trim_end_matches(['\n', '\r']);
+                let end = rest.find(" #").map_or(rest.len(), |at| rest[..at].trim_end().len());
+                result.push_str(&hide(&rest[..end], 0));
+                result.push_str(&line[shown + rest.len()..]);
             }
             None => result.push_str(&patterns(line)),
         }
@@ -85,7 +91,9 @@ fn secret_value(line: &str) -> Option<(usize, usize)> {
             }
             _ => (start, &before[start..]),
         };
-        is_secret(key).then_some((start, colon + 1))
+        let value = line[colon + 1..].trim();
+        let bare = BARE_KEYS.contains(&key) && !value.is_empty() && !value.starts_with('{');
+        (bare || is_secret(key)).then_some((start, colon + 1))
     })
 }
 
@@ -133,7 +141,7 @@ fn reference(text: &str) -> Option<usize> {
     }
 }
 
-/// Hides what is a secret wherever it stands: passwords in URLs, query strings, Slack webhooks, signing secrets.
+/// Hides what is a secret wherever it stands: users, paths and queries of URLs, signing secrets.
 fn patterns(line: &str) -> String {
     let mut result = line.to_owned();
     let mut from = 0;
@@ -141,8 +149,7 @@ fn patterns(line: &str) -> String {
         let end = result[at..].find([' ', '"', '\'', ',', '\n', '\r']).map_or(result.len(), |end| at + end);
         let url = &result[at..end];
         let user_end = url.rfind('@').unwrap_or(0);
-        let path = if url.starts_with("hooks.slack") { url.find('/') } else { url.find('?') };
-        let tail = path.map_or(url.len(), |path| path + 1);
+        let tail = url.find(['/', '?', '#']).map_or(url.len(), |path| path + 1);
         let hidden = format!(
             "{}{}{}",
             hide(&url[..user_end], 0),
@@ -173,6 +180,7 @@ mod tests {
             ("  token: ${VCITA_TOKEN}", "  token: ${VCITA_TOKEN}"),
             ("  token: ${VCITA_TOKEN:-abc}", "  token: ${VCITA_TOKEN:-***}"),
             ("  tokn: abc", "  tokn: ***"),
+            ("  token: ${T}   # was abc\nname: x", "  token: ${T}\nname: x"),
             ("  token_file: /run/secrets/x", "  token_file: /run/secrets/x"),
             (
                 "auth: { basic: { user: a, password: 'b c' } }",
@@ -183,7 +191,13 @@ mod tests {
             ("smtp: smtp://relay:password", "smtp: *********************"),
             ("webhook_url: https://slack.test/T/B", "webhook_url: https://slack.test****"),
             ("  X-Api-Key: abc", "  X-Api-Key: ***"),
-            ("url: https://user:pass@host.test/x?key=1", "url: https://*********@host.test/x?*****"),
+            ("  auth: bearer abc", "  auth: ****** ***"),
+            ("  auth: { basic: a:b }", "  auth: { basic: *** }"),
+            (
+                "d: { url: \"https://h.test/hooks/abc\", x: 1 }",
+                "d: { url: \"https://h.test/*********\", x: 1 }",
+            ),
+            ("url: https://user:pass@host.test/x?key=1", "url: https://*********@host.test/*******"),
             ("signing_secret:\n  - whsec_abc\nname: x", "signing_secret:\n  * *********\nname: x"),
             ("url: https://hooks.slack.com/services/T/B/x", "url: https://hooks.slack.com/**************"),
         ];

@@ -116,7 +116,13 @@ impl Loaded {
             Severity::Warning => Finding::warning(code, span, message),
         };
         let problem = finding.help(help).into_problem(&self.files);
-        if !self.problems.contains(&problem) {
+        let known = |other: &Problem| {
+            other.line == problem.line
+                && other.column == problem.column
+                && other.file == problem.file
+                && other.message == problem.message
+        };
+        if !self.problems.iter().any(known) {
             self.problems.push(problem);
         }
     }

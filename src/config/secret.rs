@@ -102,7 +102,7 @@ fn reference(inner: &str, environment: &Environment, folder: &Path) -> (usize, F
     if body.contains("${") {
         return (end, bad("`${…}` inside `${…}`", "a default is plain text; set the variable instead"));
     }
-    if let Some(path) = body.strip_prefix("file:") {
+    if let Some(path) = body.strip_prefix("file:").filter(|path| !path.trim().is_empty()) {
         return (end, file(path, folder));
     }
     let name_end = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(body.len());

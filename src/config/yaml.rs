@@ -90,6 +90,7 @@ pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Finding>) {
     }
     let mut builder = Builder {
         parser: Parser::new_from_str(text),
+        lines: text.lines().collect(),
         file,
         anchors: HashMap::new(),
         aliased: 0,
@@ -148,6 +149,7 @@ struct Anchored {
 
 struct Builder<'t> {
     parser: Parser<'t, serde_saphyr::granit_parser::StrInput<'t>>,
+    lines: Vec<&'t str>,
     file: usize,
     anchors: HashMap<usize, Anchored>,
     aliased: usize,
@@ -183,7 +185,10 @@ impl<'t> Builder<'t> {
                 None => return Ok((Event::StreamEnd, Marks::default())),
                 Some(Ok((Event::Anchor(..), _))) => {}
                 Some(Ok(found)) => return Ok(found),
-                Some(Err(error)) => return Err(Box::new(syntax(&error, self.file))),
+                Some(Err(error)) => {
+                    let found = wildcard(&error, &self.lines, self.file);
+                    return Err(Box::new(found.unwrap_or_else(|| syntax(&error, self.file))));
+                }
             }
         }
     }
@@ -192,6 +197,17 @@ impl<'t> Builder<'t> {
         let start = (marks.start.line().max(1), marks.start.col() + 1);
         let end = (marks.end.line().max(1), marks.end.col() + 1);
         Span { file: self.file, start, end: end.max(start) }
+    }
+
+    /// A block scalar's span without the line behind it, where the parser sees its end.
+    fn block(&self, span: Span) -> Span {
+        let is_inside = |line: &usize| self.lines.get(line - 1).is_some_and(|text| !text.trim().is_empty());
+        if span.end.1 != 1 {
+            return span;
+        }
+        let last = (span.start.0..span.end.0).rev().find(is_inside);
+        let end = last.map(|line| (line, self.lines[line - 1].trim_end().chars().count() + 1));
+        Span { end: end.unwrap_or(span.end).max(span.start), ..span }
     }
 
     fn error(&self, code: &'static codes::Code, marks: Marks, message: &str, help: &str) -> Box<Finding> {
@@ -215,6 +231,8 @@ impl<'t> Builder<'t> {
                 let style = if is_text { Style::Quoted } else { style };
                 let kind =
                     if null { Kind::Null } else { Kind::Scalar(Scalar { text: text.into_owned(), style }) };
+                let span =
+                    if matches!(style, Style::Literal | Style::Folded) { self.block(span) } else { span };
                 (Node { kind, span }, anchor)
             }
             Event::SequenceStart(_, _, Some(_)) | Event::MappingStart(_, _, Some(_)) => {
@@ -366,6 +384,19 @@ fn measure(node: &Node) -> (usize, usize) {
         .into_iter()
         .map(measure)
         .fold((1, 1), |(values, depth), (more, deep)| (values + more, depth.max(deep + 1)))
+}
+
+/// A pattern such as `*_failed` that stands without quotes, which YAML takes for an alias.
+fn wildcard(error: &ScanError, lines: &[&str], file: usize) -> Option<Finding> {
+    let mark = error.marker();
+    let at = (mark.line().max(1), mark.col() + 1);
+    let rest: String = lines.get(at.0 - 1)?.chars().skip(mark.col()).collect();
+    let pattern = rest.split([' ', ',', ']', '}', '#']).next().filter(|text| text.starts_with('*'))?;
+    let span = Span { file, start: at, end: (at.0, at.1 + pattern.chars().count()) };
+    let message = format!("`{pattern}` without quotes is a YAML alias, and nothing is marked with that name");
+    let finding =
+        Finding::error(codes::SYNTAX, span, message).help("a pattern that begins with * stands in quotes");
+    Some(finding.replacement(format!("\"{pattern}\"")))
 }
 
 /// The parser's complaint, in words that say what to do where a common mistake is behind it.

@@ -7,6 +7,7 @@
 
 mod cli_contract;
 mod cli_docs;
+mod cli_check;
 mod config_corpus;
 mod config_init;
 mod daemon_once;

@@ -8,6 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
+use url::Url;
 
 use crate::egress::policy::Policy;
 use crate::model::payload::HttpBody;
@@ -65,13 +66,17 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Http> 
     let policy = reader.policy(fields.get("allow_private"));
     let help = "add `url:` with the address that deliveries are sent to";
     let spot = reader.required(fields, "url", help).and_then(|node| reader.text(node, "a URL"));
-    let url = spot.and_then(|spot| reader.target_url(&spot, policy.as_ref().unwrap_or(&Policy::Any)));
+    let policy_known = policy.as_ref().unwrap_or(&Policy::Any);
+    let url = spot.as_ref().and_then(|spot| reader.target_url(spot, policy_known));
     let method = fields.get("method").map_or(Some(Method::POST), |node| method(reader, node));
     let headers = fields.get("headers").map_or(Some(HeaderMap::new()), |node| headers(reader, node));
     let auth = match fields.get("auth") {
-        Some(node) => auth(reader, node, policy.as_ref().unwrap_or(&Policy::Any)).map(Some),
+        Some(node) => auth(reader, node, policy_known).map(Some),
         None => Some(None),
     };
+    if let (Some(spot), Some(url), Some(Some(Auth::Basic { .. } | Auth::Bearer(_)))) = (&spot, &url, &auth) {
+        unprotected(reader, spot, url, policy_known);
+    }
     if let (Some(Some(_)), Some(headers)) = (&auth, &headers)
         && headers.contains_key("authorization")
     {
@@ -98,6 +103,15 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Http> 
         body: body?,
     };
     Some(Http::new(settings, reader.egress(policy?)))
+}
+
+/// Credentials for a public address over plain http: on the way anyone can read them.
+fn unprotected(reader: &mut Reader<'_>, spot: &Spot<String>, url: &Url, policy: &Policy) {
+    if url.scheme() == "http" && matches!(policy, Policy::Public) {
+        let message = "the credentials of this target travel in plain text over the network";
+        let finding = Finding::warning(codes::INSECURE_LOGIN, spot.span, message);
+        reader.report(finding.help("use https"));
+    }
 }
 
 fn method(reader: &mut Reader<'_>, node: &Node) -> Option<Method> {
@@ -162,11 +176,15 @@ fn header_value(reader: &mut Reader<'_>, spot: &Spot<String>) -> Option<HeaderVa
 
 fn auth(reader: &mut Reader<'_>, node: &Node, policy: &Policy) -> Option<Auth> {
     let keys = Keys { of: "`auth`", known: &["basic", "bearer", "oauth2"], later: &[] };
+    let before = reader.findings.len();
     let fields = reader.fields(node, keys)?;
+    let misspelt = reader.findings.len() > before;
     let given: Vec<&str> = keys.known.iter().copied().filter(|key| fields.get(key).is_some()).collect();
     let [kind] = given[..] else {
         let help = "write one of basic: { user, password }, bearer: …, oauth2: { token_url, client_id, client_secret }";
-        reader.error(codes::CHOICE, fields.span(), "`auth` needs exactly one way to authenticate", help);
+        if !misspelt {
+            reader.error(codes::CHOICE, fields.span(), "`auth` needs exactly one way to authenticate", help);
+        }
         return None;
     };
     let node = fields.get(kind)?;
@@ -193,7 +211,11 @@ fn oauth2(reader: &mut Reader<'_>, node: &Node, policy: &Policy) -> Option<Auth>
     let token_url = reader
         .required(fields, "token_url", "add the URL that hands out tokens")
         .and_then(|node| reader.text(node, "a URL"))
-        .and_then(|spot| reader.target_url(&spot, policy));
+        .and_then(|spot| {
+            let url = reader.target_url(&spot, policy)?;
+            unprotected(reader, &spot, &url, policy);
+            Some(url)
+        });
     let client_id = part(reader, fields, "client_id");
     let client_secret = part(reader, fields, "client_secret");
     let scope = match fields.get("scope") {

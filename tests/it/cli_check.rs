@@ -1,0 +1,220 @@
+//! `check` and `catalog` as a person runs them: the program itself, beside a sandbox where the network matters.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use activity_relay::daemon::clock::Clock;
+use activity_relay::sandbox::{Sandbox, Settings};
+use activity_relay::store::{Mode, Store};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::store_kit::{admitted, at, page};
+
+const DESK: &str = "  desk: { type: slack, webhook_url: \"https://hooks.slack.com/services/T/B/x\" }\n";
+
+/// A folder with a rules file, in which the program runs with nothing set.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new(rules: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("rules.yaml"), rules).unwrap();
+        Self(folder)
+    }
+
+    fn template(self, path: &str, text: &str) -> Self {
+        let path = self.0.path().join("templates").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    async fn run(&self, line: &str) -> (i32, Output) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_activity-relay"));
+        command.args(line.split(' ')).current_dir(self.path()).env_clear();
+        // On a thread of its own, so that a sandbox goes on answering.
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        (output.status.code().unwrap(), output)
+    }
+
+    async fn text(&self, line: &str) -> (i32, String) {
+        let (code, output) = self.run(line).await;
+        (code, String::from_utf8(output.stdout).unwrap())
+    }
+
+    async fn json(&self, line: &str) -> (i32, Value) {
+        let (code, output) = self.run(&format!("{line} --format json")).await;
+        (code, serde_json::from_slice(&output.stdout).unwrap())
+    }
+}
+
+fn rules(account: &str, targets: &str, rules: &str) -> String {
+    format!("version: 1\naccounts:\n  - {{ name: main, {account} }}\ntargets:\n{targets}rules:\n{rules}")
+}
+
+/// `code severity line` of each problem.
+fn problems(document: &Value) -> Vec<String> {
+    let all = document["problems"].as_array().unwrap();
+    let of = |problem: &Value| {
+        let word = |key: &str| problem[key].as_str().unwrap().to_owned();
+        format!("{} {} {}", word("code"), word("severity"), problem["line"])
+    };
+    all.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn a_template_that_shows_a_missing_field_is_found_before_a_message_is() {
+    let two = "  - name: all\n    match: {}\n    template: when\n    deliver: [{ to: desk }]\n\
+               \x20 - name: long\n    match: {}\n    where: message.meeting.duration >= 10\n    template: when\n    deliver: [{ to: desk }]\n";
+    let folder = Folder::new(&rules("token: abc", DESK, two))
+        .template("when/text.hbs", "{{client.name}} at {{message.meeting.start_time}}");
+    let (code, document) = folder.json("check").await;
+    assert_eq!((code, problems(&document)), (0, vec!["R064 warning 9".to_owned()]), "{document}");
+    let message = document["problems"][0]["message"].as_str().unwrap();
+    assert!(message.contains("‹message.meeting.start_time?›"), "{message}");
+    assert!(message.contains("of the 140 message types"), "{message}");
+    assert_eq!(folder.run("check --deny warnings").await.0, 1);
+}
+
+#[tokio::test]
+async fn a_template_that_fails_on_some_messages_is_an_error_at_its_name() {
+    let rule =
+        "  - { name: pay, match: { activity_type: Payment }, deliver: [{ to: desk, template: broken }] }\n";
+    let folder = Folder::new(&rules("token: abc", DESK, rule))
+        .template("broken/text.hbs", "{{#each message.subject}}{{/each}}{{lookup message.meeting \"x\"}}{{date message.subject}}{{truncate message.subject message.subject}}");
+    let (code, document) = folder.json("check").await;
+    assert_eq!((code, problems(&document)), (1, vec!["R063 error 7".to_owned()]), "{document}");
+}
+
+#[tokio::test]
+async fn online_says_whose_token_it_is_and_reaches_each_target_without_posting() {
+    let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
+    let account = format!("token: {}, base_url: \"{}\"", sandbox.token(), sandbox.url());
+    let targets = format!(
+        "  crm: {{ type: http, url: \"{}\", allow_private: true }}\n\
+         \x20 desk: {{ type: slack, webhook_url: \"{}\", allow_private: true }}\n\
+         \x20 mail: {{ type: email, smtp: \"{}\", from: a@b.test, to: c@d.test }}\n\
+         \x20 off: {{ type: http, url: \"http://127.0.0.1:1/\", allow_private: true, enabled: false }}\n",
+        sandbox.http.url(),
+        sandbox.slack.url(),
+        sandbox.mail.url()
+    );
+    let rule =
+        "  - { name: all, match: {}, deliver: [{ to: crm }, { to: desk }, { to: mail }, { to: off }] }\n";
+    let folder = Folder::new(&rules(&account, &targets, rule));
+    let (code, text) = folder.text("check --online").await;
+    assert_eq!(code, 0, "{text}");
+    for start in ["✓ main  account", "✓ crm   http", "✓ desk  slack", "✓ mail  email", "– off   http"]
+    {
+        assert!(text.lines().any(|line| line.starts_with(start)), "{start}\n{text}");
+    }
+    assert!(text.contains("a staff token of "), "{text}");
+    let (_, document) = folder.json("check --online").await;
+    assert_eq!(document["errors"], 0);
+    assert_eq!(document["online"]["accounts"][0]["ok"], true);
+    assert!(document["online"]["accounts"][0]["business"].is_string());
+    assert_eq!(document["online"]["targets"][3]["ok"], Value::Null);
+    assert_eq!(sandbox.inboxes().map(|inbox| inbox.arrivals().len()), [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn online_names_what_is_wrong_at_its_place_and_ends_with_one() {
+    let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
+    let account = format!("token: n0t-this-0ne, base_url: \"{}\"", sandbox.url());
+    let targets = "  crm: { type: http, url: \"http://127.0.0.1:1/\", allow_private: true }\n";
+    let rule = "  - { name: all, match: {}, deliver: [{ to: crm }] }\n";
+    let folder = Folder::new(&rules(&account, targets, rule));
+    let (code, document) = folder.json("check --online").await;
+    let expected = vec!["R080 error 3".to_owned(), "R082 error 5".to_owned()];
+    assert_eq!((code, problems(&document)), (1, expected), "{document}");
+    let (code, text) = folder.text("check --online").await;
+    assert_eq!(code, 1);
+    assert!(text.lines().any(|line| line.starts_with("✗ main")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("✗ crm")), "{text}");
+    assert!(!text.contains("n0t-this-0ne"), "{text}");
+}
+
+#[tokio::test]
+async fn a_file_with_errors_is_not_asked_about_online() {
+    let folder = Folder::new("version: 2\n");
+    let (code, text) = folder.text("check --online").await;
+    assert_eq!(code, 1);
+    assert!(text.contains("nothing was asked online"), "{text}");
+}
+
+#[tokio::test]
+async fn the_catalogue_is_there_without_a_rules_file() {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let (code, document) = folder.json("catalog").await;
+    let rows = document["message_types"].as_array().unwrap();
+    assert_eq!((code, rows.len()), (0, 140));
+    for key in ["activity_type", "message_type", "direction", "label", "use_cases", "rules"] {
+        assert!(rows.iter().all(|row| row.get(key).is_some()), "{key}");
+    }
+    let (_, text) = folder.text("catalog").await;
+    assert!(text.ends_with("\n140 message types\n"), "{text}");
+    assert_eq!(folder.run("catalog --coverage").await.0, 64);
+    assert_eq!(folder.run("catalog --use-case revie").await.0, 2);
+    assert_eq!(folder.text("catalog nothing-like-it").await, (0, "0 message types\n".to_owned()));
+}
+
+#[tokio::test]
+async fn filters_take_any_spelling_and_wildcards() {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let of = async |line: &str| {
+        let (_, document) = folder.json(&format!("catalog {line}")).await;
+        let rows = document["message_types"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["message_type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("--activity-type review").await, ["submit_review"]);
+    let failures = of("--activity-type PAYMENT --message-type *_failed").await;
+    assert!(!failures.is_empty() && failures.iter().all(|name| name.ends_with("failed")), "{failures:?}");
+    let by_client =
+        of("--activity-type meeting --message-type cancelled --direction client_to_business").await;
+    assert_eq!(by_client, ["cancelled"]);
+    assert!(of("--use-case review").await.contains(&"submit_review".to_owned()));
+    assert_eq!(of("offline REFUND").await, ["payment_offline_refunded_notification"]);
+}
+
+#[tokio::test]
+async fn coverage_names_the_rules_and_ends_at_one_that_stops() {
+    let three = "  - { name: quiet, match: { activity_type: Announcement }, stop: true, deliver: [] }\n\
+                 \x20 - { name: pay, match: { activity_type: Payment }, deliver: [{ to: desk }] }\n\
+                 \x20 - { name: loud, match: { activity_type: [Payment, Announcement] }, deliver: [{ to: desk }] }\n";
+    let folder = Folder::new(&rules("token: abc", DESK, three));
+    let (code, document) = folder.json("catalog --coverage").await;
+    let rows = document["message_types"].as_array().unwrap();
+    let of = |kind: &str| &rows.iter().find(|row| row["activity_type"] == kind).unwrap()["rules"];
+    assert_eq!(code, 0);
+    assert_eq!(of("Payment"), &serde_json::json!(["pay", "loud"]));
+    assert_eq!(of("Announcement"), &serde_json::json!(["quiet"]));
+    assert_eq!(of("Review"), &serde_json::json!([]));
+    let (_, text) = folder.text("catalog --coverage --activity-type review").await;
+    assert!(text.contains("no rule") && text.ends_with("1 message type, 1 that no rule takes\n"), "{text}");
+}
+
+#[tokio::test]
+async fn unknown_lists_what_was_seen_beside_the_catalogue_with_how_often() {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let url = format!("sqlite://{}", folder.path().join("relay.db").display());
+    let store = Store::open(&url, Mode::Daemon).await.unwrap();
+    let seen = |uid: &str, message_type: &str| {
+        let mut admitted = admitted(uid, Vec::new());
+        admitted.message.triple.message_type = message_type.to_owned();
+        admitted
+    };
+    let three = vec![seen("a", "teleported"), seen("b", "teleported"), seen("c", "cancelled")];
+    store.admit(page(three), at(0)).await.unwrap();
+    let (code, document) = folder.json("catalog --unknown").await;
+    let rows = document["message_types"].as_array().unwrap();
+    assert_eq!((code, rows.len()), (0, 1), "{document}");
+    assert_eq!((&rows[0]["message_type"], &rows[0]["seen"]), (&"teleported".into(), &2.into()));
+    let (_, text) = folder.text("catalog --unknown").await;
+    assert!(text.contains("teleported") && text.contains("2 seen"), "{text}");
+}
