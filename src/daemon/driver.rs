@@ -183,13 +183,15 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
     let horizon = relay.clock.now();
     while !relay.stop.is_cancelled() {
         let now = relay.clock.now();
+        // Looked at before the tick: an attempt that ends meanwhile may have been all that kept the rest from starting.
+        let busy = relay.courier.in_flight() > 0;
         let ticked = relay.courier.tick(&relay.config(), now).await?;
         if ticked.started > 0 {
             continue;
         }
         let due = relay.store.oldest_due().await?.is_some_and(|at| at <= horizon);
         match ticked.next.filter(|_| due) {
-            _ if relay.courier.in_flight() > 0 => ended.notified().await,
+            _ if busy => ended.notified().await,
             Some(at) if until(at, now) <= DRAIN_WAIT_MAX => {
                 tokio::time::sleep(until(at, now).max(COURIER_SLEEP_MIN)).await
             }

@@ -7,6 +7,10 @@
 
 mod config_corpus;
 mod config_init;
+mod crash;
+mod every_kind;
+mod hostile;
+mod outbox;
 mod sandbox_api;
 mod sandbox_inboxes;
 mod soak;

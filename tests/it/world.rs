@@ -44,14 +44,28 @@ impl World {
         Self::with(Behaviour::default(), 1, rules).await
     }
 
+    /// A world with one template beside the rules: its part's name, such as `greeting/text.hbs`, and text.
+    pub(crate) async fn with_template(rules: &str, template: (&str, &str)) -> Self {
+        Self::build(Behaviour::default(), 1, rules, Some(template)).await
+    }
+
     /// A world where the business behaves in this way, and chance is drawn from this seed.
     pub(crate) async fn with(behaviour: Behaviour, seed: u64, rules: &str) -> Self {
+        Self::build(behaviour, seed, rules, None).await
+    }
+
+    async fn build(behaviour: Behaviour, seed: u64, rules: &str, template: Option<(&str, &str)>) -> Self {
         install_crypto();
         let clock = Clock::manual("2026-03-10T09:00:00Z".parse().unwrap());
         let settings = Settings { behaviour, seed, ..Settings::default() };
         let sandbox = Sandbox::start(settings, clock.clone()).await.unwrap();
         let head = if rules.contains("accounts:") { "" } else { HEAD };
         let folder = tempfile::tempdir().unwrap();
+        if let Some((name, text)) = template {
+            let path = folder.path().join("templates").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
         let mut world = Self { sandbox, clock, folder, relay: None, rules: format!("{head}{rules}"), seed };
         world.open().await;
         world
@@ -84,12 +98,16 @@ impl World {
     /// Sends whatever may be sent at this moment, until nothing is under way.
     pub(crate) async fn send(&self) {
         let courier = &self.relay().courier;
+        let ended = courier.ended();
         loop {
+            // Looked at before the tick: what ends meanwhile may have been all that stood in its way.
+            let busy = courier.in_flight() > 0;
             let started = courier.tick(&self.relay().config(), self.clock.now()).await.unwrap().started;
-            if started == 0 && courier.in_flight() == 0 {
-                return;
+            match (started, busy) {
+                (0, false) => return,
+                (0, true) => ended.notified().await,
+                _ => {}
             }
-            courier.idle().await;
         }
     }
 
