@@ -13,6 +13,8 @@ use super::view::{Seen, View};
 /// The plain rendering quotes so much of a text, and lists so many messages.
 const QUOTE_MAX: usize = 1_500;
 const LISTED_MAX: usize = 20;
+/// A plain Slack message's text before escaping, which makes five characters of one at the most: Slack takes 40,000.
+const SLACK_TEXT_MAX: usize = 6_000;
 /// A mail's subject is no longer.
 pub(super) const SUBJECT_MAX: usize = 180;
 
@@ -51,12 +53,11 @@ pub(super) fn message(format: Format, view: &View, why: &str) -> Payload {
     let note = format!("Shown plainly: {}", one_line(why));
     if form == Format::Slack {
         let link = address(open).map(|url| format!("<{}|Open in vCita>", url.replace('&', "&amp;")));
-        let blocks = vec![
-            slack::section(&format!("*{}*\n{}", escaped(&title), escaped(&lines.join("\n")))),
-            slack::section(&link.unwrap_or_default()),
-            json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": escaped(&note) }] }),
-        ];
-        return Payload::Slack(slack::message(&escaped(&title), blocks));
+        let said = truncate(&lines.join("\n"), SLACK_TEXT_MAX);
+        let (title, note) = (truncate(&title, SUBJECT_MAX), truncate(&note, QUOTE_MAX));
+        let parts =
+            [format!("*{}*", escaped(&title)), escaped(&said), link.unwrap_or_default(), escaped(&note)];
+        return Payload::Slack(slack::plain(&parts.join("\n")));
     }
     lines.push(open.to_owned());
     lines.push(format!("({note})"));

@@ -36,6 +36,11 @@ pub(super) fn message(text: &str, blocks: Vec<Value>) -> Value {
     json!({ "text": text, "blocks": blocks, "unfurl_links": false, "unfurl_media": false })
 }
 
+/// The message without any block, for when Slack refuses the blocks.
+pub(super) fn plain(text: &str) -> Value {
+    json!({ "text": text, "unfurl_links": false, "unfurl_media": false })
+}
+
 /// A section of mrkdwn. `verbatim` keeps Slack from making mentions and channels of plain words.
 pub(super) fn section(text: &str) -> Value {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } })

@@ -1,0 +1,77 @@
+//! The program is killed again and again while it sends: nothing is lost, and what came twice is marked.
+//!
+//! `KILL_MESSAGES` and `KILLS` make it as long as wanted, `KILL_SEED` another one.
+
+use std::collections::BTreeMap;
+
+use activity_relay::sandbox::inboxes::Arrival;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+use crate::process::Stage;
+
+/// The target's `concurrency` in the rules: so many may be under way when the program is killed.
+const IN_FLIGHT: usize = 8;
+/// A run between two kills may take so long.
+const RUN_MAX: Duration = Duration::from_secs(180);
+
+fn setting(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_moment_it_loses_nothing() {
+    let (messages, kills) = (setting("KILL_MESSAGES", 600), setting("KILLS", 3));
+    let seed = u64::try_from(setting("KILL_SEED", 1)).unwrap();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let stage = Stage::new().await;
+    stage.receive(messages);
+    // Moments in the course of the arrivals, the first of them before any: the kill hits whatever goes on then.
+    let mut moments: Vec<usize> = (0..kills).map(|_| rng.usize(0..messages)).collect();
+    moments.sort_unstable();
+    let started = Instant::now();
+    for moment in moments {
+        let running = stage.start("run --listen none");
+        stage.sandbox.http.wait_until(RUN_MAX, |arrivals| arrivals.len() >= moment).await.unwrap();
+        running.kill();
+    }
+    let mut last = stage.start("run --listen none");
+    stage
+        .sandbox
+        .http
+        .wait_until(RUN_MAX, |arrivals| arrivals.len() >= messages && distinct(arrivals).len() == messages)
+        .await
+        .unwrap();
+    last.signal("TERM");
+    assert_eq!(last.ended().await.code(), Some(0));
+
+    let counts = distinct(&stage.sandbox.http.received());
+    let (lost, twice) = (messages - counts.len(), counts.values().map(|count| count - 1).sum::<usize>());
+    let listed = stage.output("deliveries list --format json").await;
+    let rows: Vec<Value> = String::from_utf8(listed.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let marked = rows.iter().filter(|row| row["maybe_duplicate"] == true).count();
+    println!(
+        "seed {seed}: messages={messages} kills={kills} lost={lost} duplicates={twice} marked={marked} ({:.1?})",
+        started.elapsed()
+    );
+    assert_eq!((rows.len(), lost), (messages, 0));
+    assert!(rows.iter().all(|row| row["state"] == "delivered"));
+    assert!(twice <= kills * IN_FLIGHT && marked <= kills * IN_FLIGHT, "more than were under way");
+    for row in rows.iter().filter(|row| row["maybe_duplicate"] == false) {
+        let id = row["id"].as_str().unwrap();
+        assert_eq!(counts.get(id), Some(&1), "{id} came twice and is not marked");
+    }
+}
+
+/// How often each delivery has arrived.
+fn distinct(arrivals: &[Arrival]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for arrival in arrivals.iter().filter(|arrival| arrival.accepted) {
+        *counts.entry(arrival.identity().to_owned()).or_default() += 1;
+    }
+    counts
+}

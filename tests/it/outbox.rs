@@ -1,0 +1,296 @@
+//! What becomes of a delivery when its target answers in this way or that, told by the outbox itself.
+
+use std::time::Duration;
+
+use activity_relay::sandbox::incoming::Incoming;
+use activity_relay::sandbox::script::{self, Fault, busy, says, status};
+use insta::assert_snapshot;
+
+use crate::world::World;
+
+const SLACK: &str = r#"
+targets:
+  desk: { type: slack, webhook_url: "${SLACK}", allow_private: true, rate: 100/s, burst: 100, fallback: crm }
+  crm: { type: http, url: "${HTTP}", allow_private: true }
+rules:
+  - { name: all, match: {}, deliver: [{ to: desk }] }
+"#;
+const HTTP: &str = r#"
+targets:
+  crm: { type: http, url: "${HTTP}", allow_private: true, body: event, concurrency: 1 }
+rules:
+  - { name: all, match: {}, deliver: [{ to: crm, expires_after: 1h }] }
+"#;
+
+#[tokio::test]
+async fn slack_says_wait_thirty_seconds() {
+    let world = World::new(SLACK).await;
+    world.receives("Ann", "Are you open today?");
+    world.receives("Bob", "And tomorrow?");
+    world.sandbox.slack.answers([busy(30)]);
+    world.tick().await;
+    assert_snapshot!(world.owed().await, @r#"
+    all → desk  pending  due +0s  attempts 0
+    all → desk  pending  due +30s  attempts 0  busy 429
+    "#);
+    assert_eq!(world.sandbox.slack.arrivals().len(), 1, "the second one was not even tried");
+    world.pass("29s").await;
+    assert_eq!(world.sandbox.slack.arrivals().len(), 1);
+    world.pass("1s").await;
+    assert_snapshot!(world.owed().await, @r#"
+    all → desk  delivered  attempts 1  delivered 200
+    all → desk  delivered  attempts 1  delivered 200
+    "#);
+}
+
+#[tokio::test]
+async fn a_revoked_webhook_parks_the_target_until_a_probe_passes() {
+    let world = World::new(SLACK).await;
+    world.sandbox.slack.fault(Fault { on: String::new(), times: None, answer: says(404, "no_service") });
+    for client in ["Ann", "Bob", "Cleo"] {
+        world.receives(client, "Hello?");
+    }
+    world.tick().await;
+    assert_eq!(world.sandbox.slack.arrivals().len(), 1, "one refusal stands for all");
+    world.receives("Dora", "Anybody there?");
+    world.pass("2m").await;
+    assert_eq!(world.sandbox.slack.arrivals().len(), 2, "and one probe");
+    assert_snapshot!(world.owed().await, @r#"
+    all → desk  pending  due -120s  attempts 0
+    all → desk  pending  due +96s  attempts 0  target_broken 404
+    all → desk  pending  due -59s  attempts 0  target_broken 404
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
+    all → desk  pending  due +0s  attempts 0
+    "#);
+    world.sandbox.slack.heal();
+    world.pass("5m").await;
+    assert_snapshot!(world.owed().await, @r#"
+    all → desk  delivered  attempts 1  delivered 200
+    all → desk  delivered  attempts 1  delivered 200
+    all → desk  delivered  attempts 1  delivered 200
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
+    all → desk  delivered  attempts 1  delivered 200
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk works again”
+    "#);
+    assert_eq!((world.sandbox.slack.received().len(), world.sandbox.slack.duplicates()), (4, 0));
+}
+
+#[tokio::test]
+async fn blocks_that_slack_refuses_are_sent_once_more_as_plain_text() {
+    let world = World::new(SLACK).await;
+    world.receives("Ann", "Are you open today?");
+    world.sandbox.slack.answers([says(400, "invalid_blocks")]);
+    world.tick().await;
+    let bodies: Vec<serde_json::Value> = world
+        .sandbox
+        .slack
+        .arrivals()
+        .iter()
+        .map(|arrival| serde_json::from_str(&arrival.body).unwrap())
+        .collect();
+    assert_eq!(bodies.len(), 2);
+    assert!(bodies[0]["blocks"].is_array() && bodies[1]["blocks"].is_null());
+    assert!(bodies[1]["text"].as_str().unwrap().contains("Are you open today?"));
+    assert_snapshot!(world.owed().await, @"all → desk  delivered  attempts 2  delivered 200");
+
+    world.receives("Bob", "And tomorrow?");
+    world.sandbox.slack.answers([says(400, "invalid_blocks"), says(400, "invalid_payload")]);
+    world.pass("30s").await;
+    assert_eq!(world.sandbox.slack.arrivals().len(), 4, "plain text is the last try");
+    assert_snapshot!(world.owed().await, @r#"
+    all → desk  delivered  attempts 2  delivered 200
+    all → desk  dead  attempts 2  shape_refused 400
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: a delivery to desk failed for good”
+    "#);
+}
+
+#[tokio::test]
+async fn what_is_unavailable_is_tried_later_with_the_same_bytes() {
+    let world = World::new(HTTP).await;
+    world.receives("Ann", "Hello?");
+    world.sandbox.http.answers([status(503), status(500)]);
+    world.tick().await;
+    assert_snapshot!(world.owed().await, @"all → crm  pending  due +2s  attempts 1  retry 503");
+    world.pass("5s").await;
+    world.pass("30s").await;
+    assert_snapshot!(world.owed().await, @"all → crm  delivered  attempts 3  delivered 200");
+    let arrivals = world.sandbox.http.arrivals();
+    assert_eq!(arrivals.len(), 3);
+    assert!(arrivals.iter().all(|arrival| arrival.body == arrivals[0].body));
+    assert!(arrivals.iter().all(|arrival| arrival.identity() == arrivals[0].identity()));
+}
+
+#[tokio::test]
+async fn what_was_not_delivered_in_time_expires_and_says_so() {
+    let world = World::new(HTTP).await;
+    world.receives("Ann", "Now or never");
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+    world.tick().await;
+    for _ in 0..8 {
+        world.pass("10m").await;
+    }
+    let row = &world.rows().await[0];
+    assert_eq!(row.state.as_str(), "expired");
+    assert!(row.why.as_deref().unwrap().contains("time"), "{:?}", row.why);
+    assert!(row.attempts > 1);
+    let tried = world.sandbox.http.arrivals().len();
+    world.sandbox.http.heal();
+    world.pass("1h").await;
+    assert_eq!(world.sandbox.http.arrivals().len(), tried, "an expired one is left alone");
+}
+
+#[tokio::test]
+async fn stop_ends_the_list_and_every_other_match_applies() {
+    let world = World::new(
+        r#"
+targets:
+  crm: { type: http, url: "${HTTP}", allow_private: true }
+rules:
+  - { name: first, match: { message_type: text }, deliver: [{ to: crm }] }
+  - { name: vip, match: {}, where: 'client.name == "Ann"', stop: true, deliver: [{ to: crm }] }
+  - { name: last, match: { activity_type: general }, deliver: [{ to: crm }] }
+"#,
+    )
+    .await;
+    world.receives("Ann", "Hello?");
+    world.tick().await;
+    assert_snapshot!(world.owed().await, @r#"
+    first → crm  delivered  attempts 1  delivered 200
+    vip → crm  delivered  attempts 1  delivered 200
+    "#);
+    world.receives("Bob", "Hello?");
+    world.tick().await;
+    assert_eq!(world.rows().await.iter().filter(|row| row.rule == "last").count(), 1);
+}
+
+#[tokio::test]
+async fn one_bad_recipient_is_nobody_elses_trouble() {
+    let world = World::new(
+        r#"
+targets:
+  books: { type: email, smtp: "${MAIL}", from: relay@example.com, to: [ann@example.com, gone@example.com, bob@example.com] }
+rules:
+  - { name: all, match: {}, deliver: [{ to: books }] }
+"#,
+    )
+    .await;
+    world.receives("Cleo", "Hello?");
+    let unknown = says(550, "5.1.1 no such user");
+    world.sandbox.mail.fault(Fault { on: "rcpt:gone@example.com".into(), times: None, answer: unknown });
+    world.tick().await;
+    assert_snapshot!(world.owed().await, @r#"
+    all → books (ann@example.com)  delivered  attempts 1  delivered 250
+    all → books (gone@example.com)  dead  attempts 1  refused 550
+    all → books (bob@example.com)  delivered  attempts 1  delivered 250
+    "#);
+    assert_eq!(world.sandbox.mail.received().len(), 2);
+}
+
+#[tokio::test]
+async fn a_replay_is_a_new_delivery_rendered_anew() {
+    let world = World::new(HTTP).await;
+    world.receives("Ann", "Hello?");
+    world.sandbox.http.answers([script::redirect("https://elsewhere.example/")]);
+    world.tick().await;
+    let dead = world.rows().await.remove(0);
+    assert_eq!(dead.state.as_str(), "dead");
+    let new = world.store().replay(std::slice::from_ref(&dead.id), world.clock.now()).await.unwrap();
+    world.send().await;
+    assert_snapshot!(world.owed().await, @r#"
+    all → crm  dead  attempts 1  refused 302
+    all → crm  delivered  attempts 1  delivered 200
+    "#);
+    let received = world.sandbox.http.received();
+    assert_eq!(received[0].identity(), new[0].as_str());
+    assert_eq!(world.rows().await[1].replay_of.as_ref(), Some(&dead.id));
+}
+
+#[tokio::test]
+async fn a_template_that_fails_still_tells_what_happened() {
+    let rules = r#"
+targets:
+  desk: { type: slack, webhook_url: "${SLACK}", allow_private: true }
+rules:
+  - { name: all, match: {}, template: f, deliver: [{ to: desk }] }
+"#;
+    let template = ("f/text.hbs", "{{date message.created_at \"%H\" message.uid}}");
+    let world = World::with_template(rules, template).await;
+    world.receives("Ann", "Are you open today?");
+    world.tick().await;
+    let body = &world.sandbox.slack.received()[0].body;
+    assert!(body.contains("Are you open today?") && body.contains("f/text.hbs"), "{body}");
+    let reason = world.rows().await[0].last.clone().unwrap().reason;
+    assert!(reason.contains("sent as plain text because") && reason.contains("f/text.hbs"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_type_that_nobody_knows_matches_a_wildcard_and_arrives() {
+    let world = World::new(HTTP).await;
+    world.sandbox.business.receive(Incoming::new("Meeting", "teleported", "client_to_pivot").from("Ann"));
+    world.sandbox.business.receive(Incoming::new("Séance", "held", "sideways").from("Ann"));
+    world.tick().await;
+    assert_eq!(world.sandbox.http.received().len(), 2);
+    assert_eq!(world.relay().pollers[0].lock().await.unknown().len(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_aside_and_blocks_nothing() {
+    let world = World::new(HTTP).await;
+    let broken = Incoming::text("Ann", "x").with("created_at", serde_json::json!({ "when": "ever" }));
+    world.sandbox.business.receive(broken);
+    world.receives("Bob", "Hello?");
+    let taken = world.poll().await;
+    world.send().await;
+    assert_eq!((taken.messages, taken.quarantined), (1, 1));
+    assert_eq!(world.sandbox.http.received().len(), 1);
+    world.pass("30s").await;
+    assert_eq!(world.store().quarantine().await.unwrap().len(), 1, "once");
+}
+
+#[tokio::test]
+async fn names_that_do_not_come_hold_nothing_up() {
+    for answer in [script::slow(Duration::from_secs(8)), status(500), script::cut(script::Cut::Before)] {
+        let world = World::new(HTTP).await;
+        world.sandbox.business.fault(Fault { on: "/platform/".into(), times: None, answer: answer.clone() });
+        let uid = world.receives("Ann", "Hello?");
+        let started = std::time::Instant::now();
+        world.tick().await;
+        assert!(started.elapsed() < Duration::from_secs(4), "{answer:?}: {:?}", started.elapsed());
+        let received = world.sandbox.http.received();
+        assert_eq!(received.len(), 1);
+        assert!(received[0].body.contains(&uid));
+    }
+}
+
+#[tokio::test]
+async fn a_dead_target_is_nobody_elses_trouble() {
+    let world = World::new(
+        r#"
+targets:
+  slow: { type: http, url: "${HTTP}/slow", allow_private: true, timeout: 1s }
+  crm: { type: http, url: "${HTTP}", allow_private: true }
+rules:
+  - { name: all, match: {}, deliver: [{ to: slow }, { to: crm }] }
+"#,
+    )
+    .await;
+    let never = script::slow(Duration::from_secs(60));
+    world.sandbox.http.fault(Fault { on: "/hooks/relay/slow".into(), times: None, answer: never });
+    for _ in 0..20 {
+        world.receives("Ann", "Hello?");
+    }
+    world.poll().await;
+    let started = std::time::Instant::now();
+    let sending = world.send();
+    let arriving = world.sandbox.http.wait_until(Duration::from_secs(20), |arrivals| {
+        arrivals.iter().filter(|arrival| arrival.path == "/hooks/relay" && arrival.accepted).count() == 20
+    });
+    let (arrived, ()) = tokio::join!(
+        async {
+            arriving.await.unwrap();
+            started.elapsed()
+        },
+        sending
+    );
+    assert!(arrived < Duration::from_secs(1), "they waited {arrived:?} for the slow one");
+}

@@ -1,0 +1,200 @@
+//! A whole relay in a test's hands: fake business, inboxes, a store in a folder of its own, and time that moves when told to.
+
+use std::time::Duration;
+
+use activity_relay::config;
+use activity_relay::config::secret::Environment;
+use activity_relay::daemon::clock::{Chance, Clock};
+use activity_relay::daemon::poller::Tick;
+use activity_relay::daemon::{Relay, Setup, driver};
+use activity_relay::sandbox::behaviour::Behaviour;
+use activity_relay::sandbox::incoming::Incoming;
+use activity_relay::sandbox::{Sandbox, Settings};
+use activity_relay::store::{Filter, Mode, Row, Store, StoreError, Taken};
+use jiff::SignedDuration;
+use tempfile::TempDir;
+
+use crate::source_api::install_crypto;
+
+/// What every rules file of these tests begins with; a test adds `targets:` and `rules:`.
+const HEAD: &str = "
+version: 1
+accounts:
+  - { name: main, token: \"${TOKEN}\", base_url: \"${API}\", start_from: beginning, poll_every: 30s }
+";
+/// The bound of every wait for something that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked whether a store's last holder is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) clock: Clock,
+    pub(crate) folder: TempDir,
+    relay: Option<Relay>,
+    rules: String,
+    seed: u64,
+}
+
+impl World {
+    /// A world where the business behaves as documented. `rules` holds `targets:` and `rules:`, and whatever else it
+    /// likes; `${SLACK}`, `${HTTP}` and `${MAIL}` are the inboxes.
+    pub(crate) async fn new(rules: &str) -> Self {
+        Self::with(Behaviour::default(), 1, rules).await
+    }
+
+    /// A world with one template beside the rules: its part's name, such as `greeting/text.hbs`, and text.
+    pub(crate) async fn with_template(rules: &str, template: (&str, &str)) -> Self {
+        Self::build(Behaviour::default(), 1, rules, Some(template)).await
+    }
+
+    /// A world where the business behaves in this way, and chance is drawn from this seed.
+    pub(crate) async fn with(behaviour: Behaviour, seed: u64, rules: &str) -> Self {
+        Self::build(behaviour, seed, rules, None).await
+    }
+
+    async fn build(behaviour: Behaviour, seed: u64, rules: &str, template: Option<(&str, &str)>) -> Self {
+        install_crypto();
+        let clock = Clock::manual("2026-03-10T09:00:00Z".parse().unwrap());
+        let settings = Settings { behaviour, seed, ..Settings::default() };
+        let sandbox = Sandbox::start(settings, clock.clone()).await.unwrap();
+        let head = if rules.contains("accounts:") { "" } else { HEAD };
+        let folder = tempfile::tempdir().unwrap();
+        if let Some((name, text)) = template {
+            let path = folder.path().join("templates").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let mut world = Self { sandbox, clock, folder, relay: None, rules: format!("{head}{rules}"), seed };
+        world.open().await;
+        world
+    }
+
+    /// The relay as it stands.
+    pub(crate) fn relay(&self) -> &Relay {
+        self.relay.as_ref().unwrap()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.relay().store
+    }
+
+    /// A client writes; the message's uid.
+    pub(crate) fn receives(&self, client: &str, says: &str) -> String {
+        self.sandbox.business.receive(Incoming::text(client, says))
+    }
+
+    /// One poll of the account, which must go through.
+    pub(crate) async fn poll(&self) -> Taken {
+        self.try_poll().await.result.unwrap()
+    }
+
+    /// One poll of the account.
+    pub(crate) async fn try_poll(&self) -> Tick {
+        driver::poll(self.relay(), 0).await
+    }
+
+    /// Sends whatever may be sent at this moment, until nothing is under way.
+    pub(crate) async fn send(&self) {
+        let courier = &self.relay().courier;
+        let ended = courier.ended();
+        loop {
+            // Looked at before the tick: what ends meanwhile may have been all that stood in its way.
+            let busy = courier.in_flight() > 0;
+            let started = courier.tick(&self.relay().config(), self.clock.now()).await.unwrap().started;
+            match (started, busy) {
+                (0, false) => return,
+                (0, true) => ended.notified().await,
+                _ => {}
+            }
+        }
+    }
+
+    /// One poll, and what follows from it.
+    pub(crate) async fn tick(&self) {
+        self.poll().await;
+        self.send().await;
+    }
+
+    /// Time passes, then the relay ticks.
+    pub(crate) async fn pass(&self, time: &str) {
+        self.clock.advance(time.parse::<SignedDuration>().unwrap().try_into().unwrap());
+        self.tick().await;
+    }
+
+    /// The relay is gone between two steps, as after a crash, and another one takes its store over.
+    pub(crate) async fn reopen(&mut self) {
+        self.relay = None;
+        self.open().await;
+    }
+
+    async fn open(&mut self) {
+        let path = self.folder.path().join("rules.yaml");
+        std::fs::write(&path, &self.rules).unwrap();
+        let environment = Environment::of([
+            ("TOKEN", self.sandbox.token()),
+            ("API", self.sandbox.url()),
+            ("SLACK", self.sandbox.slack.url()),
+            ("HTTP", self.sandbox.http.url()),
+            ("MAIL", self.sandbox.mail.url()),
+        ]);
+        let loaded = config::load(&path, &environment);
+        let config = loaded.config.unwrap_or_else(|| panic!("{:#?}", loaded.problems));
+        let (store, clock) = (self.take_store().await, self.clock.clone());
+        let chance = Chance::seeded(self.seed);
+        let setup = Setup { config, store, clock, chance, paced: false, dry_run: false };
+        self.relay = Some(Relay::new(setup));
+    }
+
+    /// Lookups in the background may hold the old relay's store a moment longer.
+    async fn take_store(&self) -> Store {
+        let url = format!("sqlite://{}", self.folder.path().join("relay.db").display());
+        let free = async {
+            loop {
+                match Store::open(&url, Mode::Daemon).await {
+                    Err(StoreError::InUse(_)) => tokio::time::sleep(LOOK_EVERY).await,
+                    opened => return opened.unwrap(),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, free).await.expect("the store is given back")
+    }
+
+    /// All deliveries, oldest first.
+    pub(crate) async fn rows(&self) -> Vec<Row> {
+        self.store().deliveries(Filter::default()).await.unwrap().0
+    }
+
+    /// The outbox as text, a line for each delivery.
+    pub(crate) async fn owed(&self) -> String {
+        let now = self.clock.now();
+        let lines: Vec<String> = self.rows().await.iter().map(|row| line(row, now)).collect();
+        lines.join("\n")
+    }
+}
+
+fn line(row: &Row, now: jiff::Timestamp) -> String {
+    let mut line = format!("{} → {}", row.rule, row.target);
+    if let Some(recipient) = &row.recipient {
+        line += &format!(" ({recipient})");
+    }
+    line += &format!("  {}", row.state);
+    if let Some(due_at) = row.due_at {
+        line += &format!("  due {:+}s", due_at.duration_since(now).as_secs());
+    }
+    line += &format!("  attempts {}", row.attempts);
+    if let Some(last) = &row.last {
+        line += &format!("  {}", last.outcome);
+        if let Some(status) = last.status {
+            line += &format!(" {status}");
+        }
+    }
+    if row.maybe_duplicate {
+        line += "  maybe twice";
+    }
+    if let Some(notice) = &row.notice {
+        line += &format!("  “{}”", notice.subject);
+    }
+    line
+}
