@@ -5,14 +5,14 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod cli_check;
 mod cli_contract;
 mod cli_docs;
-mod cli_check;
 mod config_corpus;
 mod config_init;
+mod crash;
 mod daemon_once;
 mod engine_courier;
-mod crash;
 mod every_kind;
 mod hostile;
 mod kill;
