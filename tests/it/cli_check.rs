@@ -87,9 +87,11 @@ async fn a_template_that_fails_on_some_messages_is_an_error_at_its_name() {
     let rule =
         "  - { name: pay, match: { activity_type: Payment }, deliver: [{ to: desk, template: broken }] }\n";
     let folder = Folder::new(&rules("token: abc", DESK, rule))
-        .template("broken/text.hbs", "{{#each message.subject}}{{/each}}{{lookup message.meeting \"x\"}}{{date message.subject}}{{truncate message.subject message.subject}}");
+        .template("broken/text.hbs", "{{date now \"%H\" message.uid}}");
     let (code, document) = folder.json("check").await;
     assert_eq!((code, problems(&document)), (1, vec!["R063 error 7".to_owned()]), "{document}");
+    let message = document["problems"][0]["message"].as_str().unwrap();
+    assert!(message.contains("broken/text.hbs") && message.contains("Payment/"), "{message}");
 }
 
 #[tokio::test]
