@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use activity_relay::daemon::clock::Clock;
+use activity_relay::sandbox::world::TokenKind;
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Mode, Store};
 use serde_json::Value;
@@ -140,6 +141,22 @@ async fn online_names_what_is_wrong_at_its_place_and_ends_with_one() {
     assert!(text.lines().any(|line| line.starts_with("✗ main")), "{text}");
     assert!(text.lines().any(|line| line.starts_with("✗ crm")), "{text}");
     assert!(!text.contains("n0t-this-0ne"), "{text}");
+}
+
+#[tokio::test]
+async fn online_refuses_a_token_that_is_not_of_a_staff_member() {
+    let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
+    sandbox.business.token("app-token", TokenKind::App);
+    let account = format!("token: app-token, base_url: \"{}\"", sandbox.url());
+    let folder = Folder::new(&rules(
+        &account,
+        "  crm: { type: http, url: \"http://127.0.0.1:1/\", allow_private: true, enabled: false }\n",
+        "  - { name: a, match: {}, deliver: [{ to: crm }] }\n",
+    ));
+    let (code, document) = folder.json("check --online").await;
+    assert_eq!(code, 1);
+    assert!(problems(&document).contains(&"R081 error 3".to_owned()), "{document}");
+    assert!(document["online"]["accounts"][0]["detail"].as_str().unwrap().contains("`app`"), "{document}");
 }
 
 #[tokio::test]
