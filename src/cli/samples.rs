@@ -26,11 +26,18 @@ struct Sample {
 }
 
 /// What came of rendering a template for a target's format and a sample.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Fine,
     Failed(String),
     Shows(String),
+}
+
+impl Outcome {
+    /// One problem is enough for both: a failure's words may name something of the message, so that each differs.
+    fn is_like(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Failed(_), Self::Failed(_))) || self == other
+    }
 }
 
 /// What was rendered so far: each template, format and sample once, however many rules ask for it.
@@ -115,7 +122,7 @@ fn troubles<'c>(
         if !counts {
             continue;
         }
-        match troubles.iter_mut().find(|trouble| trouble.outcome == *outcome) {
+        match troubles.iter_mut().find(|trouble| trouble.outcome.is_like(outcome)) {
             Some(trouble) => trouble.count += 1,
             None => troubles.push(Trouble { outcome: outcome.clone(), first: index, count: 1 }),
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use activity_relay::daemon::clock::Clock;
+use activity_relay::sandbox::world::TokenKind;
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Mode, Store};
 use serde_json::Value;
@@ -87,9 +88,11 @@ async fn a_template_that_fails_on_some_messages_is_an_error_at_its_name() {
     let rule =
         "  - { name: pay, match: { activity_type: Payment }, deliver: [{ to: desk, template: broken }] }\n";
     let folder = Folder::new(&rules("token: abc", DESK, rule))
-        .template("broken/text.hbs", "{{#each message.subject}}{{/each}}{{lookup message.meeting \"x\"}}{{date message.subject}}{{truncate message.subject message.subject}}");
+        .template("broken/text.hbs", "{{date now \"%H\" message.uid}}");
     let (code, document) = folder.json("check").await;
     assert_eq!((code, problems(&document)), (1, vec!["R063 error 7".to_owned()]), "{document}");
+    let message = document["problems"][0]["message"].as_str().unwrap();
+    assert!(message.contains("broken/text.hbs") && message.contains("Payment/"), "{message}");
 }
 
 #[tokio::test]
@@ -138,6 +141,22 @@ async fn online_names_what_is_wrong_at_its_place_and_ends_with_one() {
     assert!(text.lines().any(|line| line.starts_with("✗ main")), "{text}");
     assert!(text.lines().any(|line| line.starts_with("✗ crm")), "{text}");
     assert!(!text.contains("n0t-this-0ne"), "{text}");
+}
+
+#[tokio::test]
+async fn online_refuses_a_token_that_is_not_of_a_staff_member() {
+    let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
+    sandbox.business.token("app-token", TokenKind::App);
+    let account = format!("token: app-token, base_url: \"{}\"", sandbox.url());
+    let folder = Folder::new(&rules(
+        &account,
+        "  crm: { type: http, url: \"http://127.0.0.1:1/\", allow_private: true, enabled: false }\n",
+        "  - { name: a, match: {}, deliver: [{ to: crm }] }\n",
+    ));
+    let (code, document) = folder.json("check --online").await;
+    assert_eq!(code, 1);
+    assert!(problems(&document).contains(&"R081 error 3".to_owned()), "{document}");
+    assert!(document["online"]["accounts"][0]["detail"].as_str().unwrap().contains("`app`"), "{document}");
 }
 
 #[tokio::test]
