@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str, over_cap: OverCap) -> Result<Query, String> {
 fn set(query: &mut Query, name: &str, value: &str, over_cap: OverCap) -> Result<(), String> {
     match name {
         "activity_type" if catalog::api_types().contains(&value) => {
-            query.activity_type = Some(value.to_owned())
+            query.activity_type = Some(value.to_owned());
         }
         "activity_type" => return Err("unknown activity_type".to_owned()),
         "activity_action" => query.activity_action = Some(value.to_owned()),
