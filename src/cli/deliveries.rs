@@ -253,7 +253,7 @@ fn show_rows(rows: &[Row], context: &Context) -> anyhow::Result<()> {
         ]
     });
     let header = ["ID", "STATE", "RULE", "TARGET", "TRIES", "PLANNED", ""];
-    for line in table::lines(&header, cells.collect()) {
+    for line in table::lines(&header, cells.collect(), context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())

@@ -60,9 +60,9 @@ impl Output {
         Ok(self.line(text)?)
     }
 
-    /// How many columns the terminal has; 100 where it is none.
-    pub fn width(&self) -> usize {
-        100
+    /// How many columns the terminal has; `None` where output goes elsewhere.
+    pub fn width(&self) -> Option<usize> {
+        terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
     }
 }
 

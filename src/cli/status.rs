@@ -155,7 +155,7 @@ fn show_accounts(context: &Context, accounts: &[Account], now: Timestamp) -> any
         let error = account.error.as_deref().unwrap_or_default();
         vec![(BOLD, account.name.clone()), plain(last), (BAD, table::short(error, 120))]
     });
-    for line in table::lines(&["ACCOUNT", "LAST SUCCESS", ""], rows.collect()) {
+    for line in table::lines(&["ACCOUNT", "LAST SUCCESS", ""], rows.collect(), context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())
@@ -203,7 +203,9 @@ fn show_targets(context: &Context, targets: &[Held], now: Timestamp) -> anyhow::
         ]
     });
     context.out.line("")?;
-    for line in table::lines(&["TARGET", "STATE", "NEXT TRY", "PENDING", "WHY"], rows.collect()) {
+    for line in
+        table::lines(&["TARGET", "STATE", "NEXT TRY", "PENDING", "WHY"], rows.collect(), context.out.width())
+    {
         context.out.line(line.trim_end())?;
     }
     Ok(())

@@ -4,6 +4,8 @@ use anstyle::Style;
 
 use super::output::{DIM, paint};
 
+/// The last column is never cut to less, in characters.
+const LAST_CHARS_MIN: usize = 20;
 /// Between two columns.
 const GAP: &str = "  ";
 
@@ -15,8 +17,9 @@ pub fn plain(text: impl Into<String>) -> Cell {
     (Style::new(), text.into())
 }
 
-/// The header and the rows as lines, each column as wide as its widest cell; the last one is not padded.
-pub fn lines(header: &[&str], rows: Vec<Vec<Cell>>) -> Vec<String> {
+/// The header and the rows as lines, each column as wide as its widest cell; the last one is not padded, and cut where
+/// a line would be longer than `columns_max`, the width of a terminal.
+pub fn lines(header: &[&str], rows: Vec<Vec<Cell>>, columns_max: Option<usize>) -> Vec<String> {
     let header = header.iter().map(|name| (DIM, (*name).to_owned())).collect();
     let all: Vec<Vec<Cell>> = std::iter::once(header).chain(rows).collect();
     let columns = all.iter().map(Vec::len).max().unwrap_or(0);
@@ -25,10 +28,16 @@ pub fn lines(header: &[&str], rows: Vec<Vec<Cell>>) -> Vec<String> {
             all.iter().filter_map(|row| row.get(column)).map(|cell| width(&cell.1)).max().unwrap_or(0)
         })
         .collect();
-    all.into_iter().map(|row| line(&row, &widths)).collect()
+    let before: usize = widths.iter().rev().skip(1).map(|width| width + GAP.len()).sum();
+    let last_max = columns_max.map(|max| max.saturating_sub(before).max(LAST_CHARS_MIN));
+    all.into_iter().map(|row| line(row, &widths, last_max)).collect()
 }
 
-fn line(row: &[Cell], widths: &[usize]) -> String {
+fn line(mut row: Vec<Cell>, widths: &[usize], last_max: Option<usize>) -> String {
+    let whole = row.len() == widths.len();
+    if let (Some(max), Some((_, text)), true) = (last_max, row.last_mut(), whole) {
+        *text = short(text, max);
+    }
     let mut line = String::new();
     for (column, (style, text)) in row.iter().enumerate() {
         if column > 0 {
@@ -63,9 +72,17 @@ mod tests {
     #[test]
     fn colours_do_not_move_columns() {
         let rows = vec![vec![(BAD, "dead".into()), plain("x")], vec![plain("delivered"), plain("y")]];
-        let plain = lines(&["STATE", "WHY"], rows).join("\n");
+        let plain = lines(&["STATE", "WHY"], rows, None).join("\n");
         let plain = anstream::adapter::strip_str(&plain).to_string();
         assert_eq!(plain, "STATE      WHY\ndead       x\ndelivered  y");
+    }
+
+    #[test]
+    fn the_last_column_keeps_inside_the_terminal() {
+        let rows = vec![vec![plain("dead"), plain("the mailbox is full and nobody reads it")]];
+        let drawn = lines(&["STATE", "WHY"], rows, Some(30)).join("\n");
+        let drawn = anstream::adapter::strip_str(&drawn).to_string();
+        assert_eq!(drawn, "STATE  WHY\ndead   the mailbox is full an…");
     }
 
     #[test]

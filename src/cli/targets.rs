@@ -143,7 +143,11 @@ async fn list(format: Format, config: &Config, context: &Context) -> anyhow::Res
         Format::Json => context.out.json(&List { targets })?,
         Format::Text => {
             let rows = targets.iter().map(|target| row(target, now)).collect();
-            for line in table::lines(&["TARGET", "TYPE", "STATE", "PENDING", "DEAD", "WHY"], rows) {
+            for line in table::lines(
+                &["TARGET", "TYPE", "STATE", "PENDING", "DEAD", "WHY"],
+                rows,
+                context.out.width(),
+            ) {
                 context.out.line(line.trim_end())?;
             }
         }

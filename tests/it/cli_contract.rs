@@ -1,5 +1,6 @@
 //! The program as its users meet it: its commands, exit codes and JSON, against the sandbox.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -79,13 +80,11 @@ impl World {
             sandbox.url()
         );
         for (name, target) in targets.iter().filter(|(name, _)| names.contains(name)) {
-            text.push_str(&format!("  {name}: {target}\n"));
+            writeln!(text, "  {name}: {target}").unwrap();
         }
         let deliver: Vec<String> = names.iter().map(|name| format!("{{ to: {name} }}")).collect();
-        text.push_str(&format!(
-            "rules:\n  - {{ name: everything, match: {{}}, deliver: [{}] }}\n",
-            deliver.join(", ")
-        ));
+        let deliver = deliver.join(", ");
+        writeln!(text, "rules:\n  - {{ name: everything, match: {{}}, deliver: [{deliver}] }}").unwrap();
         std::fs::write(self.at().join("rules.yaml"), text).unwrap();
     }
 
@@ -191,8 +190,8 @@ fn tools_work_before_the_first_run() {
     insta::assert_snapshot!(stdout, @"no deliveries yet: a message that a rule takes makes the first one; `activity-relay status` shows whether polling goes on");
     let status = json(at, "status --format json");
     assert_eq!(status["accounts"][0]["name"], "main");
-    let states: Vec<&str> = keys(&status["deliveries"]);
-    assert_eq!(states, ["pending", "sending", "delivered", "dead", "expired", "withheld", "discarded"]);
+    let counted: Vec<&str> = keys(&status["deliveries"]);
+    assert_eq!(counted, ["pending", "sending", "delivered", "dead", "expired", "withheld", "discarded"]);
     assert_eq!(exit(at, "status"), 0);
 }
 
