@@ -3,10 +3,10 @@
 //! `KILL_MESSAGES` and `KILLS` make it as long as wanted, `KILL_SEED` another one.
 
 use std::collections::BTreeMap;
-
-use activity_relay::sandbox::inboxes::Arrival;
-use serde_json::Value;
 use std::time::{Duration, Instant};
+
+use activity_relay::sandbox::Sandbox;
+use serde_json::Value;
 
 use crate::process::Stage;
 
@@ -29,23 +29,19 @@ async fn killed_at_any_moment_it_loses_nothing() {
     // Moments in the course of the arrivals, the first of them before any: the kill hits whatever goes on then.
     let mut moments: Vec<usize> = (0..kills).map(|_| rng.usize(0..messages)).collect();
     moments.sort_unstable();
-    let started = Instant::now();
+    let (started, mut tally) = (Instant::now(), Tally::default());
     for moment in moments {
         let running = stage.start("run --listen none");
-        stage.sandbox.http.wait_until(RUN_MAX, |arrivals| arrivals.len() >= moment).await.unwrap();
+        tally.until(&stage.sandbox, |tally| tally.arrivals >= moment).await;
         running.kill();
     }
     let mut last = stage.start("run --listen none");
-    stage
-        .sandbox
-        .http
-        .wait_until(RUN_MAX, |arrivals| arrivals.len() >= messages && distinct(arrivals).len() == messages)
-        .await
-        .unwrap();
+    tally.until(&stage.sandbox, |tally| tally.accepted.len() == messages).await;
     last.signal("TERM");
     assert_eq!(last.ended().await.code(), Some(0));
+    tally.look(&stage.sandbox);
 
-    let counts = distinct(&stage.sandbox.http.received());
+    let counts = tally.accepted;
     let (lost, twice) = (messages - counts.len(), counts.values().map(|count| count - 1).sum::<usize>());
     let listed = stage.output("deliveries list --format json").await;
     let rows: Vec<Value> = String::from_utf8(listed.stdout)
@@ -67,11 +63,36 @@ async fn killed_at_any_moment_it_loses_nothing() {
     }
 }
 
-/// How often each delivery has arrived.
-fn distinct(arrivals: &[Arrival]) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for arrival in arrivals.iter().filter(|arrival| arrival.accepted) {
-        *counts.entry(arrival.identity().to_owned()).or_default() += 1;
+/// What has arrived so far.
+#[derive(Default)]
+struct Tally {
+    arrivals: usize,
+    /// How often each delivery was taken.
+    accepted: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    fn look(&mut self, sandbox: &Sandbox) {
+        for arrival in sandbox.http.arrivals_after(self.arrivals) {
+            self.arrivals += 1;
+            if arrival.accepted {
+                *self.accepted.entry(arrival.identity().to_owned()).or_default() += 1;
+            }
+        }
     }
-    counts
+
+    /// Looks whenever something has happened, until it is enough.
+    async fn until(&mut self, sandbox: &Sandbox, enough: impl Fn(&Self) -> bool) {
+        let mut changes = sandbox.business.watch();
+        let waiting = async {
+            loop {
+                self.look(sandbox);
+                if enough(self) {
+                    return;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(RUN_MAX, waiting).await.expect("the run gets on");
+    }
 }
