@@ -9,15 +9,12 @@ use activity_relay::sandbox::Sandbox;
 use serde_json::Value;
 
 use crate::process::Stage;
+use crate::world::{say, setting};
 
 /// The target's `concurrency` in the rules: so many may be under way when the program is killed.
 const IN_FLIGHT: usize = 8;
 /// A run between two kills may take so long.
-const RUN_MAX: Duration = Duration::from_secs(180);
-
-fn setting(name: &str, otherwise: usize) -> usize {
-    std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
-}
+const RUN_MAX: Duration = Duration::from_mins(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_moment_it_loses_nothing() {
@@ -42,7 +39,7 @@ async fn killed_at_any_moment_it_loses_nothing() {
     tally.look(&stage.sandbox);
 
     let counts = tally.accepted;
-    let (lost, twice) = (messages - counts.len(), counts.values().map(|count| count - 1).sum::<usize>());
+    let (missing, twice) = (messages - counts.len(), counts.values().map(|count| count - 1).sum::<usize>());
     let listed = stage.output("deliveries list --format json").await;
     let rows: Vec<Value> = String::from_utf8(listed.stdout)
         .unwrap()
@@ -50,11 +47,11 @@ async fn killed_at_any_moment_it_loses_nothing() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let marked = rows.iter().filter(|row| row["maybe_duplicate"] == true).count();
-    println!(
-        "seed {seed}: messages={messages} kills={kills} lost={lost} duplicates={twice} marked={marked} ({:.1?})",
+    say(&format!(
+        "seed {seed}: messages={messages} kills={kills} lost={missing} duplicates={twice} marked={marked} ({:.1?})",
         started.elapsed()
-    );
-    assert_eq!((rows.len(), lost), (messages, 0));
+    ));
+    assert_eq!((rows.len(), missing), (messages, 0));
     assert!(rows.iter().all(|row| row["state"] == "delivered"));
     assert!(twice <= kills * IN_FLIGHT && marked <= kills * IN_FLIGHT, "more than were under way");
     for row in rows.iter().filter(|row| row["maybe_duplicate"] == false) {
