@@ -274,7 +274,7 @@ rules:
 "#,
     )
     .await;
-    let never = script::slow(Duration::from_secs(60));
+    let never = script::slow(Duration::from_mins(1));
     world.sandbox.http.fault(Fault { on: "/hooks/relay/slow".into(), times: None, answer: never });
     for _ in 0..20 {
         world.receives("Ann", "Hello?");

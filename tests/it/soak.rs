@@ -11,7 +11,7 @@ use activity_relay::sandbox::script;
 use activity_relay::sandbox::world::{Action, Which};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, say, setting};
 
 /// Many at once, so that the sockets are busy; the page cap and all else is the business's affair.
 const RULES: &str = "
@@ -210,10 +210,6 @@ impl Soak {
     }
 }
 
-fn setting(name: &str, otherwise: usize) -> usize {
-    std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn soak_whatever_stays_unread_arrives_exactly_once() {
     let (seeds, messages) = (setting("SOAK_SEEDS", 2), setting("SOAK_MESSAGES", 1_000));
@@ -224,10 +220,10 @@ async fn soak_whatever_stays_unread_arrives_exactly_once() {
         let started = Instant::now();
         let verdict = Soak::new(seed, over_cap).await.run(messages).await;
         let (lost, duplicates, took) = (verdict.lost.len(), verdict.duplicates, started.elapsed());
-        println!(
+        say(&format!(
             "seed {seed:>2} page {over_cap:?}: messages={messages} must_arrive={} lost={lost} duplicates={duplicates} ({took:.1?})",
             verdict.must
-        );
+        ));
         assert!(verdict.must > messages / 2, "most of them stay unread long enough to be judged");
         if lost + duplicates > 0 {
             failed.push((seed, verdict));

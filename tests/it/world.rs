@@ -175,26 +175,26 @@ impl World {
 }
 
 fn line(row: &Row, now: jiff::Timestamp) -> String {
-    let mut line = format!("{} → {}", row.rule, row.target);
-    if let Some(recipient) = &row.recipient {
-        line += &format!(" ({recipient})");
-    }
-    line += &format!("  {}", row.state);
-    if let Some(due_at) = row.due_at {
-        line += &format!("  due {:+}s", due_at.duration_since(now).as_secs());
-    }
-    line += &format!("  attempts {}", row.attempts);
-    if let Some(last) = &row.last {
-        line += &format!("  {}", last.outcome);
-        if let Some(status) = last.status {
-            line += &format!(" {status}");
-        }
-    }
-    if row.maybe_duplicate {
-        line += "  maybe twice";
-    }
-    if let Some(notice) = &row.notice {
-        line += &format!("  “{}”", notice.subject);
-    }
-    line
+    let recipient = row.recipient.as_ref().map(|who| format!(" ({who})")).unwrap_or_default();
+    let mut parts = vec![format!("{} → {}{recipient}", row.rule, row.target), row.state.to_string()];
+    parts.extend(row.due_at.map(|due_at| format!("due {:+}s", due_at.duration_since(now).as_secs())));
+    parts.push(format!("attempts {}", row.attempts));
+    parts.extend(row.last.as_ref().map(|last| match last.status {
+        Some(status) => format!("{} {status}", last.outcome),
+        None => last.outcome.clone(),
+    }));
+    parts.extend(row.maybe_duplicate.then(|| "maybe twice".to_owned()));
+    parts.extend(row.notice.as_ref().map(|notice| format!("“{}”", notice.subject)));
+    parts.join("  ")
+}
+
+/// A number out of the environment, by which a test is made longer than it is by default.
+pub(crate) fn setting(name: &str, otherwise: usize) -> usize {
+    Environment::of_process().get(name).map_or(otherwise, |text| text.parse().unwrap())
+}
+
+/// Prints a long test's figures.
+#[expect(clippy::disallowed_macros, reason = "a test has no other output than the harness's")]
+pub(crate) fn say(figures: &str) {
+    println!("{figures}");
 }
