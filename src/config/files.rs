@@ -76,8 +76,10 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>) -> O
         let span = named.map_or(Span::start_of(file), |spot| spot.span);
         let help = if named.is_some() {
             "check its name and who may read it"
+        } else if path.exists() {
+            "the rules file is UTF-8 text that the relay's user may read; `activity-relay init` writes one to start from"
         } else {
-            "check its name and encoding, and who may read it; `activity-relay init` writes one to start from"
+            "name another file with --config, or run `activity-relay init` to write one"
         };
         reader.error(codes::FILE, span, format!("{} cannot be read: {why}", path.display()), help);
         return None;

@@ -13,12 +13,15 @@ use crate::model::message::Message;
 use crate::model::payload::Payload;
 use crate::store::{Counts, Detail, Filter, Result, Row, StoredMessage};
 
-/// A delivery with its last attempt and its messages' uids.
-const COLUMNS: &str = "d.*, a.at, a.outcome, a.status, a.reason, a.latency_ms, a.answer,
+/// A delivery with its last attempt and its messages' uids. While its target waits or is parked it is due only when
+/// that ends; in the queue it keeps its place.
+const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
+    THEN max(d.due_at, coalesce(h.wait_until, 0), coalesce(h.parked_until, 0)) ELSE d.due_at END AS shown_due_at, a.at, a.outcome, a.status, a.reason, a.latency_ms, a.answer,
   (SELECT json_group_array(uid) FROM (SELECT m.uid FROM delivery_messages dm JOIN messages m ON m.id = dm.message
      WHERE dm.delivery = d.seq ORDER BY dm.position)) AS uids
   FROM deliveries d LEFT JOIN attempts a ON a.delivery = d.seq
-    AND a.n = (SELECT max(n) FROM attempts WHERE delivery = d.seq)";
+    AND a.n = (SELECT max(n) FROM attempts WHERE delivery = d.seq)
+  LEFT JOIN targets h ON h.name = d.target";
 
 fn is_open(state: StateName) -> bool {
     matches!(state, StateName::Pending | StateName::Sending)
@@ -105,7 +108,7 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         template: row.get("template")?,
         messages: row.get::<_, Json<Vec<String>>>("uids")?.0,
         state,
-        due_at: time_or_none(row, "due_at")?,
+        due_at: time_or_none(row, "shown_due_at")?,
         created_at: time(row, "created_at")?,
         settled_at: time_or_none(row, "settled_at")?,
         why: row.get("why")?,
