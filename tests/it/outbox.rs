@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use activity_relay::sandbox::incoming::Incoming;
-use activity_relay::sandbox::script::{self, Fault, busy, says, status};
+use activity_relay::sandbox::script::{self, Fault, busy, ok, says, status};
 use insta::assert_snapshot;
 
 use crate::world::World;
@@ -30,8 +30,8 @@ async fn slack_says_wait_thirty_seconds() {
     world.sandbox.slack.answers([busy(30)]);
     world.tick().await;
     assert_snapshot!(world.owed().await, @r#"
-    all → desk  pending  due +0s  attempts 0
     all → desk  pending  due +30s  attempts 0  busy 429
+    all → desk  pending  due +30s  attempts 0
     "#);
     assert_eq!(world.sandbox.slack.arrivals().len(), 1, "the second one was not even tried");
     world.pass("29s").await;
@@ -56,11 +56,11 @@ async fn a_revoked_webhook_parks_the_target_until_a_probe_passes() {
     world.pass("2m").await;
     assert_eq!(world.sandbox.slack.arrivals().len(), 2, "and one probe");
     assert_snapshot!(world.owed().await, @r#"
-    all → desk  pending  due -120s  attempts 0
     all → desk  pending  due +96s  attempts 0  target_broken 404
-    all → desk  pending  due -59s  attempts 0  target_broken 404
+    all → desk  pending  due +96s  attempts 0
+    all → desk  pending  due +96s  attempts 0
     relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
-    all → desk  pending  due +0s  attempts 0
+    all → desk  pending  due +96s  attempts 0
     "#);
     world.sandbox.slack.heal();
     world.pass("5m").await;
@@ -293,4 +293,21 @@ rules:
         sending
     );
     assert!(arrived < Duration::from_secs(1), "they waited {arrived:?} for the slow one");
+}
+
+#[tokio::test]
+async fn a_channel_reads_in_the_order_of_the_messages_even_within_one_second() {
+    let world = World::new(SLACK).await;
+    let said: Vec<String> = (1..=8).map(|number| format!("line {number} of 8")).collect();
+    for line in &said {
+        world.receives("Ann", line);
+    }
+    world.sandbox.slack.answers([ok(), busy(2)]);
+    world.tick().await;
+    world.pass("10s").await;
+    world.pass("10s").await;
+    let posts: Vec<String> = world.sandbox.slack.received().into_iter().map(|post| post.body).collect();
+    let order: Vec<usize> =
+        posts.iter().filter_map(|post| said.iter().position(|line| post.contains(line.as_str()))).collect();
+    assert_eq!(order, [0, 1, 2, 3, 4, 5, 6, 7]);
 }

@@ -54,7 +54,7 @@ fn lease(db: &Db, want: &Want, limit: usize, now: Timestamp) -> Result<Vec<Job>>
     let found = db.all(
         "SELECT d.*, p.payload FROM deliveries d LEFT JOIN payloads p ON p.delivery = d.seq AND p.plain = d.plain
          WHERE d.target = ?1 AND d.settled_at IS NULL AND d.due_at <= ?2 AND d.state = 'pending'
-         ORDER BY d.due_at, d.created_at, d.id LIMIT ?3",
+         ORDER BY d.due_at, d.created_at, d.seq LIMIT ?3",
         params![want.target, Ms(now), rows(limit)],
         found,
     )?;
@@ -273,7 +273,7 @@ pub(in crate::store) fn next_due(db: &Db, wanted: &[String]) -> Result<Option<Ti
         }
         let due = db.one(
             "SELECT due_at FROM deliveries WHERE target = ?1 AND settled_at IS NULL
-             ORDER BY due_at, created_at, id LIMIT 1",
+             ORDER BY due_at, created_at, seq LIMIT 1",
             params![target],
             |row| time(row, "due_at"),
         )?;

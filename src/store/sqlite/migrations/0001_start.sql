@@ -78,7 +78,7 @@ CREATE TABLE deliveries (
   CHECK ((settled_at IS NULL) = (due_at IS NOT NULL)),
   CHECK ((state = 'sending') = (lease IS NOT NULL))
 ) STRICT;
-CREATE INDEX deliveries_due ON deliveries (target, due_at, created_at, id) WHERE settled_at IS NULL;
+CREATE INDEX deliveries_due ON deliveries (target, due_at, created_at) WHERE settled_at IS NULL;
 CREATE INDEX deliveries_leased ON deliveries (due_at) WHERE state = 'sending';
 CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE settled_at IS NULL AND expires_at IS NOT NULL;
 CREATE INDEX deliveries_ended ON deliveries (state, settled_at) WHERE settled_at IS NOT NULL;
