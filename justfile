@@ -38,3 +38,7 @@ demo:
 # the long random runs of what CI runs in short: seeds and messages may be given
 soak seeds="20" messages="10000":
     SOAK_SEEDS={{seeds}} SOAK_MESSAGES={{messages}} cargo test --release --locked --test it soak -- --nocapture
+
+# the program killed while it sends, at length
+kill messages="5000" kills="10":
+    KILL_MESSAGES={{messages}} KILLS={{kills}} cargo test --locked --test it kill:: -- --nocapture

@@ -76,6 +76,20 @@ async fn a_revoked_webhook_parks_the_target_until_a_probe_passes() {
 }
 
 #[tokio::test]
+async fn a_person_who_resumes_a_target_does_not_wait_for_its_next_probe() {
+    for answer in [says(404, "no_service"), busy(3_600)] {
+        let world = World::new(SLACK).await;
+        world.receives("Ann", "Hello?");
+        world.sandbox.slack.answers([answer]);
+        world.tick().await;
+        assert!(world.sandbox.slack.received().is_empty());
+        world.store().pause_target("desk", false, "").await.unwrap();
+        world.send().await;
+        assert_eq!(world.sandbox.slack.received().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn blocks_that_slack_refuses_are_sent_once_more_as_plain_text() {
     let world = World::new(SLACK).await;
     world.receives("Ann", "Are you open today?");

@@ -129,7 +129,8 @@ fn healthy(db: &Db, target: &str, now: Option<Timestamp>) -> Result<bool> {
     Ok(parked)
 }
 
-/// A person pauses the target, or resumes it whatever held it.
+/// A person pauses the target, or resumes it whatever held it: what the target itself had turned away is due at once,
+/// and before what came later.
 pub(in crate::store) fn pause(db: &Db, target: &str, paused: bool, reason: &str) -> Result<()> {
     if paused {
         db.run(
@@ -138,6 +139,14 @@ pub(in crate::store) fn pause(db: &Db, target: &str, paused: bool, reason: &str)
             params![target, reason],
         )?;
     } else {
+        db.run(
+            "UPDATE deliveries SET due_at = created_at WHERE seq IN (
+               SELECT d.seq FROM deliveries d
+               WHERE d.target = ?1 AND d.settled_at IS NULL AND d.state = 'pending'
+                 AND (SELECT outcome FROM attempts WHERE delivery = d.seq ORDER BY n DESC LIMIT 1)
+                   IN ('busy', 'target_broken'))",
+            params![target],
+        )?;
         db.run("DELETE FROM targets WHERE name = ?1", params![target])?;
     }
     Ok(())
