@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::config::Config;
@@ -18,6 +18,7 @@ use crate::rules::evaluate::matching;
 use crate::rules::plan::plan;
 use crate::source::api::{Answer, Api};
 use crate::source::fault::ApiError;
+use crate::source::settled::Settled;
 use crate::source::walk::{PageFacts, Query, Row, Walk};
 use crate::source::wire::{Item, Unreadable};
 use crate::source::{Account, StartFrom, stamp};
@@ -51,6 +52,7 @@ pub struct Poller {
     /// The store failed the last poll.
     store_failed: bool,
     sweeps: Sweeps,
+    settled: Settled,
     unknown: HashMap<Triple, u64>,
     zone_warned: bool,
 }
@@ -94,6 +96,7 @@ struct Gain {
 impl Poller {
     /// A poller of one account. With `dry_run` nothing is written: neither messages nor cursor nor the poll's result.
     pub fn new(account: Arc<Account>, api: Api, names: NameBook, store: Store, dry_run: bool) -> Self {
+        let settled = Settled::default();
         Self {
             account,
             api,
@@ -103,7 +106,8 @@ impl Poller {
             failures: 0,
             error: None,
             store_failed: false,
-            sweeps: Sweeps::default(),
+            sweeps: Sweeps::new(settled.clone()),
+            settled,
             unknown: HashMap::new(),
             zone_warned: false,
         }
@@ -173,7 +177,9 @@ impl Poller {
         }
         let mut cursor = self.cursor(now).await?;
         let Some(floor) = cursor.floor else { return Ok(false) };
-        let mut walk = Walk::poll(floor, cursor.watermark, self.account.overlap);
+        let overlap = SignedDuration::try_from(self.account.overlap).unwrap_or(SignedDuration::MAX);
+        let mut walk =
+            Walk::poll(floor, cursor.watermark, self.account.overlap).remembering(&self.settled, overlap);
         let before = cursor.watermark;
         let mut server_now = now;
         while let Some(query) = walk.next() {

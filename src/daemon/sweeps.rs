@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::source::settled::Settled;
 use crate::source::stamp::shift;
 use crate::source::walk::{Walk, Window};
 
@@ -23,6 +24,7 @@ const TRIES_MAX: u32 = 5;
 pub struct Sweeps {
     waiting: VecDeque<Sweep>,
     last: Option<Timestamp>,
+    settled: Settled,
 }
 
 /// One window with the walk through it, as far as it got.
@@ -36,6 +38,16 @@ pub struct Sweep {
 }
 
 impl Sweeps {
+    /// None waits yet. `settled` is shared with the polls.
+    pub fn new(settled: Settled) -> Self {
+        Self { settled, ..Self::default() }
+    }
+
+    /// A crowded second is read to the end by one sweep that comes an hour after it, not by every one.
+    fn walk(&self, window: Window) -> Walk {
+        Walk::sweep(window).remembering(&self.settled, EVERY)
+    }
+
     /// Adds what is due: after a start the downtime and six hours before it (a week at most), then every hour the last
     /// six. `watermark` is where the account stood before this poll; a first run has nothing behind it.
     pub fn schedule(
@@ -80,7 +92,7 @@ impl Sweeps {
 
     /// To begin it anew later: what it has met was not committed.
     pub fn restart(&mut self, mut sweep: Sweep) {
-        sweep.walk = Walk::sweep(sweep.window);
+        sweep.walk = self.walk(sweep.window);
         self.give_back(sweep);
     }
 
@@ -95,7 +107,8 @@ impl Sweeps {
 
     fn push(&mut self, window: Window, tries: u32) {
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back(Sweep { window, walk: Walk::sweep(window), tries });
+            let walk = self.walk(window);
+            self.waiting.push_back(Sweep { window, walk, tries });
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod http;
 pub mod lookup;
 pub mod pace;
 pub mod plain;
+pub mod settled;
 pub mod stamp;
 pub mod walk;
 pub mod wire;

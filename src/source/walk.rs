@@ -8,8 +8,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::settled::Settled;
 use super::stamp::{floor, shift};
 
 /// Rows asked for per page; the most that the API gives.
@@ -128,6 +129,9 @@ pub struct Walk {
     leftover: Vec<Window>,
     missing: Option<u64>,
     cut_short: bool,
+    settled: Settled,
+    settled_age: SignedDuration,
+    passed_over: bool,
 }
 
 impl Walk {
@@ -162,7 +166,17 @@ impl Walk {
             leftover: Vec::new(),
             missing: None,
             cut_short: false,
+            settled: Settled::default(),
+            settled_age: SignedDuration::MAX,
+            passed_over: false,
         }
+    }
+
+    /// Passes over crowded seconds that were read to the end when they were at least `age` old, and notes those that
+    /// this walk reads to the end.
+    pub fn remembering(mut self, settled: &Settled, age: SignedDuration) -> Self {
+        (self.settled, self.settled_age) = (settled.clone(), age);
+        self
     }
 
     /// What to ask next; `None` at the end.
@@ -281,6 +295,10 @@ impl Walk {
         if last > self.a {
             self.a = last;
             self.step();
+        } else if self.settled.holds(self.a, self.settled_age) {
+            self.passed_over = true;
+            self.a = shift(self.a, 1);
+            self.step();
         } else {
             let window = Window { from: self.a, to: shift(self.a, 1) };
             self.stage = Stage::Rounds(Rounds::new(window, false, now));
@@ -332,16 +350,20 @@ impl Walk {
             }
             return;
         }
-        if !complete {
+        if complete {
+            self.settled.note(rounds.window.from, rounds.since);
+        } else {
             self.leftover.push(rounds.window);
         }
         self.a = shift(self.a, 1);
         self.step();
     }
 
-    /// The end of the list is reached. A drain of one page has compared itself with the total already.
+    /// The end of the list is reached. A drain of one page has compared itself with the total already; one that passed
+    /// over something cannot.
     fn drained(&mut self) {
-        self.stage = if self.total_holds && self.pages > 1 { Stage::Check } else { Stage::Done };
+        let comparable = self.total_holds && self.pages > 1 && !self.passed_over;
+        self.stage = if comparable { Stage::Check } else { Stage::Done };
     }
 
     fn checked(&mut self, facts: &PageFacts) {

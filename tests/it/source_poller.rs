@@ -173,6 +173,30 @@ async fn a_shuffled_burst_that_shrinks_while_it_is_paged_loses_nothing_that_stay
 }
 
 #[tokio::test]
+async fn a_burst_that_stays_the_newest_is_not_turned_through_at_every_poll() {
+    for profile in [Profile::Documented, Profile::Quirky] {
+        let mut world = World::new(Behaviour::of(profile)).await;
+        world.tick().await.result.unwrap();
+        world.clock.advance(Duration::from_secs(30));
+        let burst = Action::Receive(Box::new(Incoming::text("Ann Lee", "all at once").times(260)));
+        world.sandbox.business.act(burst);
+        // Late commits are waited for; after that the burst is known to be whole.
+        for _ in 0..6 {
+            world.clock.advance(Duration::from_secs(30));
+            world.tick().await.result.unwrap();
+        }
+        assert_eq!(world.owed().await.len(), 260);
+        let before = world.sandbox.business.list_requests().len();
+        world.clock.advance(Duration::from_secs(30));
+        let late = world.receive("and then one more");
+        world.tick().await.result.unwrap();
+        let asked = world.sandbox.business.list_requests().len() - before;
+        assert!(asked <= 6, "{asked} requests for one new message ({profile:?})");
+        assert!(world.owed().await.contains(&late));
+    }
+}
+
+#[tokio::test]
 async fn every_failed_answer_leaves_the_cursor_and_the_next_poll_finds_all() {
     let mut world = World::new(Behaviour::default()).await;
     world.tick().await.result.unwrap();
