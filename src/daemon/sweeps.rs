@@ -96,8 +96,12 @@ impl Sweeps {
         self.give_back(sweep);
     }
 
-    /// It went through; what it left over is tried again a few times.
+    /// It went through, or as far as one walk goes: the rest is next. What it left over is tried again a few times.
     pub fn finish(&mut self, sweep: &Sweep) {
+        if let Some(window) = sweep.walk.rest() {
+            let walk = self.walk(window);
+            self.waiting.push_front(Sweep { window, walk, tries: sweep.tries });
+        }
         if sweep.tries < TRIES_MAX {
             for window in sweep.walk.leftover() {
                 self.push(*window, sweep.tries + 1);
@@ -116,6 +120,7 @@ impl Sweeps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::walk::{PAGE_ROWS, PageFacts, Row};
 
     fn at(text: &str) -> Timestamp {
         format!("2026-03-{text}:00Z").parse().unwrap()
@@ -149,5 +154,34 @@ mod tests {
         let mut first_run = Sweeps::default();
         first_run.schedule(at("20T00:00"), None, at("20T00:00"), at("20T00:00"));
         assert_eq!(next(&mut first_run), None);
+    }
+
+    #[test]
+    fn a_sweep_that_ran_out_of_requests_goes_on_where_it_ended() {
+        let (mut sweeps, from) = (Sweeps::default(), at("10T00:00"));
+        let to = at("10T06:00");
+        sweeps.push(Window { from, to }, TRIES_MAX);
+        let mut sweep = sweeps.take().unwrap();
+        while let Some(query) = sweep.walk.next() {
+            // A full page for each second.
+            let row = |nth: usize| Row {
+                uid: format!("{query:?} {nth}"),
+                created_at: Some(shift(query.created_after, 2)),
+            };
+            let rows: Vec<Row> = (0..PAGE_ROWS).map(row).collect();
+            sweep.walk.page(&PageFacts {
+                rows,
+                fresh: 0,
+                per_page: Some(PAGE_ROWS),
+                total_count: None,
+                server_now: to,
+            });
+        }
+        assert!(sweep.walk.cut_short());
+        sweeps.finish(&sweep);
+        let (rest_from, rest_to) = next(&mut sweeps).unwrap();
+        assert!(rest_from > shift(from, 400) && rest_from < to, "{rest_from}");
+        assert_eq!(rest_to, to);
+        assert_eq!(next(&mut sweeps), None);
     }
 }

@@ -17,6 +17,8 @@ use super::stamp::{floor, shift};
 pub const PAGE_ROWS: usize = 100;
 /// How much earlier each query begins, and how much later a closed one ends.
 const SLACK_SECONDS: i64 = 1;
+/// A crowded second is read together with the next one, which a query from the next second on begins with again.
+const WINDOW_SECONDS: i64 = 2;
 /// Walks through one crowded second, and how long they may take.
 const TIE_WALKS_MAX: u32 = 20;
 const TIE_SECONDS_MAX: i64 = 60;
@@ -228,6 +230,14 @@ impl Walk {
         &self.leftover
     }
 
+    /// What a closed walk that ended for its number of requests did not get to.
+    pub fn rest(&self) -> Option<Window> {
+        let to = self.until.filter(|_| self.cut_short)?;
+        // A second so crowded that a walk does not get past it must not hold up all that follows.
+        let from = if self.a > self.start { self.a } else { shift(self.a, 1) };
+        (from <= to).then_some(Window { from, to })
+    }
+
     /// How many messages the total says are there beyond those met, after all drains.
     pub fn missing(&self) -> Option<u64> {
         self.missing
@@ -297,10 +307,10 @@ impl Walk {
             self.step();
         } else if self.settled.holds(self.a, self.settled_age) {
             self.passed_over = true;
-            self.a = shift(self.a, 1);
+            self.a = shift(self.a, WINDOW_SECONDS);
             self.step();
         } else {
-            let window = Window { from: self.a, to: shift(self.a, 1) };
+            let window = Window { from: self.a, to: shift(self.a, WINDOW_SECONDS - 1) };
             self.stage = Stage::Rounds(Rounds::new(window, false, now));
         }
     }
@@ -352,10 +362,11 @@ impl Walk {
         }
         if complete {
             self.settled.note(rounds.window.from, rounds.since);
+            self.a = shift(self.a, WINDOW_SECONDS);
         } else {
             self.leftover.push(rounds.window);
+            self.a = shift(self.a, 1);
         }
-        self.a = shift(self.a, 1);
         self.step();
     }
 
