@@ -28,6 +28,18 @@ impl Place {
 }
 
 #[tokio::test]
+async fn the_file_and_what_is_beside_it_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let store = place.open(Mode::Daemon).await.unwrap();
+    owe(&store, "desk", &["m1"]).await;
+    for name in ["relay.db", "relay.db-wal", "relay.db-shm"] {
+        let rights = std::fs::metadata(place.folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(rights & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_daemon_is_refused_and_tools_are_not() {
     let place = Place::new();
     let first = place.open(Mode::Daemon).await.unwrap();

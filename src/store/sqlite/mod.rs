@@ -162,6 +162,7 @@ fn prepare(place: &Place, mode: Mode, statements: Arc<AtomicU64>) -> Result<(Db,
             if mode == Mode::Daemon {
                 lock = Some(take_lock(path)?);
             }
+            place::create_private(path);
             connect(path)?
         }
     };

@@ -51,6 +51,13 @@ pub(super) fn lock_path(database: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Makes the file where there is none, for its owner's eyes only: it holds names, addresses and messages. What SQLite
+/// puts beside it takes over its rights. Where it cannot be made, opening it says why.
+pub(super) fn create_private(database: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let _ = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(database);
+}
+
 /// Fails with words for a person if the folder of the file is not there.
 pub(super) fn require_folder(database: &Path) -> Result<()> {
     let folder = match database.parent() {
