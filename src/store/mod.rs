@@ -1,7 +1,9 @@
 //! The durable memory: messages, deliveries, attempts, cursors. One contract; it decides nothing.
 
+pub mod postgres;
 pub mod rows;
 pub mod sqlite;
+mod steps;
 
 pub use rows::{Counts, Detail, Filter, Row, StoredMessage};
 

@@ -3,14 +3,11 @@
 use rusqlite::params;
 
 use super::db::{Db, rows};
-use crate::model::id::hex_of;
+use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
-/// Bytes of SHA-256 by which an applied file is recognised.
-const CHECKSUM_BYTES: usize = 16;
-
 /// The files, oldest first; the number of one is its place in the list, from 1.
-pub(super) const MIGRATIONS: [(&str, &str); 1] = [("start", include_str!("migrations/0001_start.sql"))];
+pub(super) const MIGRATIONS: [Step; 1] = [("start", include_str!("migrations/0001_start.sql"))];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
   version  INTEGER PRIMARY KEY,
@@ -36,20 +33,7 @@ pub(super) fn missing(db: &Db) -> Result<(usize, usize)> {
     let applied = db.all("SELECT version, checksum FROM migrations ORDER BY version", [], |row| {
         Ok((row.get::<_, u32>("version")?, row.get::<_, String>("checksum")?))
     })?;
-    let found = applied.last().map_or(0, |(version, _)| *version);
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    if found > known {
-        return Err(StoreError::TooNew { found, known });
-    }
-    for ((version, checksum), (name, sql)) in applied.iter().zip(&MIGRATIONS) {
-        if *checksum != hex_of(&[sql], CHECKSUM_BYTES) {
-            return Err(StoreError::Corrupt(format!(
-                "schema step {version} ({name}) is not the one this program knows; \
-                 it was written by an unreleased version"
-            )));
-        }
-    }
-    Ok((MIGRATIONS.len() - applied.len(), MIGRATIONS.len()))
+    Ok((steps::missing(&MIGRATIONS, &applied)?, MIGRATIONS.len()))
 }
 
 /// Applies what is missing, all of it or nothing.
@@ -71,7 +55,7 @@ fn apply(db: &Db) -> Result<()> {
         db.batch(sql)?;
         db.run(
             "INSERT INTO migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
-            params![rows(index + 1), name, hex_of(&[sql], CHECKSUM_BYTES)],
+            params![rows(index + 1), name, checksum(sql)],
         )?;
     }
     Ok(())
