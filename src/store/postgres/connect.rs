@@ -116,7 +116,10 @@ impl Database {
         };
         timeout(WORK_TIME_MAX, tries).await.unwrap_or_else(|_| {
             let seconds = WORK_TIME_MAX.as_secs();
-            Err(StoreError::Trouble(format!("{} did not answer for {seconds} s; is the network up?", self.place)))
+            Err(StoreError::Trouble(format!(
+                "{} did not answer for {seconds} s; is the network up?",
+                self.place
+            )))
         })
     }
 
@@ -194,11 +197,14 @@ pub(super) fn explain(error: &tokio_postgres::Error, place: &Place) -> StoreErro
             cause = error.source();
         }
         // What does not come from the server and not from the network does not fit the program.
-        let misread = ["error deserializing", "error serializing", "invalid column", "query returned", "expected "];
+        let misread =
+            ["error deserializing", "error serializing", "invalid column", "query returned", "expected "];
         if misread.iter().any(|start| text.starts_with(start)) {
             return StoreError::Corrupt(text);
         }
-        return StoreError::Trouble(format!("{place}: {text}; the relay goes on as soon as the server answers"));
+        return StoreError::Trouble(format!(
+            "{place}: {text}; the relay goes on as soon as the server answers"
+        ));
     };
     let text = db.message();
     let remedy = match db.code().code() {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::{Result, StoreError};
 use connect::Database;
-pub(super) use place::is_postgres;
 use place::Place;
+pub(super) use place::is_postgres;
 
 /// A handle to the database. Cheap to clone; connections are made when they are needed.
 #[derive(Debug, Clone)]

@@ -135,7 +135,8 @@ fn parse_config(plain: &str, options: &[&str]) -> Result<Config> {
         let detail = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         let known = detail.starts_with("invalid value for option");
         let named = options.iter().filter_map(|option| option.split('=').next());
-        let unknown = named.into_iter().find(|name| detail == format!("unknown option `{name}`") && is_word(name));
+        let unknown =
+            named.into_iter().find(|name| detail == format!("unknown option `{name}`") && is_word(name));
         match unknown {
             Some(name) => wrong(&format!("the option {name} is not known")),
             None if known => wrong(&detail),
@@ -152,7 +153,8 @@ fn complete(config: &mut Config, tls: Tls) -> Result<()> {
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(wrong("it names no host; a Unix socket is ?host=/run/postgresql"));
     }
-    let odd = |host: &Host| matches!(host, Host::Tcp(name) if name.is_empty() || name.contains(['@', '/', ' ']));
+    let odd =
+        |host: &Host| matches!(host, Host::Tcp(name) if name.is_empty() || name.contains(['@', '/', ' ']));
     if config.get_hosts().iter().any(odd) {
         return Err(wrong("percent-encode an @ in the password as %40"));
     }
@@ -211,7 +213,10 @@ mod tests {
         assert_eq!(place.config.get_password(), Some(&b"p@ss"[..]));
         assert_eq!(place.to_string(), "db.example.com:5433, database relay");
         assert_eq!(parse("postgres://db/relay").tls, Tls::Prefer);
-        assert_eq!(parse("postgres://db/relay").config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert_eq!(
+            parse("postgres://db/relay").config.get_target_session_attrs(),
+            TargetSessionAttrs::ReadWrite
+        );
         let socket = parse("postgres:///relay?host=/run/postgresql&sslmode=require");
         assert_eq!(socket.config.get_ssl_mode(), SslMode::Disable);
         assert_eq!(socket.to_string(), "/run/postgresql (port 5432), database relay");

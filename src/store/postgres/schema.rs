@@ -70,7 +70,9 @@ async fn suits(tx: &Tx<'_>) -> Result<()> {
         ));
     }
     if get::<Option<String>>(&row, "schema")?.is_none() {
-        return unsuited("no schema of the search_path exists; create one, or correct search_path".to_owned());
+        return unsuited(
+            "no schema of the search_path exists; create one, or correct search_path".to_owned(),
+        );
     }
     Ok(())
 }
@@ -112,7 +114,8 @@ async fn missing(tx: &Tx<'_>) -> Result<usize> {
 
 /// The names that the steps give to tables.
 fn tables() -> Vec<&'static str> {
-    let made = STEPS.iter().flat_map(|(_, sql)| sql.lines()).filter_map(|line| line.strip_prefix("CREATE TABLE "));
+    let made =
+        STEPS.iter().flat_map(|(_, sql)| sql.lines()).filter_map(|line| line.strip_prefix("CREATE TABLE "));
     made.filter_map(|line| line.split([' ', '(']).next()).chain(["migrations"]).collect()
 }
 
