@@ -17,6 +17,7 @@ mod every_kind;
 mod hostile;
 mod kill;
 mod outbox;
+mod postgres;
 mod process;
 mod sandbox_api;
 mod sandbox_inboxes;

@@ -1,6 +1,7 @@
 //! The bounded pool of connections, transactions on it, and what their errors mean for a person.
 
 use std::error::Error as _;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -36,7 +37,49 @@ const IDLE_IN_TRANSACTION_TIME_MAX: Duration = Duration::from_secs(10);
 /// A transaction whose answers do not come is given up: the network swallows them. Longer than the server's patience.
 const WORK_TIME_MAX: Duration = Duration::from_secs(30);
 /// So often a transaction is tried that failed for what a new connection, or a new try, mends at once.
-const TRIES: usize = 2;
+pub(super) const TRIES: usize = 2;
+
+/// Runs work in a transaction, `isolated` as said, and commits it. What is given up half-way, also by a caller who no
+/// longer waits, leaves nothing. The work may run twice: once more where its first connection was cut before the commit.
+macro_rules! isolated {
+    ($db:expr, $isolation:ident, |$tx:ident| $work:expr) => {{
+        let db: &$crate::store::postgres::connect::Database = &$db;
+        let tries = async {
+            let mut tried = 1;
+            loop {
+                let begun = db.begin($crate::store::postgres::tx::Isolation::$isolation).await?;
+                let result = {
+                    let $tx = &begun;
+                    async { $work }.await
+                };
+                if tried == $crate::store::postgres::connect::TRIES {
+                    begun.last_try();
+                }
+                match db.end(begun, result).await {
+                    std::ops::ControlFlow::Break(result) => break result,
+                    std::ops::ControlFlow::Continue(()) => tried += 1,
+                }
+            }
+        };
+        db.in_time(tries).await
+    }};
+}
+
+/// A transaction that changes something.
+macro_rules! transact {
+    ($db:expr, |$tx:ident| $work:expr) => {
+        $crate::store::postgres::connect::isolated!($db, ReadCommitted, |$tx| $work)
+    };
+}
+
+/// Queries on one state of the database.
+macro_rules! query {
+    ($db:expr, |$tx:ident| $work:expr) => {
+        $crate::store::postgres::connect::isolated!($db, OneState, |$tx| $work)
+    };
+}
+
+pub(super) use {isolated, query, transact};
 
 /// The database: a pool, and counters of what was done with it.
 #[derive(Debug)]
@@ -86,70 +129,40 @@ impl Database {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Runs in a transaction and commits it. What is given up half-way, also by a caller who no longer waits, leaves
-    /// nothing. It may run twice: once more on a new connection where the first was cut before the commit.
-    pub(super) async fn write<T>(&self, work: impl AsyncFn(&Tx<'_>) -> Result<T>) -> Result<T> {
-        self.run(Isolation::ReadCommitted, work).await
+    /// A transaction that begins with its first statement.
+    pub(super) async fn begin(&self, isolation: Isolation) -> Result<Tx<'_>> {
+        Ok(Tx::new(self.connection().await?, isolation, &self.place, &self.statements))
     }
 
-    /// Runs queries on one state of the database.
-    pub(super) async fn read<T>(&self, query: impl AsyncFn(&Tx<'_>) -> Result<T>) -> Result<T> {
-        self.run(Isolation::OneState, query).await
-    }
-
-    /// A transaction that may take as long as it likes, for the schema.
-    pub(super) async fn write_at_leisure<T>(&self, work: impl AsyncFn(&Tx<'_>) -> Result<T>) -> Result<T> {
-        let (result, _) = self.try_run(Isolation::ReadCommitted, &work).await;
-        result
-    }
-
-    async fn run<T>(&self, isolation: Isolation, work: impl AsyncFn(&Tx<'_>) -> Result<T>) -> Result<T> {
-        let tries = async {
-            let mut tried = 1;
-            loop {
-                let (result, worth_another) = self.try_run(isolation, &work).await;
-                if !worth_another || tried == TRIES {
-                    return result;
+    /// Commits what succeeded and undoes what failed. `Continue` where another try is safe and may end better.
+    pub(super) async fn end<T>(&self, tx: Tx<'_>, result: Result<T>) -> ControlFlow<Result<T>> {
+        match result {
+            Ok(value) => {
+                let changes = tx.changes();
+                let ended = tx.commit().await;
+                if ended.is_ok() && changes {
+                    self.commits.fetch_add(1, Ordering::Relaxed);
                 }
-                tried += 1;
+                // Whether a commit that was cut off came through nobody knows: it is not done twice.
+                ControlFlow::Break(ended.map(|()| value))
             }
-        };
-        timeout(WORK_TIME_MAX, tries).await.unwrap_or_else(|_| {
+            Err(error) => {
+                let worth_another = tx.worth_another_try();
+                tx.rollback().await;
+                if worth_another { ControlFlow::Continue(()) } else { ControlFlow::Break(Err(error)) }
+            }
+        }
+    }
+
+    /// Gives up what nobody answers.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout(WORK_TIME_MAX, work).await.unwrap_or_else(|_| {
             let seconds = WORK_TIME_MAX.as_secs();
             Err(StoreError::Trouble(format!(
                 "{} did not answer for {seconds} s; is the network up?",
                 self.place
             )))
         })
-    }
-
-    /// The result, and whether another try is safe and may end better.
-    async fn try_run<T>(
-        &self,
-        isolation: Isolation,
-        work: &impl AsyncFn(&Tx<'_>) -> Result<T>,
-    ) -> (Result<T>, bool) {
-        let connection = match self.connection().await {
-            Ok(connection) => connection,
-            Err(error) => return (Err(error), false),
-        };
-        let tx = Tx::new(connection, isolation, &self.place, &self.statements);
-        match work(&tx).await {
-            Ok(value) => {
-                let changed = isolation == Isolation::ReadCommitted;
-                let ended = tx.commit().await;
-                if ended.is_ok() && changed {
-                    self.commits.fetch_add(1, Ordering::Relaxed);
-                }
-                // Whether a commit that was cut off came through nobody knows: it is not done twice.
-                (ended.map(|()| value), false)
-            }
-            Err(error) => {
-                let worth_another = tx.worth_another_try();
-                tx.rollback().await;
-                (Err(error), worth_another)
-            }
-        }
     }
 
     async fn connection(&self) -> Result<Object> {

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::Postgres;
+use super::connect::{query, transact};
 use super::listing::add_up;
-use super::tx::{Tx, get, ms, rows};
+use super::tx::{get, ms, rows};
 use crate::model::message::Triple;
 use crate::store::Result;
 
@@ -21,15 +22,14 @@ impl Postgres {
         batch: usize,
     ) -> Result<usize> {
         let batch = rows(batch);
-        self.db
-            .write(async |tx: &Tx<'_>| {
-                let mut gone = 0;
-                for (states, before) in [
-                    (&["delivered", "expired", "withheld", "discarded"][..], delivered_before),
-                    (&["dead"][..], dead_before),
-                ] {
-                    let room = batch - gone.min(batch);
-                    let deleted = tx
+        transact!(self.db, |tx| {
+            let mut gone = 0;
+            for (states, before) in [
+                (&["delivered", "expired", "withheld", "discarded"][..], delivered_before),
+                (&["dead"][..], dead_before),
+            ] {
+                let room = batch - gone.min(batch);
+                let deleted = tx
                         .run(
                             "DELETE FROM deliveries WHERE seq = ANY (array(
                                SELECT d.seq FROM unnest($1::text[]) AS s (state) CROSS JOIN LATERAL (
@@ -39,9 +39,9 @@ impl Postgres {
                             &[&states, &ms(before), &room],
                         )
                         .await?;
-                    gone += i64::try_from(deleted).unwrap_or(i64::MAX);
-                }
-                let deleted = tx
+                gone += i64::try_from(deleted).unwrap_or(i64::MAX);
+            }
+            let deleted = tx
                     .run(
                         "DELETE FROM messages WHERE id = ANY (array(
                            SELECT m.id FROM messages m LEFT JOIN accounts a ON a.name = m.account
@@ -51,39 +51,36 @@ impl Postgres {
                         &[&ms(delivered_before), &LOOK_BACK_MS, &(batch - gone.min(batch))],
                     )
                     .await?;
-                add_up(tx).await?;
-                Ok(usize::try_from(gone).unwrap_or(0) + usize::try_from(deleted).unwrap_or(0))
-            })
-            .await
+            add_up(tx).await?;
+            Ok(usize::try_from(gone).unwrap_or(0) + usize::try_from(deleted).unwrap_or(0))
+        })
     }
 
     /// How many messages of each triple were ever seen.
     pub(in crate::store) async fn triples(&self) -> Result<Vec<(Triple, u64)>> {
-        self.db
-            .read(async |tx: &Tx<'_>| {
-                let found = tx
-                    .all(
-                        "SELECT activity_type, message_type, direction, sum(n)::bigint AS n FROM triples
+        query!(self.db, |tx| {
+            let found = tx
+                .all(
+                    "SELECT activity_type, message_type, direction, sum(n)::bigint AS n FROM triples
                          GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-                        &[],
-                    )
-                    .await?;
-                let counted = |row| {
-                    let triple = Triple {
-                        activity_type: get(row, "activity_type")?,
-                        message_type: get(row, "message_type")?,
-                        direction: get(row, "direction")?,
-                    };
-                    Ok((triple, get::<i64>(row, "n")?.unsigned_abs()))
+                    &[],
+                )
+                .await?;
+            let counted = |row| {
+                let triple = Triple {
+                    activity_type: get(row, "activity_type")?,
+                    message_type: get(row, "message_type")?,
+                    direction: get(row, "direction")?,
                 };
-                found.iter().map(counted).collect()
-            })
-            .await
+                Ok((triple, get::<i64>(row, "n")?.unsigned_abs()))
+            };
+            found.iter().map(counted).collect()
+        })
     }
 
     /// Writes a little, to see that writing works.
     pub(in crate::store) async fn ping(&self) -> Result<()> {
         let beat = "UPDATE heartbeat SET n = n + 1";
-        self.db.write(async |tx: &Tx<'_>| tx.run(beat, &[]).await.map(|_| ())).await
+        transact!(self.db, |tx| tx.run(beat, &[]).await.map(|_| ()))
     }
 }

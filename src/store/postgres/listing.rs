@@ -7,6 +7,7 @@ use tokio_postgres::Row as SqlRow;
 use tokio_postgres::types::ToSql;
 
 use super::Postgres;
+use super::connect::{query, transact};
 use super::tx::{Tx, get, ms, number, rows, state, text, time, time_or_none, value, value_or_none};
 use crate::model::delivery::{Attempt, StateName};
 use crate::model::id::DeliveryId;
@@ -86,34 +87,29 @@ impl Postgres {
         let key = if few { "d.seq + 0" } else { "d.seq" };
         let place = values.len();
         let sql = format!("SELECT {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ${place}");
-        self.db
-            .read(async |tx: &Tx<'_>| {
-                let params = borrowed(&values);
-                let all = count(tx, &filter, &conditions, &params[..number_of_values]).await?;
-                let found = tx.all(&sql, &params).await?;
-                Ok((found.iter().map(row).collect::<Result<_>>()?, all))
-            })
-            .await
+        query!(self.db, |tx| {
+            let params = borrowed(&values);
+            let all = count(tx, &filter, &conditions, &params[..number_of_values]).await?;
+            let found = tx.all(&sql, &params).await?;
+            Ok((found.iter().map(row).collect::<Result<_>>()?, all))
+        })
     }
 
     /// One delivery with payload and history.
     pub(in crate::store) async fn delivery(&self, id: &DeliveryId) -> Result<Option<Detail>> {
         let id = text(id.as_str());
         let sql = format!("SELECT {COLUMNS} WHERE d.id = $1");
-        self.db
-            .read(async |tx: &Tx<'_>| {
-                let Some(found) = tx.one(&sql, &[&id]).await? else { return Ok(None) };
-                let seq: i64 = get(&found, "seq")?;
-                let payload = tx.one("SELECT payload FROM payloads WHERE delivery = $1", &[&seq]).await?;
-                let history =
-                    tx.all("SELECT * FROM attempts WHERE delivery = $1 ORDER BY n", &[&seq]).await?;
-                Ok(Some(Detail {
-                    row: row(&found)?,
-                    payload: payload.map(|row| value(&row, "payload")).transpose()?,
-                    history: history.iter().map(attempt).collect::<Result<_>>()?,
-                }))
-            })
-            .await
+        query!(self.db, |tx| {
+            let Some(found) = tx.one(&sql, &[&id]).await? else { return Ok(None) };
+            let seq: i64 = get(&found, "seq")?;
+            let payload = tx.one("SELECT payload FROM payloads WHERE delivery = $1", &[&seq]).await?;
+            let history = tx.all("SELECT * FROM attempts WHERE delivery = $1 ORDER BY n", &[&seq]).await?;
+            Ok(Some(Detail {
+                row: row(&found)?,
+                payload: payload.map(|row| value(&row, "payload")).transpose()?,
+                history: history.iter().map(attempt).collect::<Result<_>>()?,
+            }))
+        })
     }
 
     /// Ids that begin with the text, at most `limit`.
@@ -121,13 +117,11 @@ impl Postgres {
         let prefix = text(prefix);
         // It sorts behind every character an id can hold.
         let end = format!("{prefix}\u{10ffff}");
-        self.db
-            .read(async |tx: &Tx<'_>| {
-                let sql = "SELECT id FROM deliveries WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
-                let found = tx.all(sql, &[&prefix, &end, &rows(limit)]).await?;
-                found.iter().map(|row| Ok(DeliveryId::from_text(get::<String>(row, "id")?))).collect()
-            })
-            .await
+        query!(self.db, |tx| {
+            let sql = "SELECT id FROM deliveries WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
+            let found = tx.all(sql, &[&prefix, &end, &rows(limit)]).await?;
+            found.iter().map(|row| Ok(DeliveryId::from_text(get::<String>(row, "id")?))).collect()
+        })
     }
 
     /// A stored message, by uid; the one seen last, where several accounts have it.
@@ -136,66 +130,60 @@ impl Postgres {
         account: Option<&str>,
         uid: &str,
     ) -> Result<Option<StoredMessage>> {
-        self.db
-            .read(async |tx: &Tx<'_>| {
-                let row = tx
-                    .one(
-                        "SELECT message, seen_at, rules FROM messages
+        query!(self.db, |tx| {
+            let row = tx
+                .one(
+                    "SELECT message, seen_at, rules FROM messages
                          WHERE uid = $1 AND ($2::text IS NULL OR account = $2) ORDER BY id DESC LIMIT 1",
-                        &[&text(uid), &account.map(text)],
-                    )
-                    .await?;
-                let Some(row) = row else { return Ok(None) };
-                let (message, rules) = (value(&row, "message")?, value(&row, "rules")?);
-                Ok(Some(StoredMessage { message, seen_at: time(&row, "seen_at")?, rules }))
-            })
-            .await
+                    &[&text(uid), &account.map(text)],
+                )
+                .await?;
+            let Some(row) = row else { return Ok(None) };
+            let (message, rules) = (value(&row, "message")?, value(&row, "rules")?);
+            Ok(Some(StoredMessage { message, seen_at: time(&row, "seen_at")?, rules }))
+        })
     }
 
     /// How many deliveries stand where.
     pub(in crate::store) async fn counts(&self, target: Option<&str>) -> Result<Counts> {
-        let (counts, rows) = self.db.read(async |tx: &Tx<'_>| counts(tx, target).await).await?;
+        let (counts, rows) = query!(self.db, |tx| counts(tx, target).await)?;
         if rows > COUNTS_ROWS_MAX {
-            self.db.write(async |tx: &Tx<'_>| add_up(tx).await).await?;
+            transact!(self.db, |tx| add_up(tx).await)?;
         }
         Ok(counts)
     }
 
     /// Targets to which something is owed or died.
     pub(in crate::store) async fn owed_targets(&self) -> Result<Vec<String>> {
-        self.db
-            .read(async |tx: &Tx<'_>| {
-                let found = tx
-                    .all(
-                        "SELECT DISTINCT target FROM (
+        query!(self.db, |tx| {
+            let found = tx
+                .all(
+                    "SELECT DISTINCT target FROM (
                            SELECT target FROM counts WHERE state IN ('pending', 'sending', 'dead')
                            GROUP BY target, state HAVING sum(n) > 0) AS owed
                          ORDER BY target",
-                        &[],
-                    )
-                    .await?;
-                found.iter().map(|row| get(row, "target")).collect()
-            })
-            .await
+                    &[],
+                )
+                .await?;
+            found.iter().map(|row| get(row, "target")).collect()
+        })
     }
 
     /// The due moment of the oldest pending delivery.
     pub(in crate::store) async fn oldest_due(&self) -> Result<Option<Timestamp>> {
-        self.db
-            .read(async |tx: &Tx<'_>| {
-                let row = tx
-                    .one(
-                        "SELECT min((SELECT due_at FROM deliveries d WHERE d.target = c.target
+        query!(self.db, |tx| {
+            let row = tx
+                .one(
+                    "SELECT min((SELECT due_at FROM deliveries d WHERE d.target = c.target
                                        AND d.settled_at IS NULL AND d.state = 'pending'
                                      ORDER BY due_at LIMIT 1)) AS due_at
                          FROM (SELECT target FROM counts WHERE state = 'pending'
                                GROUP BY target HAVING sum(n) > 0) AS c",
-                        &[],
-                    )
-                    .await?;
-                row.map_or(Ok(None), |row| time_or_none(&row, "due_at"))
-            })
-            .await
+                    &[],
+                )
+                .await?;
+            row.map_or(Ok(None), |row| time_or_none(&row, "due_at"))
+        })
     }
 }
 

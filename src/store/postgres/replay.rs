@@ -5,18 +5,23 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::Postgres;
-use super::tx::{Tx, get, ms, number, text};
+use super::connect::transact;
+use super::tx::{get, ms, number, text};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
+use crate::store::ends::DISCARDED;
 
 impl Postgres {
     /// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
-    pub(in crate::store) async fn replay(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+    pub(in crate::store) async fn replay(
+        &self,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>> {
         let wanted = texts(ids);
-        self.db
-            .write(async |tx: &Tx<'_>| {
-                // The ordinal makes every replay of the same delivery a delivery of its own.
-                let counted = tx
+        transact!(self.db, |tx| {
+            // The ordinal makes every replay of the same delivery a delivery of its own.
+            let counted = tx
                     .all(
                         "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
                            WHERE id = ANY ($1) AND settled_at IS NOT NULL ORDER BY id FOR UPDATE)
@@ -26,22 +31,22 @@ impl Postgres {
                         &[&wanted],
                     )
                     .await?;
-                let mut left = HashMap::new();
-                for row in counted {
-                    left.insert(get::<String>(&row, "id")?, number(&row, "replays")?);
-                }
-                let mut originals = Vec::new();
-                let mut planned = Vec::new();
-                for id in wanted.iter().rev() {
-                    let Some(ordinal) = left.get_mut(id) else { continue };
-                    planned.push(DeliveryId::derive(now, &["replay", id, &ordinal.to_string()]));
-                    originals.push(id);
-                    *ordinal -= 1;
-                }
-                planned.reverse();
-                originals.reverse();
-                // Whoever replays wants it sent: the end of the original's life is not taken over.
-                tx.run(
+            let mut left = HashMap::new();
+            for row in counted {
+                left.insert(get::<String>(&row, "id")?, number(&row, "replays")?);
+            }
+            let mut originals = Vec::new();
+            let mut planned = Vec::new();
+            for id in wanted.iter().rev() {
+                let Some(ordinal) = left.get_mut(id) else { continue };
+                planned.push(DeliveryId::derive(now, &["replay", id, &ordinal.to_string()]));
+                originals.push(id);
+                *ordinal -= 1;
+            }
+            planned.reverse();
+            originals.reverse();
+            // Whoever replays wants it sent: the end of the original's life is not taken over.
+            tx.run(
                     "WITH fresh AS (
                        INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at,
                          created_at, replay_of, notice)
@@ -55,9 +60,8 @@ impl Postgres {
                     &[&texts(&planned), &originals, &ms(now)],
                 )
                 .await?;
-                Ok(planned)
-            })
-            .await
+            Ok(planned)
+        })
     }
 
     /// Ends those that are pending, being sent or dead; returns them.
@@ -66,10 +70,8 @@ impl Postgres {
         ids: &[DeliveryId],
         now: Timestamp,
     ) -> Result<Vec<DeliveryId>> {
-        let changed: HashSet<String> = self
-            .db
-            .write(async |tx: &Tx<'_>| {
-                let changed = tx
+        let changed: HashSet<String> = transact!(self.db, |tx| {
+            let changed = tx
                     .all(
                         "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
                            WHERE id = ANY ($1) AND state IN ('pending', 'sending', 'dead') ORDER BY id FOR UPDATE)
@@ -79,9 +81,8 @@ impl Postgres {
                         &[&texts(ids), &ms(now), &DISCARDED],
                     )
                     .await?;
-                changed.iter().map(|row| get(row, "id")).collect()
-            })
-            .await?;
+            changed.iter().map(|row| get(row, "id")).collect()
+        })?;
         let mut told = HashSet::new();
         Ok(ids.iter().filter(|id| changed.contains(id.as_str()) && told.insert(*id)).cloned().collect())
     }

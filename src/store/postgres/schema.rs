@@ -1,12 +1,17 @@
 //! The schema in PostgreSQL: brought up to date by whichever instance comes first, in one transaction.
 
-use super::connect::Database;
-use super::tx::{Tx, get, rows};
+use std::ops::ControlFlow;
+
+use super::connect::{Database, query};
+use super::tx::{Isolation, Tx, get, rows};
 use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
 /// The files, oldest first.
-const STEPS: [Step; 1] = [("start", include_str!("migrations/0001_start.sql"))];
+const STEPS: [Step; 2] = [
+    ("start", include_str!("migrations/0001_start.sql")),
+    ("instances", include_str!("migrations/0002_instances.sql")),
+];
 
 /// Whoever changes the schema holds this lock, so that instances that start together do it once ("relay" in ASCII).
 const LOCK: i64 = 0x72_65_6c_61_79;
@@ -30,22 +35,25 @@ const TABLE_COLUMNS: [&str; 3] = ["version", "name", "checksum"];
 /// The server is too old or does not speak UTF-8, the schema is newer than this program, or its tables belong to
 /// another program.
 pub(super) async fn bring_up_to_date(database: &Database) -> Result<()> {
-    let missing = database
-        .read(async |tx: &Tx<'_>| {
-            suits(tx).await?;
-            missing(tx).await
-        })
-        .await?;
+    let missing = query!(database, |tx| {
+        suits(tx).await?;
+        missing(tx).await
+    })?;
     if missing == 0 {
         return Ok(());
     }
-    database
-        .write_at_leisure(async |tx: &Tx<'_>| {
-            tx.batch(STEP_TIME_MAX).await?;
-            tx.run("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-            apply(tx).await
-        })
-        .await
+    let tx = database.begin(Isolation::ReadCommitted).await?;
+    let applied = async {
+        tx.batch(STEP_TIME_MAX).await?;
+        tx.run("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+        apply(&tx).await
+    };
+    let applied = applied.await;
+    tx.last_try();
+    match database.end(tx, applied).await {
+        ControlFlow::Break(result) => result,
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 /// The server can hold a store.

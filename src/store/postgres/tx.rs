@@ -111,6 +111,16 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// It is there to change something.
+    pub(super) fn changes(&self) -> bool {
+        self.isolation == Isolation::ReadCommitted
+    }
+
+    /// Whatever fails from here on, it is not tried again.
+    pub(super) fn last_try(&self) {
+        self.passing.store(false, Ordering::Relaxed);
+    }
+
     /// Its failure may be gone with a new try.
     pub(super) fn worth_another_try(&self) -> bool {
         self.passing.load(Ordering::Relaxed)

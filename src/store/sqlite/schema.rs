@@ -7,7 +7,10 @@ use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
 /// The files, oldest first; the number of one is its place in the list, from 1.
-pub(super) const MIGRATIONS: [Step; 1] = [("start", include_str!("migrations/0001_start.sql"))];
+pub(super) const MIGRATIONS: [Step; 2] = [
+    ("start", include_str!("migrations/0001_start.sql")),
+    ("instances", include_str!("migrations/0002_instances.sql")),
+];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
   version  INTEGER PRIMARY KEY,
