@@ -32,10 +32,14 @@ fn programs() -> Option<PathBuf> {
         found.pop()
     });
     if found.is_none() {
-        assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set and no PostgreSQL server is installed");
+        assert!(
+            std::env::var_os(REQUIRED).is_none(),
+            "{REQUIRED} is set and no PostgreSQL server is installed"
+        );
         // Straight to the descriptor: the test harness keeps what a passing test prints to itself.
-        let _ = std::io::stderr()
-            .write_all(b"SKIPPED: no PostgreSQL server is installed (initdb is in none of the usual places)\n");
+        let _ = std::io::stderr().write_all(
+            b"SKIPPED: no PostgreSQL server is installed (initdb is in none of the usual places)\n",
+        );
     }
     found.clone()
 }
@@ -107,10 +111,11 @@ impl Cluster {
             cluster.folder.display()
         );
         cluster.write("data/relay.conf", &common);
-        let (added, text) = output(as_owner(Path::new("sh")).arg("-c").arg(format!(
-            "echo \"include 'relay.conf'\" >> {}/postgresql.conf",
-            cluster.data().display()
-        )));
+        let (added, text) =
+            output(as_owner(Path::new("sh")).arg("-c").arg(format!(
+                "echo \"include 'relay.conf'\" >> {}/postgresql.conf",
+                cluster.data().display()
+            )));
         assert!(added, "{text}");
         Some(cluster.first_start())
     }

@@ -23,8 +23,8 @@ impl Postgres {
         transact!(self.db, |tx| {
             tx.run(
                 "DELETE FROM instances WHERE id = ANY (array(
-                       SELECT id FROM instances WHERE seen_at < $1 AND id <> $2 FOR UPDATE SKIP LOCKED))",
-                &[&ms(gone_before), &self.instance()],
+                       SELECT id FROM instances WHERE seen_at < $1 FOR UPDATE SKIP LOCKED))",
+                &[&ms(gone_before)],
             )
             .await?;
             tx.run(

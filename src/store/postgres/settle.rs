@@ -116,6 +116,8 @@ struct Batch<'a> {
     why: Vec<Option<String>>,
     counts: Vec<i32>,
     plain: Vec<bool>,
+    /// The rendering that was sent is the plain one.
+    sent_plain: Vec<bool>,
     duplicates: Vec<bool>,
     payloads: Vec<Option<String>>,
     at: Vec<i64>,
@@ -140,6 +142,7 @@ impl<'a> Batch<'a> {
             batch.why.push(columns.why.map(|why| text(&why).into_owned()));
             batch.counts.push(i32::from(verdict.counts));
             batch.plain.push(verdict.plain);
+            batch.sent_plain.push(settlement.plain);
             batch.duplicates.push(settlement.maybe_duplicate);
             batch.payloads.push(payload.as_ref().map(json).transpose()?);
             batch.at.push(ms(attempt.at));
@@ -160,9 +163,9 @@ impl<'a> Batch<'a> {
                 "WITH input AS MATERIALIZED (
                    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
                      $7::integer[], $8::boolean[], $9::boolean[], $10::text[], $11::bigint[], $12::text[],
-                     $13::integer[], $14::text[], $15::bigint[], $16::text[])
+                     $13::integer[], $14::text[], $15::bigint[], $16::text[], $17::boolean[])
                      WITH ORDINALITY AS i (id, lease, state, due_at, settled_at, why, counts, plain, duplicate,
-                       payload, at, outcome, status, reason, latency_ms, answer, position)),
+                       payload, at, outcome, status, reason, latency_ms, answer, sent_plain, position)),
                  held AS MATERIALIZED (
                    SELECT d.seq, i.position FROM input i JOIN deliveries d ON d.id = i.id AND d.lease = i.lease
                    ORDER BY d.id FOR UPDATE OF d),
@@ -174,7 +177,7 @@ impl<'a> Batch<'a> {
                    WHERE d.seq = held.seq RETURNING d.seq, held.position),
                  kept AS (
                    INSERT INTO payloads (delivery, plain, payload)
-                   SELECT e.seq, i.plain, i.payload FROM ended e JOIN input i ON i.position = e.position
+                   SELECT e.seq, i.sent_plain, i.payload FROM ended e JOIN input i ON i.position = e.position
                    WHERE i.payload IS NOT NULL
                    ON CONFLICT (delivery) DO UPDATE SET plain = excluded.plain, payload = excluded.payload),
                  noted AS (
@@ -200,6 +203,7 @@ impl<'a> Batch<'a> {
                     &self.reasons,
                     &self.latencies,
                     &self.answers,
+                    &self.sent_plain,
                 ],
             )
             .await?;
