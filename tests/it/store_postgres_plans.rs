@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::postgres::Cluster;
 use super::store_kit::{admitted, at, claim, end, page, planned, settlement, want};
+use super::world::{say, setting};
 
 /// Tables that grow with history; no statement of the daily work may read one from end to end.
 const GROWING: [&str; 5] = ["deliveries", "messages", "attempts", "payloads", "delivery_messages"];
@@ -178,7 +179,7 @@ async fn claim_cost(store: &Store) -> Duration {
 }
 
 /// Deliveries to a target, all of them pending, written past the program.
-async fn backlog_in_sqlite(path: &std::path::Path, rows: i64) {
+fn backlog_in_sqlite(path: &std::path::Path, rows: i64) {
     let message = serde_json::to_string(&super::store_kit::message("m")).unwrap();
     let connection = rusqlite::Connection::open(path).unwrap();
     connection
@@ -200,7 +201,7 @@ async fn backlog_in_sqlite(path: &std::path::Path, rows: i64) {
 
 #[tokio::test]
 async fn claim_cost_does_not_grow_with_the_backlog() {
-    if std::env::var_os(LONG).is_none() {
+    if setting(LONG, 0) == 0 {
         return;
     }
     let mut figures = Vec::new();
@@ -209,10 +210,9 @@ async fn claim_cost_does_not_grow_with_the_backlog() {
         let path = folder.path().join("relay.db");
         let url = format!("sqlite://{}", path.display());
         drop(Store::open(&url, Mode::Daemon).await.unwrap());
-        backlog_in_sqlite(&path, rows).await;
+        backlog_in_sqlite(&path, rows);
         let store = Store::open(&url, Mode::Daemon).await.unwrap();
         figures.push(("sqlite", rows, claim_cost(&store).await));
-        eprintln!("{:?}", figures.last());
     }
     if let Some(cluster) = Cluster::start(&[("max_wal_size", "8GB")]) {
         for rows in [1_000, 1_000_000] {
@@ -220,11 +220,10 @@ async fn claim_cost_does_not_grow_with_the_backlog() {
             let store = Store::open(&cluster.url(&name), Mode::Daemon).await.unwrap();
             fill(&cluster, &name, "desk", rows, 1).await;
             figures.push(("postgres", rows, claim_cost(&store).await));
-            eprintln!("{:?}", figures.last());
         }
     }
     for (store, rows, time) in &figures {
-        eprintln!("claim of 64 from {rows} pending on {store}: {time:?}");
+        say(&format!("claim of 64 from {rows} pending on {store}: {time:?}"));
     }
     for pair in figures.chunks(2) {
         let (small, large) = (pair[0].2, pair[1].2);
