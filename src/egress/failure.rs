@@ -63,9 +63,10 @@ impl Failure {
 
     /// The same, of a request that came as far as this.
     pub(super) fn after(self, handed: &Handed) -> Self {
-        // A request without a body does not tell; where there was no connection, there is nothing to tell.
-        let before = matches!(self.kind, FailureKind::Policy | FailureKind::Dns | FailureKind::Connect);
-        Self { handed: handed.is() && !before, ..self }
+        use FailureKind::{Connect, Dns, Policy, Tls};
+        // A request without a body does not tell, so the kind has to.
+        let handed = handed.is().unwrap_or(!matches!(self.kind, Policy | Dns | Connect | Tls));
+        Self { handed, ..self }
     }
 
     pub(super) fn refused(refusal: &Refusal) -> Self {

@@ -10,19 +10,22 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 /// Whether a request was handed to a connection: name lookup, connecting and TLS were over.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Handed(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub(super) struct Handed {
+    asked_for: Arc<AtomicBool>,
+    empty: bool,
+}
 
 impl Handed {
-    /// Nothing has been handed over so far.
-    pub(super) fn is(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// A body of these bytes, and what tells of it.
+    pub(super) fn of(bytes: Vec<u8>) -> (reqwest::Body, Self) {
+        let handed = Self { asked_for: Arc::default(), empty: bytes.is_empty() };
+        (reqwest::Body::wrap(Telling { bytes: Some(bytes.into()), handed: handed.clone() }), handed)
     }
 
-    /// A body of these bytes that tells. An empty one is never asked for, so it counts as handed over from the start.
-    pub(super) fn body(&self, bytes: Vec<u8>) -> reqwest::Body {
-        self.0.store(bytes.is_empty(), Ordering::Relaxed);
-        reqwest::Body::wrap(Telling { bytes: Some(bytes.into()), handed: self.clone() })
+    /// `None` where the body is empty: nobody ever asks for that.
+    pub(super) fn is(&self) -> Option<bool> {
+        (!self.empty).then(|| self.asked_for.load(Ordering::Relaxed))
     }
 }
 
@@ -40,7 +43,7 @@ impl http_body::Body for Telling {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.handed.0.store(true, Ordering::Relaxed);
+        self.handed.asked_for.store(true, Ordering::Relaxed);
         Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 

@@ -131,8 +131,8 @@ impl Egress {
         let Request { method, url, headers, body, answer_bytes_max } = request;
         check_url(&url, self.policy()).map_err(|refusal| Failure::refused(&refusal))?;
         let (client, _) = self.client()?;
-        let handed = Handed::default();
-        let request = client.request(method, url.clone()).headers(headers).body(handed.body(body));
+        let (body, handed) = Handed::of(body);
+        let request = client.request(method, url.clone()).headers(headers).body(body);
         let response = match timeout_at(end, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(Failure::of(&url, &error).after(&handed)),
