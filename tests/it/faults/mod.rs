@@ -1,5 +1,6 @@
 //! The relay among things that break: every fault on the list, each judged by the same oracle.
 
+mod answers;
 mod http;
 mod reach;
 pub(crate) mod record;
