@@ -47,7 +47,7 @@ pub enum Tls {
 }
 
 /// An SMTP server and the envelope.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Host name or address.
     pub host: String,

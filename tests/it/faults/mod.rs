@@ -2,6 +2,8 @@
 
 mod answers;
 mod http;
+mod mail;
+mod post;
 mod reach;
 pub(crate) mod record;
 mod wire;

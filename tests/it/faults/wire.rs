@@ -101,7 +101,7 @@ pub(crate) fn pass_on_from(listener: tokio::net::TcpListener, url: &str) {
 }
 
 /// Host and port of a URL.
-fn host_of(url: &str) -> String {
+pub(crate) fn host_of(url: &str) -> String {
     let url = url::Url::parse(url).unwrap();
     format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())
 }
