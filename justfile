@@ -47,7 +47,7 @@ kill messages="5000" kills="10":
 faults:
     #!/usr/bin/env bash
     set -euo pipefail
-    export FAULTS_DIR="$PWD/target/faults"
+    export FAULTS_DIR="$PWD/target/faults" MESSAGE_MEGABYTES=50
     rm -rf "$FAULTS_DIR"
     cargo test --locked --test it
     tests/faults/write

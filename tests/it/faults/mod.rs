@@ -3,7 +3,9 @@
 mod answers;
 mod http;
 mod mail;
+mod messages;
 mod post;
 mod reach;
 pub(crate) mod record;
+mod slack;
 mod wire;
