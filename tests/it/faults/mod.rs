@@ -1,6 +1,7 @@
 //! The relay among things that break: every fault on the list, each judged by the same oracle.
 
 mod answers;
+mod api;
 mod http;
 mod mail;
 mod messages;
