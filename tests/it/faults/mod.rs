@@ -2,6 +2,7 @@
 
 mod answers;
 mod api;
+mod clock;
 mod http;
 mod mail;
 mod messages;
