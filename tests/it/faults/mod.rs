@@ -3,11 +3,13 @@
 mod answers;
 mod api;
 mod clock;
+mod egress;
 mod http;
 mod mail;
 mod messages;
 mod post;
 mod reach;
 pub(crate) mod record;
+mod restart;
 mod slack;
 mod wire;
