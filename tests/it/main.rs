@@ -29,6 +29,7 @@ mod source_poller;
 mod store_cli;
 mod store_conformance;
 mod store_kit;
+mod store_sharing;
 mod store_sqlite;
 mod target_http;
 mod target_server;

@@ -1,6 +1,7 @@
 //! How SQLite goes about each statement, and what it does when the disk is full: seen from inside.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::db::Db;
-use super::{admit, claim, history, listing, polling, replay, schema, settle, targets};
+use super::{admit, claim, gather, history, listing, polling, replay, roles, schema, settle, targets};
 use crate::model::delivery::{Attempt, Planned, State, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple};
 use crate::model::payload::Payload;
+use crate::model::rate::Rate;
 use crate::model::settle::{TargetChange, Verdict};
 use crate::store::{
     Admission, Admitted, Cursor, Filter, Mode, Quarantined, Settlement, Store, StoreError, Want,
@@ -50,26 +52,35 @@ fn admission(uid: &str) -> Admission {
         expires_at: None,
         withheld: None,
         replay_of: None,
+        joins: None,
     };
     Admission {
         account: "main".into(),
         messages: vec![Admitted { message, rules: vec![], deliveries: vec![planned] }],
         quarantined: vec![Quarantined { uid: format!("q{uid}"), raw: json!(1), why: "?".into() }],
         cursor: Some(Cursor::default()),
+        role: None,
     }
 }
 
 /// Everything that the store can do, once.
 fn do_everything(db: &Db) {
-    let wants = [Want { target: "desk".into(), limit: 5, lease: Duration::from_secs(9) }];
-    admit::admit(db, &admission("m1"), at(0)).unwrap();
-    admit::admit(db, &admission("m2"), at(0)).unwrap();
+    let wants = [Want {
+        target: "desk".into(),
+        limit: 5,
+        lease: Duration::from_secs(9),
+        rate: Some(Rate { every: Duration::from_millis(1), burst: NonZeroU32::MAX }),
+        concurrency: 5,
+    }];
+    admit::admit(db, &admission("m1"), &[], at(0)).unwrap();
+    admit::admit(db, &admission("m2"), &[], at(0)).unwrap();
     claim::claim(db, &wants, at(0)).unwrap();
-    claim::take_back_all(db).unwrap();
-    let mut jobs = claim::claim(db, &wants, at(1)).unwrap();
+    claim::take_over(db).unwrap();
+    let mut jobs = claim::claim(db, &wants, at(1)).unwrap().jobs;
     let (job, other) = (jobs.remove(0), jobs.remove(0));
     let id = job.claim.id.clone();
     let settlement = Settlement {
+        plain: false,
         claim: job.claim,
         target: job.target,
         verdict: Verdict {
@@ -91,7 +102,7 @@ fn do_everything(db: &Db) {
         notices: Vec::new(),
         turn_notices: Vec::new(),
     };
-    assert_eq!(settle::settle(db, &[settlement], at(1)).unwrap(), [true]);
+    assert_eq!(settle::settle(db, &[settlement.into()], at(1)).unwrap(), [true]);
     settle::release(db, &[other.claim], at(1)).unwrap();
     claim::next_due(db, &["desk".into()]).unwrap();
     claim::outlook(db, &["desk".into()]).unwrap();
@@ -100,6 +111,7 @@ fn do_everything(db: &Db) {
     for change in [TargetChange::Park { probe_at: at(9) }, TargetChange::Pause { until: at(9) }] {
         targets::change(db, "desk", change, "why", None, None).unwrap();
     }
+    share_everything(db, &wants, &id);
     polling::seen(db, "main", &["m1".into()]).unwrap();
     polling::seen_between(db, "main", at(0), at(1)).unwrap();
     listing::delivery(db, &id).unwrap();
@@ -117,6 +129,34 @@ fn do_everything(db: &Db) {
     history::triples(db).unwrap();
 }
 
+/// What several couriers and instances need of it, once.
+fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
+    targets::change(
+        db,
+        "desk",
+        TargetChange::Failing { rest_until: Some(at(9)) },
+        "why",
+        Some("token"),
+        Some(at(3)),
+    )
+    .unwrap();
+    targets::change(db, "desk", TargetChange::Healthy, "why", None, Some(at(3))).unwrap();
+    targets::recovery_seen(db, "desk").unwrap();
+    roles::beat(db, "host", at(0), at(1)).unwrap();
+    roles::hold(db, &["janitor".into()], Duration::from_secs(1), at(1)).unwrap();
+    roles::let_go(db, &["janitor".into()]).unwrap();
+    let joining = |uid: &str| {
+        let mut admission = admission(uid);
+        admission.messages[0].deliveries[0].joins = Some("day".into());
+        admission
+    };
+    admit::admit(db, &joining("m3"), wants, at(0)).unwrap();
+    admit::admit(db, &joining("m4"), wants, at(0)).unwrap();
+    let whole =
+        Planned { id: DeliveryId::from_text("d-whole"), ..admission("m3").messages[0].deliveries[0].clone() };
+    gather::gather(db, whole, std::slice::from_ref(id), at(2)).unwrap();
+}
+
 fn plan(connection: &Connection, sql: &str) -> Vec<String> {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
     let mut rows = statement.raw_query();
@@ -129,15 +169,16 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 
 /// The statements with their plans; the schema is that of an empty database of its own.
 fn plans() -> Vec<(String, Vec<String>)> {
-    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default());
+    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default(), "i".into());
     schema::migrate(&db).unwrap();
     db.seen.borrow_mut().clear();
     do_everything(&db);
     let seen: BTreeSet<String> = db.seen.borrow().clone();
     assert!(seen.len() > 40, "only {} statements were seen", seen.len());
     let plain = Connection::open_in_memory().unwrap();
-    let (_, sql) = schema::MIGRATIONS[0];
-    plain.execute_batch(sql).unwrap();
+    for (_, sql) in schema::MIGRATIONS {
+        plain.execute_batch(sql).unwrap();
+    }
     seen.into_iter()
         .map(|sql| {
             let steps = plan(&plain, &sql);
@@ -202,7 +243,7 @@ async fn work_that_fails_takes_no_other_down() {
 
 #[test]
 fn a_migration_that_fails_leaves_the_old_schema() {
-    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default());
+    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default(), "i".into());
     db.batch("CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT)").unwrap();
     // Something in the way of the last statements of the first step.
     db.batch("CREATE TABLE heartbeat (n INTEGER)").unwrap();
