@@ -80,7 +80,7 @@ impl Stage {
         self.folder.path().join("log.txt")
     }
 
-    fn logged(&self) -> String {
+    pub(crate) fn logged(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap()
     }
 
