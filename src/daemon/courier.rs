@@ -177,6 +177,7 @@ impl Courier {
             (ticked.next, ticked.held) = (Some(now), Some(now));
         }
         for job in jobs {
+            crate::failpoint::pass("claimed");
             let lane = self.enter(&job, config, now);
             let (courier, config, state) =
                 (self.clone(), config.clone(), standing(&outlook.states, &job.target));
@@ -351,8 +352,9 @@ impl Courier {
         let settlement: Arc<[Settlement]> = Arc::new([settlement]);
         let mut wait = SETTLE_AGAIN;
         loop {
+            crate::failpoint::pass("settle-before");
             match shared.store.settle(settlement.clone(), shared.clock.now()).await {
-                Ok(written) if written.first() == Some(&true) => return,
+                Ok(written) if written.first() == Some(&true) => return crate::failpoint::pass("settled"),
                 Ok(_) => {
                     shared.metrics.leases_lost.inc();
                     tracing::warn!(delivery = %id, "the lease was lost while sending: somebody else sends it again");

@@ -47,6 +47,7 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
     tracker.spawn(async move { unfailing(&cleaning, "cleaning", || clean_for_ever(&cleaning)).await });
     tracker.close();
     relay.stop.cancelled().await;
+    crate::failpoint::pass("stopping");
     let finished = async {
         tracker.wait().await;
         relay.courier.idle().await;

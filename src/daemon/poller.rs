@@ -184,6 +184,7 @@ impl Poller {
         let mut server_now = now;
         while let Some(query) = walk.next() {
             let answer = self.api.list(&query).await?;
+            crate::failpoint::pass("fetched");
             server_now = answer.server_now.unwrap_or(now);
             self.take(config, &mut walk, &mut cursor, answer, now, gain).await?;
         }
@@ -311,6 +312,7 @@ impl Poller {
         let owing = admission.messages.iter().filter(|admitted| !admitted.deliveries.is_empty());
         let owing: Vec<Message> = owing.map(|admitted| admitted.message.clone()).collect();
         let taken = self.store.admit(admission, now).await?;
+        crate::failpoint::pass("admitted");
         gain.taken.messages += taken.messages;
         gain.taken.deliveries += taken.deliveries;
         gain.taken.quarantined += taken.quarantined;

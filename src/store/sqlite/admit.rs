@@ -15,6 +15,7 @@ pub(in crate::store) fn admit(db: &Db, admission: &Admission, now: Timestamp) ->
         if keep_message(db, &admission.account, admitted, now)? {
             taken.messages += 1;
             taken.deliveries += owe(db, &admitted.deliveries, now)?;
+            crate::failpoint::pass("admit");
         }
     }
     for quarantined in &admission.quarantined {

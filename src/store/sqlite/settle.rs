@@ -72,6 +72,7 @@ fn settle_one(db: &Db, settlement: &Settlement, now: Timestamp) -> Result<Option
     )?;
     let Some((seq, target_has_row)) = row else { return Ok(None) };
     record(db, seq, attempt)?;
+    crate::failpoint::pass("settle");
     admit::owe(db, &settlement.notices, now)?;
     Ok(Some(Settled { target_has_row }))
 }
