@@ -42,3 +42,12 @@ soak seeds="20" messages="10000":
 # the program killed while it sends, at length
 kill messages="5000" kills="10":
     KILL_MESSAGES={{messages}} KILLS={{kills}} cargo test --locked --test it kill:: -- --nocapture
+
+# every fault of the guarantee's list, and docs/faults.md out of what was observed
+faults:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export FAULTS_DIR="$PWD/target/faults"
+    rm -rf "$FAULTS_DIR"
+    cargo test --locked --test it
+    tests/faults/write

@@ -14,6 +14,7 @@ mod crash;
 mod daemon_once;
 mod engine_courier;
 mod every_kind;
+mod faults;
 mod hostile;
 mod kill;
 mod outbox;

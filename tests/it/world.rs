@@ -161,6 +161,11 @@ impl World {
         tokio::time::timeout(PATIENCE, free).await.expect("the store is given back")
     }
 
+    /// What chance is drawn from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// All deliveries, oldest first.
     pub(crate) async fn rows(&self) -> Vec<Row> {
         self.store().deliveries(Filter::default()).await.unwrap().0
