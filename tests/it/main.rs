@@ -20,6 +20,7 @@ mod kill;
 mod oracle;
 mod outbox;
 mod points;
+mod points_wire;
 mod process;
 mod sandbox_api;
 mod sandbox_inboxes;

@@ -1,12 +1,22 @@
 //! The program is killed at each named moment, at several passings of it, and started again: nothing is lost.
 
+use activity_relay::daemon::clock::Clock;
+use activity_relay::model::delivery::State;
+use activity_relay::model::settle::TargetChange;
+use jiff::SignedDuration;
+
 use crate::faults::record::record;
 use crate::oracle::{Tally, Verdict};
 use crate::stage::{RULES, Stage, THREE, THREE_IN_FLIGHT};
+use crate::store_kit::{admitted, claim, end, page, planned};
 
 /// Messages in a run; each is owed to three targets.
 const MESSAGES: usize = 12;
 const OWED: usize = 3 * MESSAGES;
+/// What ended so long ago is no longer kept.
+const OLD: SignedDuration = SignedDuration::from_hours(24 * 60);
+/// More than go in one step.
+const OLD_MESSAGES: usize = 600;
 
 /// Killed while it takes messages in and sends, once at each of these passings.
 async fn killed_at(point: &str, passings: &[u32]) -> Verdict {
@@ -101,4 +111,29 @@ async fn a_replay_that_was_killed_is_done_as_a_whole_or_not_at_all() {
     let verdict = Tally::default().finish(&stage, running, 2 * MESSAGES).await;
     let saw = "none was planned; the second call planned each once, and the running relay sent them";
     record("kill-replaying", &how("replay", &[5]), &verdict.observed(0, 0, saw));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pruning_that_was_killed_forgets_nothing_that_is_owed() {
+    let stage = Stage::with(THREE).await;
+    let old = Clock::System.now() - OLD;
+    let store = stage.store().await;
+    let uids: Vec<String> = (0..OLD_MESSAGES).map(|number| format!("old-{number}")).collect();
+    let messages = uids.iter().map(|uid| admitted(uid, vec![planned("crm", uid, old)])).collect();
+    store.admit(page(messages), old).await.unwrap();
+    for job in claim(&store, "crm", OLD_MESSAGES, old).await {
+        assert!(end(&store, job, State::Delivered { at: old }, TargetChange::None, old).await);
+    }
+    drop(store);
+    stage.receive(MESSAGES);
+    for passing in 1..=2 {
+        stage.start_armed("run --listen none", &format!("prune=kill@{passing}")).killed().await;
+    }
+    let running = stage.start("run --listen none");
+    stage.until_logged(&running, "old history removed").await;
+    let verdict = Tally::default().finish(&stage, running, OWED).await;
+    let saw = "each step was done or undone as a whole; the next start pruned on and sent what was owed";
+    record("kill-pruning", &how("prune", &[1, 2]), &verdict.observed(0, 2 * THREE_IN_FLIGHT, saw));
+    let gone = stage.store().await.message(None, "old-0").await.unwrap().is_none();
+    assert!(gone, "the old message is forgotten");
 }
