@@ -18,12 +18,15 @@ mod armed {
     use std::collections::HashMap;
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use rustix::process::{Signal, getpid, kill_process};
 
     use crate::config::secret::Environment;
 
     const VARIABLE: &str = "RELAY_FAILPOINTS";
+    /// More than the kernel needs to stop all threads of a process.
+    const STOP_TAKES: Duration = Duration::from_millis(20);
 
     static ARMED: LazyLock<HashMap<String, Trap>> =
         LazyLock::new(|| traps(Environment::of_process().get(VARIABLE).unwrap_or_default()));
@@ -40,6 +43,8 @@ mod armed {
         if trap.passed.fetch_add(1, Ordering::Relaxed) + 1 == trap.at {
             // Its own process can always be signalled.
             let _ = kill_process(getpid(), trap.signal);
+            // Another thread may be the one that takes a stop; this one goes no further meanwhile.
+            std::thread::sleep(STOP_TAKES);
         }
     }
 

@@ -10,6 +10,7 @@ use activity_relay::daemon::clock::Clock;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Mode, Store};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 
@@ -211,6 +212,15 @@ impl Running {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.id()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Waits until it stands still, as SIGSTOP makes it.
+    pub(crate) async fn stopped(&self) {
+        let pid = Pid::from_child(&self.child);
+        let waiting = tokio::task::spawn_blocking(move || waitpid(Some(pid), WaitOptions::UNTRACED).unwrap());
+        let (_, status) =
+            tokio::time::timeout(PATIENCE, waiting).await.expect("it goes on").unwrap().unwrap();
+        assert!(status.stopped(), "it ended");
     }
 
     /// Waits for its end.
