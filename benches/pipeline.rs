@@ -126,6 +126,7 @@ fn admitted(number: usize, now: Timestamp) -> Admitted {
         expires_at: None,
         withheld: None,
         replay_of: None,
+        joins: None,
     };
     Admitted { message, rules: vec!["all".into()], deliveries: vec![planned] }
 }

@@ -12,31 +12,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::model::delivery::{Attempt, Claim, Job, Outcome, Planned, Report, State};
+use crate::model::delivery::{Attempt, Claim, Job, Outcome, Report, State};
 use crate::model::payload::Payload;
-use crate::model::settle::{Facts, TargetChange, Verdict, after_now, settle};
-use crate::rules::notice::{Addressee, RELAY, Trouble, notices};
-use crate::store::{Outlook, Settlement, Store, StoreError, TargetState, Want};
+use crate::model::settle::{Facts, TargetChange, Verdict, settle};
+use crate::store::{Claimed, Ended, Outlook, Settlement, Store, StoreError, TargetState, Want};
 use crate::target::{Parcel, Target};
 
 use super::clock::{Chance, Clock};
-use super::limiter::Limiter;
+use super::lanes::Lanes;
+pub use super::lanes::Ticked;
 use super::metrics::{Metrics, OfAttempt, OfEnd, OfTarget};
-use super::names::{NameBook, WAIT_MAX};
+use super::names::NameBook;
+use super::scribe::Scribe;
+use super::telling::{owed, owed_for_ended};
 use super::view::view;
-
-/// Attempts under way at once, over all targets.
-const IN_FLIGHT_MAX: usize = 256;
-/// Claimed for one target at once.
-const CLAIM_MAX: usize = 64;
-/// How often the store is asked to sweep although nothing is to be claimed.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// What a lease is longer than the attempt's deadline.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
-/// How long to wait before a settlement that the store could not take is tried again.
-const SETTLE_AGAIN: Duration = Duration::from_millis(500);
-/// It doubles up to this.
-const SETTLE_AGAIN_MAX: Duration = Duration::from_secs(4);
 
 /// The sending half of the relay. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
@@ -51,30 +40,12 @@ struct Shared {
     chance: Chance,
     metrics: Arc<Metrics>,
     names: Arc<HashMap<String, NameBook>>,
+    scribe: Scribe,
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Poked when an attempt ends: capacity is free, a retry may be due.
     ended: Arc<Notify>,
     state: Mutex<Lanes>,
-}
-
-/// What is under way, by target, and how often each may be sent to.
-#[derive(Debug, Default)]
-struct Lanes {
-    in_flight: HashMap<String, usize>,
-    limiter: Limiter,
-    /// Who is asked first, so that a full house is shared by all.
-    turn: usize,
-    swept: Option<Timestamp>,
-}
-
-impl Lanes {
-    /// How many attempts the target may start, its rate and its waiting aside.
-    fn open(&self, target: &Target, state: &TargetState) -> usize {
-        let busy = self.in_flight.get(&target.name).copied().unwrap_or_default();
-        let lanes = if state.parked_until.is_some() { 1 } else { target.concurrency.get() };
-        usize::try_from(lanes).unwrap_or(usize::MAX).saturating_sub(busy).min(CLAIM_MAX)
-    }
 }
 
 /// One attempt's place among those under way, given back however the attempt ends.
@@ -87,27 +58,11 @@ struct Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         let mut lanes = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = lanes.in_flight.get(&self.target).copied().unwrap_or_default().saturating_sub(1);
-        if left == 0 {
-            lanes.in_flight.remove(&self.target);
-        } else {
-            lanes.in_flight.insert(self.target.clone(), left);
-        }
+        lanes.leave(&self.target);
         drop(lanes);
         self.shared.ended.notify_waiters();
         self.shared.ended.notify_one();
     }
-}
-
-/// What a tick found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticked {
-    /// Attempts started.
-    pub started: usize,
-    /// When a further tick has something to do, unless an attempt ends or something new is owed before.
-    pub next: Option<Timestamp>,
-    /// When the first target may be sent to for which something is due that its pace or its standing holds up.
-    pub held: Option<Timestamp>,
 }
 
 /// What the courier needs of the relay.
@@ -132,9 +87,9 @@ impl Courier {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, chance, metrics, names, stop } = parts;
         let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::default());
-        Self {
-            shared: Arc::new(Shared { store, clock, chance, metrics, names, tracker, stop, ended, state }),
-        }
+        let scribe = Scribe::new(store.clone(), clock.clone(), metrics.clone(), tracker.clone());
+        let shared = Shared { store, clock, chance, metrics, names, scribe, tracker, stop, ended, state };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Notified whenever an attempt ends.
@@ -144,7 +99,7 @@ impl Courier {
 
     /// Attempts under way.
     pub fn in_flight(&self) -> usize {
-        self.lanes(|lanes| lanes.in_flight.values().sum())
+        self.lanes(|lanes| lanes.in_flight())
     }
 
     /// Waits until nothing is under way.
@@ -166,91 +121,61 @@ impl Courier {
         let enabled = config.targets.values().filter(|target| target.enabled);
         let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
         let outlook = self.shared.store.outlook(&enabled).await?;
-        let (wants, mut ticked) = self.plan(config, &outlook, now);
+        let (wants, mut ticked) = self.lanes(|lanes| lanes.plan(config, &outlook, now));
         let wanted = !wants.is_empty();
-        if !wanted && !self.sweeps(now) {
+        if !wanted && !self.lanes(|lanes| lanes.sweeps(now)) {
             return Ok(ticked);
         }
-        let jobs = self.shared.store.claim(wants, now).await?;
+        let Claimed { jobs, ended } = self.shared.store.claim(wants, now).await?;
         ticked.started = jobs.len();
         if wanted && jobs.is_empty() {
             (ticked.next, ticked.held) = (Some(now), Some(now));
         }
+        self.start_knowing(jobs, config, &outlook);
+        if !ended.is_empty() {
+            self.note_ended(&ended, config, now).await?;
+        }
+        Ok(ticked)
+    }
+
+    /// What could be started at once for the targets named; nothing while stopping.
+    pub fn offer<'a>(&self, config: &Config, targets: impl Iterator<Item = &'a str>) -> Vec<Want> {
+        if self.shared.stop.is_cancelled() {
+            return Vec::new();
+        }
+        self.lanes(|lanes| lanes.offer(config, targets))
+    }
+
+    /// Starts attempts whose leases are held.
+    pub fn start(&self, jobs: Vec<Job>, config: &Arc<Config>) {
+        self.start_knowing(jobs, config, &Outlook::default());
+    }
+
+    fn start_knowing(&self, jobs: Vec<Job>, config: &Arc<Config>, outlook: &Outlook) {
         for job in jobs {
             crate::failpoint::pass("claimed");
-            let lane = self.enter(&job, config, now);
-            let (courier, config, state) =
-                (self.clone(), config.clone(), standing(&outlook.states, &job.target));
+            self.lanes(|lanes| lanes.enter(&job.target));
+            let lane = Lane { shared: self.shared.clone(), target: job.target.clone() };
+            let (courier, config, state) = (self.clone(), config.clone(), outlook.state(&job.target));
             self.shared.tracker.spawn(async move {
                 courier.attempt(job, &config, state).await;
                 drop(lane);
             });
         }
-        Ok(ticked)
     }
 
-    /// Whether it is time for a claim without wants: what is too old expires by it, and what a lost holder had is
-    /// taken back.
-    fn sweeps(&self, now: Timestamp) -> bool {
-        self.lanes(|lanes| {
-            let due = lanes.swept.is_none_or(|last| now < last || now >= after_now(last, SWEEP_EVERY));
-            if due {
-                lanes.swept = Some(now);
-            }
-            due
-        })
-    }
-
-    fn enter(&self, job: &Job, config: &Config, now: Timestamp) -> Lane {
-        let rate = config.targets.get(&job.target).and_then(|target| target.rate);
-        self.lanes(|lanes| {
-            *lanes.in_flight.entry(job.target.clone()).or_default() += 1;
-            lanes.limiter.take(&job.target, rate, 1, now);
-        });
-        Lane { shared: self.shared.clone(), target: job.target.clone() }
-    }
-
-    /// What to claim at `now`, and when there will be more to do. Only targets that something is due for take of the
-    /// room there is, and they take turns.
-    fn plan(&self, config: &Config, outlook: &Outlook, now: Timestamp) -> (Vec<Want>, Ticked) {
-        let mut wants = Vec::new();
-        let mut ticked = Ticked { started: 0, next: None, held: None };
-        let earlier =
-            |so_far: Option<Timestamp>, at| Some(so_far.map_or(at, |so_far: Timestamp| so_far.min(at)));
-        self.lanes(|lanes| {
-            let mut room = IN_FLIGHT_MAX.saturating_sub(lanes.in_flight.values().sum());
-            let count = config.targets.len();
-            lanes.turn = lanes.turn.wrapping_add(1);
-            let first = lanes.turn.checked_rem(count).unwrap_or_default();
-            for target in config.targets.values().cycle().skip(first).take(count) {
-                let Some(due) = outlook.due.get(&target.name).copied() else { continue };
-                let state = standing(&outlook.states, &target.name);
-                if state.paused {
-                    continue;
-                }
-                let free = lanes.limiter.free(&target.name, target.rate, now);
-                let open_at = blocked_until(&state, now).unwrap_or(now).max(lanes.limiter.free_at(
-                    &target.name,
-                    target.rate,
-                    now,
-                ));
-                let at = due.max(open_at);
-                if at > now {
-                    ticked.next = earlier(ticked.next, at);
-                    if due <= now {
-                        ticked.held = earlier(ticked.held, at);
-                    }
-                    continue;
-                }
-                let limit = lanes.open(target, &state).min(free).min(room);
-                if limit > 0 {
-                    room -= limit;
-                    let lease = target.attempt_time_max() + WAIT_MAX + LEASE_MARGIN;
-                    wants.push(Want { target: target.name.clone(), limit, lease });
-                }
-            }
-        });
-        (wants, ticked)
+    /// Counts and tells of what the store ended by itself.
+    async fn note_ended(&self, ended: &[Ended], config: &Config, now: Timestamp) -> Result<(), StoreError> {
+        for Ended { id, rule, target, state, why } in ended {
+            let of = OfEnd { rule: rule.clone(), target: target.clone(), state: state.as_str().to_owned() };
+            self.shared.metrics.ended.get_or_create(&of).inc();
+            tracing::error!(delivery = %id, rule, target, %state, why, "not delivered");
+        }
+        let notices = owed_for_ended(ended, config, now);
+        if !notices.is_empty() {
+            self.shared.store.owe(notices, now).await?;
+        }
+        Ok(())
     }
 
     /// One attempt, from rendering to the settled state.
@@ -263,7 +188,7 @@ impl Courier {
             Err(_) => (panicked(), None),
         };
         let settlement = self.judge(job, target, config, &state, report, payload);
-        self.write(settlement).await;
+        self.shared.scribe.write(settlement).await;
     }
 
     /// Renders and sends; `None` if the relay is told to stop before anything is on the wire.
@@ -345,32 +270,6 @@ impl Courier {
         }
     }
 
-    /// Writes a settlement, again and again while the store cannot be written: what was sent must be noted.
-    async fn write(&self, settlement: Settlement) {
-        let shared = &self.shared;
-        let id = settlement.claim.id.clone();
-        let settlement: Arc<[Settlement]> = Arc::new([settlement]);
-        let mut wait = SETTLE_AGAIN;
-        loop {
-            crate::failpoint::pass("settle-before");
-            match shared.store.settle(settlement.clone(), shared.clock.now()).await {
-                Ok(written) if written.first() == Some(&true) => return crate::failpoint::pass("settled"),
-                Ok(_) => {
-                    shared.metrics.leases_lost.inc();
-                    tracing::warn!(delivery = %id, "the lease was lost while sending: somebody else sends it again");
-                    return;
-                }
-                Err(error) => {
-                    if wait == SETTLE_AGAIN {
-                        tracing::error!(delivery = %id, %error, "an attempt cannot be written down; it is tried again until it can");
-                    }
-                    tokio::time::sleep(wait).await;
-                    wait = wait.saturating_mul(2).min(SETTLE_AGAIN_MAX);
-                }
-            }
-        }
-    }
-
     fn count(&self, job: &Job, target: &Target, report: &Report, verdict: &Verdict) {
         let metrics = &self.shared.metrics;
         let (rule, name) = (job.rule.clone(), target.name.clone());
@@ -423,53 +322,6 @@ fn payload(
     }
     let rendered = config.templates.render(&job.template, target.format(), view);
     (rendered.payload, rendered.problem)
-}
-
-/// The notices owed for what became of a delivery, and those owed if its target is parked by it or no longer is.
-fn owed(
-    job: &Job,
-    target: &Target,
-    config: &Config,
-    verdict: &Verdict,
-    report: &Report,
-    now: Timestamp,
-) -> (Vec<Planned>, Vec<Planned>) {
-    let mut to = Vec::new();
-    for name in target.fallback.iter().chain(&config.alerts) {
-        if let Some(found) = config.targets.get(name) {
-            let addressee = Addressee { target: &found.name, recipients: found.recipients() };
-            if !to.contains(&addressee) {
-                to.push(addressee);
-            }
-        }
-    }
-    let turned = match verdict.target {
-        TargetChange::Park { .. } => {
-            notices(&Trouble::Parked { target: &job.target, reason: &report.reason }, &to, now)
-        }
-        TargetChange::Healthy => notices(&Trouble::Recovered { target: &job.target }, &to, now),
-        TargetChange::Pause { .. } | TargetChange::None => Vec::new(),
-    };
-    let died = match &verdict.state {
-        // A notice that dies is told nobody, or one that cannot be delivered would go round for ever.
-        State::Dead { why, .. } if job.rule != RELAY => {
-            let delivery = job.claim.id.as_str();
-            let trouble = Trouble::Died { target: &job.target, delivery, rule: &job.rule, reason: why };
-            notices(&trouble, &to, now)
-        }
-        _ => Vec::new(),
-    };
-    (died, turned)
-}
-
-fn standing(states: &[TargetState], target: &str) -> TargetState {
-    let found = states.iter().find(|state| state.name == target).cloned();
-    found.unwrap_or_else(|| TargetState { name: target.to_owned(), ..TargetState::default() })
-}
-
-/// Until when a target that nobody paused is not to be sent to.
-fn blocked_until(state: &TargetState, now: Timestamp) -> Option<Timestamp> {
-    [state.wait_until, state.parked_until].into_iter().flatten().filter(|until| *until > now).max()
 }
 
 fn panicked() -> Report {

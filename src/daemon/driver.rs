@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::rules::notice::Trouble;
 
 use super::metrics::OfAccount;
-use super::poller::{PollError, Tick};
+use super::poller::{Hand, PollError, Tick};
 use super::watch::{News, Watch};
 use super::{Relay, janitor};
 
@@ -77,7 +77,7 @@ async fn poll_for_ever(relay: &Relay, index: usize) {
     let mut watch = Watch::default();
     while !relay.stop.is_cancelled() {
         let tick = tokio::select! {
-            tick = poll(relay, index) => tick,
+            tick = poll_handing(relay, index) => tick,
             () = relay.stop.cancelled() => return,
         };
         tell(relay, index, &mut watch, &tick).await;
@@ -91,10 +91,20 @@ async fn poll_for_ever(relay: &Relay, index: usize) {
     }
 }
 
-/// One poll of one account, counted.
+/// One poll of one account, counted. What is owed waits to be claimed.
 pub async fn poll(relay: &Relay, index: usize) -> Tick {
+    poll_counted(relay, index, None).await
+}
+
+/// The same; what is due at once is sent at once.
+pub async fn poll_handing(relay: &Relay, index: usize) -> Tick {
+    let hand = Hand { courier: relay.courier.clone(), config: relay.config() };
+    poll_counted(relay, index, Some(hand)).await
+}
+
+async fn poll_counted(relay: &Relay, index: usize, hand: Option<Hand>) -> Tick {
     let mut poller = relay.pollers[index].lock().await;
-    let tick = poller.tick(&relay.config(), relay.clock.now(), relay.chance.unit()).await;
+    let tick = poller.tick(&relay.config(), hand, relay.clock.now(), relay.chance.unit()).await;
     let of = OfAccount { account: poller.account().name.clone() };
     let metrics = &relay.metrics;
     match &tick.result {

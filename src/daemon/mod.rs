@@ -4,12 +4,16 @@ pub mod clock;
 pub mod courier;
 pub mod driver;
 pub mod janitor;
+mod lanes;
 pub mod lifecycle;
-pub mod limiter;
 pub mod metrics;
 pub mod names;
 pub mod poller;
+mod scribe;
+pub mod sweeps;
+mod telling;
 pub mod view;
+mod waits;
 pub mod watch;
 
 use std::collections::HashMap;
@@ -127,4 +131,3 @@ impl Relay {
         Ok(())
     }
 }
-pub mod sweeps;

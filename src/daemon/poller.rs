@@ -1,6 +1,6 @@
 //! Polls one account: walk, fetch, read, match, plan, admit. One transaction per page; an error leaves all as last committed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::daemon::courier::Courier;
 use crate::daemon::names::{NameBook, WAIT_MAX};
 use crate::daemon::sweeps::Sweeps;
+use crate::daemon::waits::wait_after;
 use crate::model::backoff::scaled;
 use crate::model::catalog;
 use crate::model::message::{Message, Triple};
@@ -26,11 +28,6 @@ use crate::store::{Admission, Admitted, Cursor, Quarantined, Store, StoreError, 
 
 /// The jitter of the poll interval: a tenth up or down.
 const JITTER: f64 = 0.1;
-/// The longest wait after failed polls, unless the interval itself is longer.
-const FAILED_WAIT_MAX: Duration = Duration::from_mins(1);
-/// The first wait after "too many requests" that names no time, and the longest.
-const LIMITED_WAIT_FIRST: Duration = Duration::from_mins(1);
-const LIMITED_WAIT_MAX: Duration = Duration::from_mins(15);
 /// The wait before a walk that ran out of requests goes on.
 const GO_ON_WAIT: Duration = Duration::from_secs(1);
 /// What sweeps may cost in one tick, so that fresh messages do not wait for them.
@@ -46,6 +43,8 @@ pub struct Poller {
     api: Api,
     names: NameBook,
     store: Store,
+    /// What this instance must hold to take anything in; `None` where no other can poll.
+    role: Option<String>,
     dry_run: Option<DryRun>,
     failures: u32,
     error: Option<String>,
@@ -86,18 +85,35 @@ pub struct Tick {
     pub would_admit: Vec<Admitted>,
 }
 
+/// Who takes over at once what is due at once.
+#[derive(Debug, Clone)]
+pub struct Hand {
+    /// Starts the attempts.
+    pub courier: Courier,
+    /// The configuration they are made under.
+    pub config: Arc<Config>,
+}
+
 /// What one page or a whole poll changed.
 #[derive(Debug, Default)]
 struct Gain {
     taken: Taken,
     would_admit: Vec<Admitted>,
+    hand: Option<Hand>,
+}
+
+/// The role of the one instance that polls an account.
+pub fn polling_role(account: &str) -> String {
+    format!("poll {account}")
 }
 
 impl Poller {
     /// A poller of one account. With `dry_run` nothing is written: neither messages nor cursor nor the poll's result.
     pub fn new(account: Arc<Account>, api: Api, names: NameBook, store: Store, dry_run: bool) -> Self {
         let settled = Settled::default();
+        let role = store.is_shared().then(|| polling_role(&account.name));
         Self {
+            role,
             account,
             api,
             names,
@@ -125,8 +141,9 @@ impl Poller {
 
     /// Polls once, then looks a little further through the past. `jitter` is in `0.0..1.0`. May be dropped at any
     /// point: what is not committed is found again by the next tick.
-    pub async fn tick(&mut self, config: &Config, now: Timestamp, jitter: f64) -> Tick {
-        let mut gain = Gain::default();
+    /// Without a `hand`, what is owed waits to be claimed.
+    pub async fn tick(&mut self, config: &Config, hand: Option<Hand>, now: Timestamp, jitter: f64) -> Tick {
+        let mut gain = Gain { hand, ..Gain::default() };
         let polled = self.poll(config, now, &mut gain).await;
         let cut_short = *polled.as_ref().unwrap_or(&false);
         let (outcome, asked) = match polled {
@@ -234,7 +251,8 @@ impl Poller {
             dry.cursor = Some(cursor.clone());
         } else {
             let account = self.account.name.clone();
-            let admission = Admission { account, cursor: Some(cursor.clone()), ..Admission::default() };
+            let (cursor, role) = (Some(cursor.clone()), self.role.clone());
+            let admission = Admission { account, cursor, role, ..Admission::default() };
             self.store.admit(admission, now).await?;
         }
         Ok(cursor)
@@ -278,7 +296,9 @@ impl Poller {
         let next = Cursor { watermark, ..cursor.clone() };
         let messages = self.matched(config, messages, now).await;
         let account = self.account.name.clone();
-        let admission = Admission { account, messages, quarantined, cursor: moved.then(|| next.clone()) };
+        let role = self.role.clone();
+        let cursor_after = moved.then(|| next.clone());
+        let admission = Admission { account, messages, quarantined, cursor: cursor_after, role };
         self.admit(admission, &next, now, gain).await?;
         *cursor = next;
         Ok(())
@@ -311,8 +331,15 @@ impl Poller {
         }
         let owing = admission.messages.iter().filter(|admitted| !admitted.deliveries.is_empty());
         let owing: Vec<Message> = owing.map(|admitted| admitted.message.clone()).collect();
-        let taken = self.store.admit(admission, now).await?;
+        let due = admission.messages.iter().flat_map(|admitted| &admitted.deliveries);
+        let targets: BTreeSet<String> = due.map(|owed| owed.target.clone()).collect();
+        let offer = |hand: &Hand| hand.courier.offer(&hand.config, targets.iter().map(String::as_str));
+        let wants = gain.hand.as_ref().map(offer).unwrap_or_default();
+        let (taken, jobs) = self.store.admit_leasing(admission, wants, now).await?;
         crate::failpoint::pass("admitted");
+        if let Some(hand) = &gain.hand {
+            hand.courier.start(jobs, &hand.config);
+        }
         gain.taken.messages += taken.messages;
         gain.taken.deliveries += taken.deliveries;
         gain.taken.quarantined += taken.quarantined;
@@ -450,36 +477,4 @@ fn rows(items: &[Item]) -> Vec<Row> {
         Item::Unreadable(_) => None,
     };
     items.iter().map(|item| Row { uid: uid(item).to_owned(), created_at: created_at(item) }).collect()
-}
-
-/// How long to wait after the given number of failed polls in a row; what the API asks for wins.
-fn wait_after(error: &PollError, failures: u32, poll_every: Duration) -> Duration {
-    let doubled = |first: Duration| first.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    if let PollError::Api(error) = error {
-        if let Some(asked) = error.asked_to_wait() {
-            return asked.max(GO_ON_WAIT);
-        }
-        if matches!(error, ApiError::RateLimited { .. }) {
-            return doubled(LIMITED_WAIT_FIRST).min(LIMITED_WAIT_MAX);
-        }
-    }
-    doubled(poll_every).min(FAILED_WAIT_MAX.max(poll_every))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failed_polls_wait_longer_each_time_and_the_api_has_the_last_word() {
-        let every = Duration::from_secs(20);
-        let broken = PollError::Store(StoreError::Trouble("disk full".into()));
-        let waits: Vec<u64> = (1..=4).map(|n| wait_after(&broken, n, every).as_secs()).collect();
-        assert_eq!(waits, [20, 40, 60, 60]);
-        let limited = |after| PollError::Api(ApiError::RateLimited { after, words: String::new() });
-        let waits: Vec<u64> = (1..=6).map(|n| wait_after(&limited(None), n, every).as_secs()).collect();
-        assert_eq!(waits, [60, 120, 240, 480, 900, 900]);
-        assert_eq!(wait_after(&limited(Some(Duration::from_secs(7))), 9, every).as_secs(), 7);
-        assert_eq!(wait_after(&broken, 40, Duration::from_mins(5)).as_secs(), 300);
-    }
 }

@@ -210,6 +210,9 @@ pub struct Planned {
     pub withheld: Option<String>,
     /// The delivery it replays.
     pub replay_of: Option<DeliveryId>,
+    /// The group whose open delivery, of the same account, rule, target and recipient, takes in these messages as long
+    /// as nobody has begun to send it; without one this delivery opens the group.
+    pub joins: Option<String>,
 }
 
 /// What happened on the wire, in the target's own judgement. What follows from it is for `settle` to say.

@@ -8,5 +8,6 @@ pub mod id;
 pub mod message;
 pub mod names;
 pub mod payload;
+pub mod rate;
 pub mod sample;
 pub mod settle;

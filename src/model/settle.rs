@@ -40,6 +40,8 @@ pub struct Facts {
 pub enum TargetChange {
     /// Nothing.
     None,
+    /// It did not take this one, for a reason that may be the target's.
+    Failing,
     /// Nobody sends to it before then; it is healthy otherwise.
     Pause {
         /// The end of the pause.
@@ -83,7 +85,7 @@ pub fn settle(
         Outcome::Delivered => verdict(State::Delivered { at: now }, TargetChange::Healthy),
         Outcome::Retry { after } => {
             let wait = after.map_or_else(|| policy.backoff.wait(attempts, jitter), asked);
-            verdict(later(facts, policy, now, wait, reason), TargetChange::None)
+            verdict(later(facts, policy, now, wait, reason), TargetChange::Failing)
         }
         Outcome::Busy { after } => {
             let wait = after.map_or(BUSY_PAUSE, asked);
@@ -267,7 +269,7 @@ mod tests {
                         parked += probe_at.duration_since(now).as_secs() + 1;
                         probe_at
                     }
-                    TargetChange::None | TargetChange::Healthy => now,
+                    TargetChange::None | TargetChange::Failing | TargetChange::Healthy => now,
                 };
                 let next = due_at.max(held);
                 prop_assert!(due_at >= at(0));

@@ -142,6 +142,7 @@ pub fn notices(trouble: &Trouble<'_>, to: &[Addressee<'_>], now: Timestamp) -> V
                 expires_at: None,
                 withheld: None,
                 replay_of: None,
+                joins: None,
             });
         }
     }

@@ -41,6 +41,7 @@ fn plan_rule(rule: &Rule, message: &Message, now: Timestamp) -> Vec<Planned> {
                 expires_at: deliver.expires_after.map(|life| after_now(message.created_at, life)),
                 withheld: None,
                 replay_of: None,
+                joins: None,
             });
         }
     }

@@ -1,21 +1,28 @@
 //! The durable memory: messages, deliveries, attempts, cursors. One contract; it decides nothing.
 
+mod admission;
+mod ends;
+mod opening;
+mod roles;
 pub mod rows;
 pub mod sqlite;
+mod work;
 
+pub use admission::{AccountStatus, Admission, Admitted, Cursor, Quarantined, Taken};
+pub use roles::{Hold, Instance};
 pub use rows::{Counts, Detail, Filter, Row, StoredMessage};
+pub use work::{Claimed, Ended, Outlook, Settlement, TargetState, Want};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::delivery::{Attempt, Claim, Job, Planned};
+use crate::model::delivery::{Claim, Job, Planned};
 use crate::model::id::DeliveryId;
-use crate::model::message::{Message, Triple};
-use crate::model::settle::{TargetChange, Verdict};
-use sqlite::{admit, claim, history, listing, polling, replay, settle, targets};
+use crate::model::message::Triple;
+use crate::model::settle::TargetChange;
 
 /// The store. A closed set of databases.
 #[derive(Debug, Clone)]
@@ -44,6 +51,9 @@ pub enum StoreError {
     /// Full disk, IO error, locked: what time or a person may cure.
     #[error("the store cannot be written: {0}")]
     Trouble(String),
+    /// Another instance has taken over what this one was doing: nothing was written.
+    #[error("another instance holds the role `{0}`; nothing was written")]
+    RoleLost(String),
     /// A row that does not make sense.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),
@@ -51,133 +61,6 @@ pub enum StoreError {
 
 /// What the store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
-
-/// How far an account has been polled.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cursor {
-    /// Messages made before it are not taken (the first run's beginning).
-    pub floor: Option<Timestamp>,
-    /// The newest `created_at` seen, never ahead of the server's clock.
-    pub watermark: Option<Timestamp>,
-}
-
-/// How an account's polling goes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AccountStatus {
-    /// The account's name.
-    pub name: String,
-    /// How far it got.
-    pub cursor: Cursor,
-    /// The last poll that went through.
-    pub last_success: Option<Timestamp>,
-    /// Why the last poll failed, if it did.
-    pub error: Option<String>,
-}
-
-/// One page's worth of work, taken in as a whole or not at all.
-#[derive(Debug, Default)]
-pub struct Admission {
-    /// Which account.
-    pub account: String,
-    /// New messages; one that is already there is left as it is, with its deliveries.
-    pub messages: Vec<Admitted>,
-    /// Items that could not be read: (uid if there was one, the raw item, why).
-    pub quarantined: Vec<Quarantined>,
-    /// Where the cursor stands afterwards; `None` leaves it.
-    pub cursor: Option<Cursor>,
-}
-
-/// An item that could not be read; kept, so that nothing is dropped silently.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Quarantined {
-    /// The item's uid, or one derived from its text.
-    pub uid: String,
-    /// The item as the API sent it.
-    pub raw: serde_json::Value,
-    /// Why it could not be read.
-    pub why: String,
-}
-
-/// A message with what is owed for it.
-#[derive(Debug)]
-pub struct Admitted {
-    /// The message.
-    pub message: Message,
-    /// The rules that took it.
-    pub rules: Vec<String>,
-    /// What they owe.
-    pub deliveries: Vec<Planned>,
-}
-
-/// What an admission changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Taken {
-    /// Messages that were new.
-    pub messages: usize,
-    /// Deliveries that were new.
-    pub deliveries: usize,
-    /// Items newly in quarantine.
-    pub quarantined: usize,
-}
-
-/// What to claim for one target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
-    /// The target.
-    pub target: String,
-    /// At most so many.
-    pub limit: usize,
-    /// The lease: the attempt's deadline and a margin.
-    pub lease: Duration,
-}
-
-/// One attempt's end, to be written.
-#[derive(Debug)]
-pub struct Settlement {
-    /// The right to write it, consumed.
-    pub claim: Claim,
-    /// To which target.
-    pub target: String,
-    /// What follows.
-    pub verdict: Verdict,
-    /// The attempt to record.
-    pub attempt: Attempt,
-    /// The payload sent, kept for the next attempt and for people.
-    pub payload: Option<crate::model::payload::Payload>,
-    /// The target may have taken it already.
-    pub maybe_duplicate: bool,
-    /// Notices owed because of it (delivery dead).
-    pub notices: Vec<Planned>,
-    /// Notices owed if it is this settlement that parks its target, or ends the parking: of several attempts that
-    /// end alike only the first does.
-    pub turn_notices: Vec<Planned>,
-}
-
-/// A target's standing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TargetState {
-    /// The target's name.
-    pub name: String,
-    /// Paused by a person.
-    pub paused: bool,
-    /// Told to wait (429) until then.
-    pub wait_until: Option<Timestamp>,
-    /// Parked: the next probe's moment.
-    pub parked_until: Option<Timestamp>,
-    /// Why it is paused, waiting or parked.
-    pub reason: Option<String>,
-    /// Failed probes in a row.
-    pub probes: u32,
-}
-
-/// What a courier looks at before it claims.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Outlook {
-    /// The standing of all targets that are not simply ready.
-    pub states: Vec<TargetState>,
-    /// When the first pending delivery of a target is due; targets without one are not in it.
-    pub due: HashMap<String, Timestamp>,
-}
 
 /// Which kind of name is cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -197,6 +80,15 @@ pub enum Mode {
     Tool,
 }
 
+/// The same call on whichever database is behind it.
+macro_rules! both {
+    ($self:ident.$($call:tt)*) => {
+        match $self {
+            Self::Sqlite(store) => store.$($call)*,
+        }
+    };
+}
+
 impl Store {
     /// Opens `sqlite://PATH` or `sqlite::memory:`, brings the schema up to date.
     ///
@@ -208,35 +100,37 @@ impl Store {
 
     /// Where the account's polling stands; the default for one never polled.
     pub async fn cursor(&self, account: &str) -> Result<Cursor> {
-        let account = account.to_owned();
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::cursor(db, &account)).await,
-        }
+        both!(self.cursor(account).await)
     }
 
     /// Which of the uids are known, as messages or in quarantine.
     pub async fn seen(&self, account: &str, uids: &[String]) -> Result<HashSet<String>> {
-        let (account, uids) = (account.to_owned(), uids.to_vec());
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::seen(db, &account, &uids)).await,
-        }
+        both!(self.seen(account, uids).await)
     }
 
     /// How many distinct known uids were made within the period, both ends included.
     pub async fn seen_between(&self, account: &str, from: Timestamp, to: Timestamp) -> Result<u64> {
-        let account = account.to_owned();
-        match self {
-            Self::Sqlite(sqlite) => {
-                sqlite.read(move |db| polling::seen_between(db, &account, from, to)).await
-            }
-        }
+        both!(self.seen_between(account, from, to).await)
     }
 
     /// Takes in one page: messages, deliveries, quarantine and cursor in one transaction.
+    ///
+    /// # Errors
+    /// The page's role is no longer held; nothing was written then.
     pub async fn admit(&self, admission: Admission, now: Timestamp) -> Result<Taken> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| admit::admit(db, &admission, now)).await,
-        }
+        Ok(self.admit_leasing(admission, Vec::new(), now).await?.0)
+    }
+
+    /// Takes in one page and leases of its deliveries what is due at once, as far as the wants go and their targets may
+    /// be sent to: as if the claim came right after, without its search. Where something older is due for a target,
+    /// nothing is leased: it goes first.
+    pub async fn admit_leasing(
+        &self,
+        admission: Admission,
+        wants: Vec<Want>,
+        now: Timestamp,
+    ) -> Result<(Taken, Vec<Job>)> {
+        both!(self.admit_leasing(admission, wants, now).await)
     }
 
     /// Notes how a poll went: `Ok` clears the error and sets the last success.
@@ -246,161 +140,143 @@ impl Store {
         result: std::result::Result<(), String>,
         now: Timestamp,
     ) -> Result<()> {
-        let account = account.to_owned();
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| polling::polled(db, &account, &result, now)).await,
-        }
+        both!(self.polled(account, result, now).await)
     }
 
-    /// Claims what is due, a lease for each; what has expired meanwhile is settled as such and not returned.
-    pub async fn claim(&self, wants: Vec<Want>, now: Timestamp) -> Result<Vec<Job>> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| claim::claim(db, &wants, now)).await,
-        }
+    /// Claims what is due, a lease for each; rates, parking and what is under way elsewhere are looked at, and moved
+    /// on, in the same transaction. What has expired meanwhile, or cannot be tried again, ends.
+    pub async fn claim(&self, wants: Vec<Want>, now: Timestamp) -> Result<Claimed> {
+        both!(self.claim(wants, now).await)
     }
 
-    /// Writes attempts and next states, each fenced by its lease; `false` where the lease was lost.
-    pub async fn settle(
-        &self,
-        settlements: impl Into<Arc<[Settlement]>>,
-        now: Timestamp,
-    ) -> Result<Vec<bool>> {
-        let settlements = settlements.into();
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| settle::settle(db, &settlements, now)).await,
-        }
+    /// Writes attempts and next states, each fenced by its lease, all of them or none; `false` where the lease was lost.
+    pub async fn settle(&self, settlements: Vec<Arc<Settlement>>, now: Timestamp) -> Result<Vec<bool>> {
+        both!(self.settle(settlements, now).await)
     }
 
     /// Gives claims back unattempted (shutdown): due at once, nothing counted.
     pub async fn release(&self, claims: Vec<Claim>, now: Timestamp) -> Result<()> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| settle::release(db, &claims, now)).await,
-        }
+        both!(self.release(claims, now).await)
     }
 
     /// The earliest moment at which a claim for one of these targets finds something: pauses, waits and
     /// parking are reckoned with.
     pub async fn next_due(&self, targets: &[String]) -> Result<Option<Timestamp>> {
-        let targets = targets.to_vec();
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| claim::next_due(db, &targets)).await,
-        }
+        both!(self.next_due(targets).await)
     }
 
     /// How the targets stand, and when the first pending delivery of each of `targets` is due, its target's standing
     /// aside: both at one moment.
     pub async fn outlook(&self, targets: &[String]) -> Result<Outlook> {
-        let targets = targets.to_vec();
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| claim::outlook(db, &targets)).await,
-        }
+        both!(self.outlook(targets).await)
     }
 
     /// Plans replays: a new delivery for each one that is settled (in whatever way), `replay_of` set, due at
     /// once, rendered anew, without an end of life. Returns the new ids; unknown and open ones are passed over.
     pub async fn replay(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
-        let ids = ids.to_vec();
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| replay::replay(db, &ids, now)).await,
-        }
+        both!(self.replay(ids, now).await)
     }
 
     /// A person decides that these are not to be sent. Returns the ids that changed (pending, sending or dead ones).
     pub async fn discard(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
-        let ids = ids.to_vec();
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| replay::discard(db, &ids, now)).await,
-        }
+        both!(self.discard(ids, now).await)
     }
 
     /// Takes in deliveries outside of polling (notices).
     pub async fn owe(&self, planned: Vec<Planned>, now: Timestamp) -> Result<usize> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(move |db| admit::owe(db, &planned, now)).await,
-        }
+        both!(self.owe(planned, now).await)
+    }
+
+    /// Ends those of `parts` that are pending as withheld, and takes in `whole`, about all their messages, in their
+    /// place. Returns how many parts it stands for; with none left nothing is taken in.
+    pub async fn gather(&self, whole: Planned, parts: &[DeliveryId], now: Timestamp) -> Result<usize> {
+        both!(self.gather(whole, parts, now).await)
+    }
+
+    /// What queued up during a target's trouble has been looked at.
+    pub async fn recovery_seen(&self, target: &str) -> Result<()> {
+        both!(self.recovery_seen(target).await)
+    }
+
+    /// This store's instance: who it is in leases and roles.
+    pub fn instance(&self) -> &str {
+        both!(self.instance())
+    }
+
+    /// Says that this instance is there; forgets instances that said nothing since `gone_before`.
+    pub async fn beat(&self, host: &str, gone_before: Timestamp, now: Timestamp) -> Result<()> {
+        both!(self.beat(host, gone_before, now).await)
+    }
+
+    /// Takes roles that nobody holds, keeps those that this instance holds, until `now + ttl`. Another's role is free
+    /// once its end is [`crate::model::rate::CLOCKS_APART_MAX`] past. Returns those held.
+    pub async fn hold(&self, roles: &[String], ttl: Duration, now: Timestamp) -> Result<HashSet<String>> {
+        both!(self.hold(roles, ttl, now).await)
+    }
+
+    /// Gives roles up; those of others stay.
+    pub async fn let_go(&self, roles: &[String]) -> Result<()> {
+        both!(self.let_go(roles).await)
+    }
+
+    /// All roles that are held, by name.
+    pub async fn holds(&self) -> Result<Vec<Hold>> {
+        both!(self.holds().await)
+    }
+
+    /// The instances that said that they are there, the oldest first.
+    pub async fn instances(&self) -> Result<Vec<Instance>> {
+        both!(self.instances().await)
     }
 
     /// The deliveries that fit, and how many fit in all.
     pub async fn deliveries(&self, filter: Filter) -> Result<(Vec<Row>, u64)> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::deliveries(db, &filter)).await,
-        }
+        both!(self.deliveries(filter).await)
     }
 
     /// One delivery with payload and history.
     pub async fn delivery(&self, id: &DeliveryId) -> Result<Option<Detail>> {
-        let id = id.clone();
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::delivery(db, &id)).await,
-        }
+        both!(self.delivery(id).await)
     }
 
     /// A stored message, by uid; in any account if none is named.
     pub async fn message(&self, account: Option<&str>, uid: &str) -> Result<Option<StoredMessage>> {
-        let (account, uid) = (account.map(str::to_owned), uid.to_owned());
-        match self {
-            Self::Sqlite(sqlite) => {
-                sqlite.read(move |db| listing::message(db, account.as_deref(), &uid)).await
-            }
-        }
+        both!(self.message(account, uid).await)
     }
 
     /// How many deliveries stand where, of one target or of all.
     pub async fn counts(&self, target: Option<&str>) -> Result<Counts> {
-        let target = target.map(str::to_owned);
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::counts(db, target.as_deref())).await,
-        }
+        both!(self.counts(target).await)
     }
 
     /// Targets to which something is owed or died, by name: also those that are no longer configured.
     pub async fn owed_targets(&self) -> Result<Vec<String>> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(listing::owed_targets).await,
-        }
+        both!(self.owed_targets().await)
     }
 
     /// Accounts that were ever polled.
     pub async fn accounts(&self) -> Result<Vec<AccountStatus>> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(polling::accounts).await,
-        }
+        both!(self.accounts().await)
     }
 
     /// The due moment of the oldest pending delivery.
     pub async fn oldest_due(&self) -> Result<Option<Timestamp>> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(listing::oldest_due).await,
-        }
+        both!(self.oldest_due().await)
     }
 
     /// The standing of all targets that are not simply ready.
     pub async fn target_states(&self) -> Result<Vec<TargetState>> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(targets::list).await,
-        }
+        both!(self.target_states().await)
     }
 
     /// Applies a change of a target outside of settling.
     pub async fn change_target(&self, target: &str, change: TargetChange, reason: &str) -> Result<()> {
-        let (target, reason) = (target.to_owned(), reason.to_owned());
-        match self {
-            Self::Sqlite(sqlite) => {
-                sqlite
-                    .write(move |db| targets::change(db, &target, change, &reason, None, None).map(|_| ()))
-                    .await
-            }
-        }
+        both!(self.change_target(target, change, reason).await)
     }
 
     /// A person pauses (`true`) or resumes (`false`; also ends waiting and parking) a target.
     pub async fn pause_target(&self, target: &str, paused: bool, reason: &str) -> Result<()> {
-        let (target, reason) = (target.to_owned(), reason.to_owned());
-        match self {
-            Self::Sqlite(sqlite) => {
-                sqlite.write(move |db| targets::pause(db, &target, paused, &reason)).await
-            }
-        }
+        both!(self.pause_target(target, paused, reason).await)
     }
 
     /// A cached name and when it was fetched; the value is the `model::names` type of its kind as JSON.
@@ -410,10 +286,7 @@ impl Store {
         kind: NameKind,
         uid: &str,
     ) -> Result<Option<(serde_json::Value, Timestamp)>> {
-        let (account, uid) = (account.to_owned(), uid.to_owned());
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| polling::name(db, &account, kind, &uid)).await,
-        }
+        both!(self.name(account, kind, uid).await)
     }
 
     /// Caches names: (kind, uid, value).
@@ -423,26 +296,17 @@ impl Store {
         names: Vec<(NameKind, String, serde_json::Value)>,
         now: Timestamp,
     ) -> Result<()> {
-        let account = account.to_owned();
-        match self {
-            Self::Sqlite(sqlite) => {
-                sqlite.write(move |db| polling::keep_names(db, &account, &names, now)).await
-            }
-        }
+        both!(self.keep_names(account, names, now).await)
     }
 
     /// How many messages of each triple were seen, for the catalogue's unknown types: (triple, count).
     pub async fn triples(&self) -> Result<Vec<(Triple, u64)>> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(history::triples).await,
-        }
+        both!(self.triples().await)
     }
 
     /// What is in quarantine, newest first: (account, item, when).
     pub async fn quarantine(&self) -> Result<Vec<(String, Quarantined, Timestamp)>> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.read(polling::quarantine).await,
-        }
+        both!(self.quarantine().await)
     }
 
     /// Removes history that ended before the given moments, at most `batch` deliveries and messages; returns
@@ -453,39 +317,33 @@ impl Store {
         dead_before: Timestamp,
         batch: usize,
     ) -> Result<usize> {
-        match self {
-            Self::Sqlite(sqlite) => {
-                sqlite.write(move |db| history::prune(db, delivered_before, dead_before, batch)).await
-            }
-        }
+        both!(self.prune(delivered_before, dead_before, batch).await)
     }
 
     /// The store answers and can be written.
     pub async fn ping(&self) -> Result<()> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.write(history::ping).await,
-        }
+        both!(self.ping().await)
     }
 
     /// Ids that begin with the text, in order, at most `limit`: for people, who type the beginning only.
     pub async fn ids_like(&self, prefix: &str, limit: usize) -> Result<Vec<DeliveryId>> {
-        let prefix = prefix.to_owned();
+        both!(self.ids_like(prefix, limit).await)
+    }
+
+    /// Whether other instances may work on it at the same time.
+    pub fn is_shared(&self) -> bool {
         match self {
-            Self::Sqlite(sqlite) => sqlite.read(move |db| listing::ids_like(db, &prefix, limit)).await,
+            Self::Sqlite(_) => false,
         }
     }
 
     /// Statements run so far: what a delivery costs.
     pub fn statements(&self) -> u64 {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.statements(),
-        }
+        both!(self.statements())
     }
 
     /// Transactions committed so far.
     pub fn commits(&self) -> u64 {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.commits(),
-        }
+        both!(self.commits())
     }
 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::model::delivery::{Report, RetryPolicy};
 use crate::model::payload::{Format, Payload};
+use crate::model::rate::Rate;
 
 /// A target as configured.
 #[derive(Debug)]
@@ -33,15 +34,6 @@ pub struct Target {
     pub enabled: bool,
     /// Told when this target is parked or a delivery to it dies.
     pub fallback: Option<String>,
-}
-
-/// So many sends in so much time, with a burst on top.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
-    /// The time one send is worth.
-    pub every: Duration,
-    /// How many may go at once after a quiet time.
-    pub burst: NonZeroU32,
 }
 
 /// The closed set of targets.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use activity_relay::sandbox::script::{Cut, cut};
-use activity_relay::store::Want;
 
+use crate::store_kit::want;
 use crate::world::{PATIENCE, World};
 
 const RULES: &str = r#"
@@ -58,8 +58,7 @@ async fn a_crash_while_sending_is_taken_up_at_once_and_marked() {
         world.receives("Ann", "Hello?");
     }
     world.poll().await;
-    let want = Want { target: "crm".into(), limit: 3, lease: Duration::from_secs(25) };
-    assert_eq!(world.store().claim(vec![want], world.clock.now()).await.unwrap().len(), 3);
+    assert_eq!(world.store().claim(vec![want("crm", 3)], world.clock.now()).await.unwrap().jobs.len(), 3);
     world.reopen().await;
     world.send().await;
     let rows = world.rows().await;
@@ -74,8 +73,7 @@ async fn what_kills_the_relay_again_and_again_is_buried_alone() {
     world.receives("Ann", "a killer");
     world.poll().await;
     for _ in 0..5 {
-        let want = Want { target: "crm".into(), limit: 1, lease: Duration::from_secs(25) };
-        assert_eq!(world.store().claim(vec![want], world.clock.now()).await.unwrap().len(), 1);
+        assert_eq!(world.store().claim(vec![want("crm", 1)], world.clock.now()).await.unwrap().jobs.len(), 1);
         world.reopen().await;
     }
     world.receives("Bob", "an innocent");

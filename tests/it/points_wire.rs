@@ -31,12 +31,12 @@ enum Hold {
 async fn way(sandbox: &Sandbox, hold: Hold) -> (u16, oneshot::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, to) = (listener.local_addr().unwrap().port(), inbox(sandbox));
-    let (held, news) = oneshot::channel();
+    let (tell, news) = oneshot::channel();
     let tasks = TaskTracker::new();
     tasks.clone().spawn(async move {
-        let mut held = Some(held);
+        let mut tell = Some(tell);
         while let Ok((client, _)) = listener.accept().await {
-            tasks.spawn(carry(client, to, hold, held.take()));
+            tasks.spawn(carry(client, to, hold, tell.take()));
         }
     });
     (port, news)
@@ -47,9 +47,9 @@ fn inbox(sandbox: &Sandbox) -> SocketAddr {
     url.socket_addrs(|| None).unwrap()[0]
 }
 
-/// One connection, held if `held` is to be told so; it ends with the client.
-async fn carry(mut client: TcpStream, to: SocketAddr, hold: Hold, held: Option<oneshot::Sender<()>>) {
-    let Some(held) = held else {
+/// One connection, held if somebody is to be told so; it ends with the client.
+async fn carry(mut client: TcpStream, to: SocketAddr, hold: Hold, tell: Option<oneshot::Sender<()>>) {
+    let Some(tell) = tell else {
         let mut inbox = TcpStream::connect(to).await.unwrap();
         // Ends as its two sides do, be it by a kill.
         let _ = tokio::io::copy_bidirectional(&mut client, &mut inbox).await;
@@ -71,20 +71,20 @@ async fn carry(mut client: TcpStream, to: SocketAddr, hold: Hold, held: Option<o
             client.write_all(&piece[..answered / 2]).await.unwrap();
         }
     }
-    held.send(()).unwrap();
+    tell.send(()).unwrap();
     // Until the client is gone.
     let _ = client.read_to_end(&mut Vec::new()).await;
 }
 
 async fn killed_while(hold: Hold, key: &str, saw: &str, how: &str) {
     let mut stage = Stage::with(THREE).await;
-    let (port, held) = way(&stage.sandbox, hold).await;
+    let (port, news) = way(&stage.sandbox, hold).await;
     let mut url: url::Url = stage.sandbox.http.url().parse().unwrap();
     url.set_port(Some(port)).unwrap();
     stage.http_through(url.to_string());
     stage.receive(MESSAGES);
     let running = stage.start("run --listen none");
-    held.await.unwrap();
+    news.await.unwrap();
     running.kill().await;
     let verdict = Tally::default().finish(&stage, stage.start("run --listen none"), 3 * MESSAGES).await;
     assert!(verdict.duplicates > 0 || hold == Hold::Connected, "{verdict:?}");

@@ -98,7 +98,7 @@ impl World {
     }
 
     async fn tick(&mut self) -> Tick {
-        self.poller.tick(&self.config, self.clock.now(), 0.5).await
+        self.poller.tick(&self.config, None, self.clock.now(), 0.5).await
     }
 
     fn receive(&self, body: &str) -> String {

@@ -44,7 +44,7 @@ async fn goes_on(
     begin(&running);
     stage.receive(MESSAGES);
     running.signal("CONT");
-    for words in ["an attempt cannot be written down", "the poll failed"].iter().chain(says) {
+    for words in ["what became of attempts cannot be written down", "the poll failed"].iter().chain(says) {
         stage.until_logged(&running, words).await;
     }
     let ready = stage.output(&format!("health --url http://{address}/readyz")).await;
@@ -142,7 +142,7 @@ async fn a_disk_that_turns_read_only_is_said_and_outlived() {
     running.stopped().await;
     disk.abort();
     running.signal("CONT");
-    stage.until_logged(&running, "an attempt cannot be written down").await;
+    stage.until_logged(&running, "what became of attempts cannot be written down").await;
     stage.until_logged(&running, "disk I/O error").await;
     running.kill().await;
     let refused = stage.output("run --listen none").await;

@@ -55,6 +55,7 @@ pub(crate) fn planned(target: &str, uid: &str, due_at: Timestamp) -> Planned {
         expires_at: None,
         withheld: None,
         replay_of: None,
+        joins: None,
     }
 }
 
@@ -74,8 +75,13 @@ pub(crate) async fn owe(store: &Store, target: &str, uids: &[&str]) {
 }
 
 pub(crate) async fn claim(store: &Store, target: &str, limit: usize, now: Timestamp) -> Vec<Job> {
+    store.claim(vec![want(target, limit)], now).await.unwrap().jobs
+}
+
+/// A want of a target without a rate.
+pub(crate) fn want(target: &str, limit: usize) -> Want {
     let lease = Duration::from_secs(30);
-    store.claim(vec![Want { target: target.into(), limit, lease }], now).await.unwrap()
+    Want { target: target.into(), limit, lease, rate: None, concurrency: usize::MAX }
 }
 
 pub(crate) async fn claim_one(store: &Store, target: &str, now: Timestamp) -> Job {
@@ -113,7 +119,7 @@ pub(crate) fn settlement(job: Job, state: State, target: TargetChange, now: Time
 }
 
 pub(crate) async fn settle(store: &Store, settlement: Settlement, now: Timestamp) -> bool {
-    store.settle(vec![settlement], now).await.unwrap()[0]
+    store.settle(vec![settlement.into()], now).await.unwrap()[0]
 }
 
 pub(crate) async fn end(store: &Store, job: Job, state: State, target: TargetChange, now: Timestamp) -> bool {

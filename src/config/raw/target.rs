@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::delivery::RetryPolicy;
-use crate::target::{Kind as TargetKind, Rate, Target};
+use crate::model::rate::Rate;
+use crate::target::{Kind as TargetKind, Target};
 
 use super::{Raw, RawTarget, email, http, name, retry, seconds, slack};
 use crate::config::codes;

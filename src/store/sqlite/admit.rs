@@ -1,86 +1,197 @@
 //! Taking in: messages, what is owed for them, and how far polling got, in one transaction.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
+use rusqlite::types::ToSqlOutput;
 use rusqlite::{named_params, params};
 
-use super::db::{Db, Json, Ms, rows};
-use crate::model::delivery::{Planned, StateName};
+use super::claim::Openings;
+use super::db::{Db, Json, Ms, stored};
+use super::roles;
+use crate::model::delivery::{Claim, Job, Lease, Planned, StateName};
 use crate::model::id::DeliveryId;
-use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError, Taken};
+use crate::model::message::Message;
+use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError, Taken, Want};
 
-/// Takes in one page.
-pub(in crate::store) fn admit(db: &Db, admission: &Admission, now: Timestamp) -> Result<Taken> {
-    let mut taken = Taken::default();
-    for admitted in &admission.messages {
-        if keep_message(db, &admission.account, admitted, now)? {
-            taken.messages += 1;
-            taken.deliveries += owe(db, &admitted.deliveries, now)?;
-            crate::failpoint::pass("admit");
-        }
+/// Takes in one page, and leases of it what the wants may have at once.
+pub(super) fn admit(
+    db: &Db,
+    admission: Admission,
+    wants: &[Want],
+    now: Timestamp,
+) -> Result<(Taken, Vec<Job>)> {
+    if let Some(role) = &admission.role {
+        roles::require(db, role)?;
     }
+    let (mut taken, mut jobs) = (Taken::default(), Vec::new());
+    let mut openings = Openings::beside_the_queue(db, wants, now)?;
+    let mut links = Links::default();
+    for admitted in &admission.messages {
+        let Some(id) = keep_message(db, &admission.account, admitted, now)? else { continue };
+        taken.messages += 1;
+        links.known.insert(admitted.message.uid.clone(), id);
+        for planned in &admitted.deliveries {
+            let lease = openings.lease(planned, now);
+            let new = owe_one(db, planned, lease.as_ref(), &mut links, now)?;
+            taken.deliveries += usize::from(new);
+            jobs.extend(lease.filter(|_| new).map(|lease| job(planned, &admitted.message, lease, now)));
+        }
+        crate::failpoint::pass("admit");
+    }
+    links.write(db)?;
+    openings.note(db, now)?;
     for quarantined in &admission.quarantined {
         taken.quarantined += keep_aside(db, &admission.account, quarantined, now)?;
     }
     if let Some(cursor) = &admission.cursor {
         move_cursor(db, &admission.account, cursor)?;
     }
-    Ok(taken)
+    Ok((taken, jobs))
 }
 
 /// Takes in deliveries; one that is already there stays as it is. Returns how many were new.
-pub(in crate::store) fn owe(db: &Db, planned: &[Planned], now: Timestamp) -> Result<usize> {
-    let mut new = 0;
+pub(super) fn owe(db: &Db, planned: &[Planned], now: Timestamp) -> Result<usize> {
+    let (mut new, mut links) = (0, Links::default());
     for planned in planned {
-        let withheld = planned.withheld.is_some();
-        let state = if withheld { StateName::Withheld } else { StateName::Pending };
-        let seq = db.one(
-            "INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at,
-               created_at, expires_at, settled_at, why, replay_of, notice)
-             VALUES (:id, :account, :rule, :target, :recipient, :template, :state, :due_at,
-               :created_at, :expires_at, :settled_at, :why, :replay_of, :notice)
-             ON CONFLICT (id) DO NOTHING RETURNING seq",
-            named_params! {
-                ":id": planned.id.as_str(), ":account": planned.account, ":rule": planned.rule,
-                ":target": planned.target, ":recipient": planned.recipient, ":template": planned.template,
-                ":state": state.as_str(), ":due_at": (!withheld).then_some(Ms(planned.due_at)),
-                ":created_at": Ms(now), ":expires_at": planned.expires_at.map(Ms),
-                ":settled_at": withheld.then_some(Ms(now)), ":why": planned.withheld,
-                ":replay_of": planned.replay_of.as_ref().map(DeliveryId::as_str),
-                ":notice": planned.notice.as_ref().map(Json),
-            },
-            |row| row.get::<_, i64>("seq"),
-        )?;
-        if let Some(seq) = seq {
-            link_messages(db, seq, planned)?;
-            new += 1;
-        }
+        new += usize::from(owe_one(db, planned, None, &mut links, now)?);
     }
+    links.write(db)?;
     Ok(new)
 }
 
-fn link_messages(db: &Db, seq: i64, planned: &Planned) -> Result<()> {
-    for (position, uid) in planned.messages.iter().enumerate() {
-        let linked = db.run(
-            "INSERT INTO delivery_messages (delivery, position, message)
-             SELECT ?1, ?2, id FROM messages WHERE account = ?3 AND uid = ?4",
-            params![seq, rows(position), planned.account, uid],
-        )?;
-        if linked == 0 {
-            let id = &planned.id;
-            return Err(StoreError::Corrupt(format!(
-                "delivery {id} is about message {uid}, which is not there"
-            )));
-        }
+/// `true` if it is a new delivery; `false` if it was there, or joined one that is open.
+fn owe_one(
+    db: &Db,
+    planned: &Planned,
+    lease: Option<&Lease>,
+    links: &mut Links,
+    now: Timestamp,
+) -> Result<bool> {
+    if let Some(key) = &planned.joins
+        && let Some((seq, position)) = open_group(db, planned, key)?
+    {
+        links.add(db, seq, position, planned)?;
+        return Ok(false);
     }
-    Ok(())
+    let seq = insert(db, planned, lease, now)?;
+    if let Some(seq) = seq {
+        links.add(db, seq, 0, planned)?;
+    }
+    Ok(seq.is_some())
 }
 
-fn keep_message(db: &Db, account: &str, admitted: &Admitted, now: Timestamp) -> Result<bool> {
+/// The delivery that still takes in messages of this group, and its next position.
+fn open_group(db: &Db, planned: &Planned, key: &str) -> Result<Option<(i64, i64)>> {
+    db.one(
+        "SELECT seq, (SELECT coalesce(max(position), -1) + 1 FROM delivery_messages WHERE delivery = seq) AS position
+         FROM deliveries WHERE account = ?1 AND rule = ?2 AND target = ?3 AND coalesce(recipient, '') = ?4
+           AND group_key = ?5 AND state = 'pending' AND starts = 0",
+        params![
+            planned.account,
+            planned.rule,
+            planned.target,
+            planned.recipient.as_deref().unwrap_or_default(),
+            key
+        ],
+        |row| Ok((row.get("seq")?, row.get("position")?)),
+    )
+}
+
+fn insert(db: &Db, planned: &Planned, lease: Option<&Lease>, now: Timestamp) -> Result<Option<i64>> {
+    let withheld = planned.withheld.is_some();
+    let state = match (withheld, lease) {
+        (true, _) => StateName::Withheld,
+        (false, Some(_)) => StateName::Sending,
+        (false, None) => StateName::Pending,
+    };
+    let due_at = lease.map_or(planned.due_at, |lease| lease.until);
+    db.one(
+        "INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at, lease,
+           claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key)
+         VALUES (:id, :account, :rule, :target, :recipient, :template, :state, :due_at, :lease,
+           :claimed_at, :starts, :created_at, :expires_at, :settled_at, :why, :replay_of, :notice, :group_key)
+         ON CONFLICT (id) DO NOTHING RETURNING seq",
+        named_params! {
+            ":id": planned.id.as_str(), ":account": planned.account, ":rule": planned.rule,
+            ":target": planned.target, ":recipient": planned.recipient, ":template": planned.template,
+            ":state": state.as_str(), ":due_at": (!withheld).then_some(Ms(due_at)),
+            ":lease": lease.map(|lease| &lease.token), ":claimed_at": lease.map(|_| Ms(now)),
+            ":starts": u32::from(lease.is_some()), ":created_at": Ms(now),
+            ":expires_at": planned.expires_at.map(Ms), ":settled_at": withheld.then_some(Ms(now)),
+            ":why": planned.withheld, ":replay_of": planned.replay_of.as_ref().map(DeliveryId::as_str),
+            ":notice": planned.notice.as_ref().map(Json), ":group_key": planned.joins,
+        },
+        |row| row.get::<_, i64>("seq"),
+    )
+}
+
+/// Which delivery is about which message: written together at the end.
+#[derive(Default)]
+struct Links {
+    /// Row numbers of messages, by uid, as far as they are known.
+    known: HashMap<String, i64>,
+    /// Delivery, position, message.
+    values: Vec<i64>,
+}
+
+impl Links {
+    fn add(&mut self, db: &Db, seq: i64, first: i64, planned: &Planned) -> Result<()> {
+        for (position, uid) in (first..).zip(&planned.messages) {
+            let message = match self.known.get(uid) {
+                Some(message) => *message,
+                None => find_message(db, planned, uid)?,
+            };
+            self.values.extend([seq, position, message]);
+        }
+        Ok(())
+    }
+
+    fn write(&self, db: &Db) -> Result<()> {
+        let values: Vec<ToSqlOutput<'_>> = self.values.iter().copied().map(Into::into).collect();
+        let insert = ("INSERT INTO delivery_messages (delivery, position, message)", "(?, ?, ?)", "");
+        db.insert_all(insert, 3, &values)
+    }
+}
+
+fn find_message(db: &Db, planned: &Planned, uid: &str) -> Result<i64> {
+    let found = db.one(
+        "SELECT id FROM messages WHERE account = ?1 AND uid = ?2",
+        params![planned.account, uid],
+        |row| row.get("id"),
+    )?;
+    let id = &planned.id;
+    found.ok_or_else(|| {
+        StoreError::Corrupt(format!("delivery {id} is about message {uid}, which is not there"))
+    })
+}
+
+/// What a courier is given that needs no search for it.
+fn job(planned: &Planned, message: &Message, lease: Lease, now: Timestamp) -> Job {
+    Job {
+        claim: Claim { id: planned.id.clone(), attempts: 0, starts: 1, lease },
+        account: planned.account.clone(),
+        rule: planned.rule.clone(),
+        target: planned.target.clone(),
+        recipient: planned.recipient.clone(),
+        template: planned.template.clone(),
+        messages: vec![message.clone()],
+        notice: None,
+        payload: None,
+        plain: false,
+        created_at: stored(now),
+        expires_at: planned.expires_at.map(stored),
+        replay_of: None,
+    }
+}
+
+/// The row's number; `None` if the message was there already.
+fn keep_message(db: &Db, account: &str, admitted: &Admitted, now: Timestamp) -> Result<Option<i64>> {
     let Admitted { message, rules, .. } = admitted;
-    let kept = db.run(
+    db.one(
         "INSERT INTO messages (account, uid, activity_type, message_type, direction, created_at, seen_at,
            rules, message)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (account, uid) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (account, uid) DO NOTHING RETURNING id",
         params![
             account,
             message.uid,
@@ -92,8 +203,8 @@ fn keep_message(db: &Db, account: &str, admitted: &Admitted, now: Timestamp) -> 
             Json(rules),
             Json(message)
         ],
-    )?;
-    Ok(kept > 0)
+        |row| row.get("id"),
+    )
 }
 
 fn keep_aside(db: &Db, account: &str, item: &Quarantined, now: Timestamp) -> Result<usize> {
@@ -109,7 +220,8 @@ fn keep_aside(db: &Db, account: &str, item: &Quarantined, now: Timestamp) -> Res
 fn move_cursor(db: &Db, account: &str, cursor: &Cursor) -> Result<()> {
     db.run(
         "INSERT INTO accounts (name, floor, watermark) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET floor = excluded.floor, watermark = excluded.watermark",
+         ON CONFLICT DO UPDATE SET floor = coalesce(floor, excluded.floor),
+           watermark = max(coalesce(watermark, excluded.watermark), coalesce(excluded.watermark, watermark))",
         params![account, cursor.floor.map(Ms), cursor.watermark.map(Ms)],
     )?;
     Ok(())

@@ -5,55 +5,120 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::db::{Db, Json, Ms, rows, time, time_or_none};
+use super::db::{Db, Json, Ms, rows, state, stored, time, time_or_none};
 use super::settle;
-use super::targets::{self, Standing};
-use crate::model::delivery::{Attempt, Claim, Job, Lease, StateName};
+use super::targets;
+use crate::model::delivery::{Claim, Job, Lease, Planned, StateName};
 use crate::model::id::DeliveryId;
-use crate::model::message::Message;
 use crate::model::settle::after_now;
-use crate::store::{Outlook, Result, StoreError, Want};
-
-/// A delivery whose claims ended this often in a row with the holder gone is not tried again.
-const LOST_STARTS_MAX: u32 = 5;
-/// At most so many expire, or are taken back, in one transaction; the rest follows with the next claim.
-const SWEEP_MAX: usize = 500;
-
-/// The reason of an attempt whose holder was not there to tell the end.
-const LOST: &str = "the relay stopped while sending; whether the target took it is not known";
+use crate::store::ends::{EXPIRED, SWEEP_MAX, complete, fatal, lost_attempt};
+use crate::store::opening::opening;
+use crate::store::{Claimed, Ended, Outlook, Result, StoreError, TargetState, Want};
 
 /// Claims for every want as much as its target may have.
-pub(in crate::store) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Vec<Job>> {
-    take_back_ended(db, now)?;
-    expire(db, now)?;
-    let standings = targets::standings(db)?;
-    let mut jobs = Vec::new();
+pub(super) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Claimed> {
+    let mut claimed = Claimed::default();
+    take_back_ended(db, now, &mut claimed.ended)?;
+    expire(db, now, &mut claimed.ended)?;
+    if wants.is_empty() {
+        return Ok(claimed);
+    }
+    let (standings, sending) = (targets::standings(db)?, sending(db)?);
     for want in wants {
-        let standing = standings.get(&want.target);
-        let limit = match standing.map_or(Standing::Ready, |state| targets::standing(state, now)) {
-            Standing::Ready => want.limit,
-            Standing::Probing => want.limit.min(1),
-            Standing::Waiting | Standing::Paused => 0,
-        };
+        let state = standings.get(&want.target);
+        let under_way = sending.get(&want.target).copied().unwrap_or_default();
+        let limit = opening(want, state, under_way, now);
         if limit == 0 {
             continue;
         }
-        let claimed = lease(db, want, limit, now)?;
-        if let (Some(state), Some(probe)) = (standing, claimed.first())
+        let jobs = lease(db, want, limit, now, &mut claimed.ended)?;
+        if let (Some(state), Some(probe)) = (state, jobs.first())
             && state.parked_until.is_some()
         {
             targets::probe(db, &want.target, &probe.claim.lease)?;
         }
-        jobs.extend(claimed);
+        targets::pace(db, want, state, jobs.len(), now)?;
+        claimed.jobs.extend(jobs);
     }
-    Ok(jobs)
+    Ok(claimed)
+}
+
+/// How many deliveries of each target are under way.
+fn sending(db: &Db) -> Result<HashMap<String, usize>> {
+    let sending = db.all(
+        "SELECT target, count(*) AS n FROM deliveries WHERE state = 'sending' GROUP BY target",
+        [],
+        |row| Ok((row.get("target")?, usize::try_from(row.get::<_, i64>("n")?).unwrap_or_default())),
+    )?;
+    Ok(sending.into_iter().collect())
+}
+
+/// What may be leased of a page while it is taken in.
+pub(super) struct Openings {
+    of: HashMap<String, Opening>,
+    tokens: String,
+    leased: usize,
+}
+
+struct Opening {
+    want: Want,
+    state: Option<TargetState>,
+    free: usize,
+    leased: usize,
+}
+
+impl Openings {
+    /// Targets for which something older is due have none, nor has one that is parked: what queues goes first.
+    pub(super) fn beside_the_queue(db: &Db, wants: &[Want], now: Timestamp) -> Result<Self> {
+        let mut openings = Self { of: HashMap::new(), tokens: String::new(), leased: 0 };
+        if wants.is_empty() {
+            return Ok(openings);
+        }
+        openings.tokens = db.next_tokens();
+        let targets: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
+        let quiet = db.all(
+            "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM deliveries d
+               WHERE d.target = value AND d.state = 'pending' AND d.due_at <= ?2)",
+            params![Json(targets), Ms(now)],
+            |row| row.get::<_, String>(0),
+        )?;
+        let (standings, sending) = (targets::standings(db)?, sending(db)?);
+        for want in wants.iter().filter(|want| quiet.contains(&want.target)) {
+            let state = standings.get(&want.target).cloned();
+            let under_way = sending.get(&want.target).copied().unwrap_or_default();
+            let parked = state.as_ref().is_some_and(|state| state.parked_until.is_some());
+            let free = if parked { 0 } else { opening(want, state.as_ref(), under_way, now) };
+            let target = want.target.clone();
+            openings.of.insert(target, Opening { want: want.clone(), state, free, leased: 0 });
+        }
+        Ok(openings)
+    }
+
+    /// A lease for what is due at once, if its target has one left.
+    pub(super) fn lease(&mut self, planned: &Planned, now: Timestamp) -> Option<Lease> {
+        let opening = self.of.get_mut(&planned.target).filter(|opening| opening.leased < opening.free)?;
+        let expired = planned.expires_at.is_some_and(|end| end <= now);
+        if planned.due_at > now || planned.withheld.is_some() || planned.joins.is_some() || expired {
+            return None;
+        }
+        opening.leased += 1;
+        self.leased += 1;
+        let token = format!("{}n{}", self.tokens, self.leased);
+        Some(Lease { token, until: stored(after_now(now, opening.want.lease)) })
+    }
+
+    /// Writes down what the leases took of the targets' rates.
+    pub(super) fn note(&self, db: &Db, now: Timestamp) -> Result<()> {
+        let mut all = self.of.values();
+        all.try_for_each(|one| targets::pace(db, &one.want, one.state.as_ref(), one.leased, now))
+    }
 }
 
 /// Leases the first `limit` due deliveries of a target.
-fn lease(db: &Db, want: &Want, limit: usize, now: Timestamp) -> Result<Vec<Job>> {
+fn lease(db: &Db, want: &Want, limit: usize, now: Timestamp, ended: &mut Vec<Ended>) -> Result<Vec<Job>> {
     let found = db.all(
         "SELECT d.*, p.payload FROM deliveries d LEFT JOIN payloads p ON p.delivery = d.seq AND p.plain = d.plain
-         WHERE d.target = ?1 AND d.settled_at IS NULL AND d.due_at <= ?2 AND d.state = 'pending'
+         WHERE d.target = ?1 AND d.due_at <= ?2 AND d.state = 'pending'
          ORDER BY d.due_at, d.created_at, d.seq LIMIT ?3",
         params![want.target, Ms(now), rows(limit)],
         found,
@@ -61,25 +126,22 @@ fn lease(db: &Db, want: &Want, limit: usize, now: Timestamp) -> Result<Vec<Job>>
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    let until = after_now(now, want.lease);
+    let until = stored(after_now(now, want.lease));
     let seqs: Vec<i64> = found.iter().map(|(seq, ..)| *seq).collect();
-    let tokens: HashMap<i64, String> = db
-        .all(
-            "UPDATE deliveries SET state = 'sending', lease = lower(hex(randomblob(16))), due_at = ?2,
-               claimed_at = ?3, starts = starts + 1
-             WHERE seq IN (SELECT value FROM json_each(?1)) RETURNING seq, lease",
-            params![Json(&seqs), Ms(until), Ms(now)],
-            |row| Ok((row.get("seq")?, row.get("lease")?)),
-        )?
-        .into_iter()
-        .collect();
+    let tokens = db.next_tokens();
+    db.run(
+        "UPDATE deliveries SET state = 'sending', lease = ?4 || seq, due_at = ?2, claimed_at = ?3,
+           starts = starts + 1
+         WHERE seq IN (SELECT value FROM json_each(?1))",
+        params![Json(&seqs), Ms(until), Ms(now), tokens],
+    )?;
     let mut messages = messages_of(db, &seqs)?;
     let mut jobs = Vec::with_capacity(found.len());
     for (seq, mut job, payload, notice) in found {
-        job.claim.lease = Lease { token: tokens.get(&seq).cloned().unwrap_or_default(), until };
+        job.claim.lease = Lease { token: format!("{tokens}{seq}"), until };
         match complete(&mut job, messages.remove(&seq).unwrap_or_default(), payload, notice) {
             Ok(()) => jobs.push(job),
-            Err(why) => bury(db, seq, &why, now)?,
+            Err(why) => ended.push(bury(db, seq, &why, now)?),
         }
     }
     Ok(jobs)
@@ -114,21 +176,6 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
     Ok((row.get("seq")?, job, row.get("payload")?, row.get("notice")?))
 }
 
-fn complete(
-    job: &mut Job,
-    messages: Vec<String>,
-    payload: Option<String>,
-    notice: Option<String>,
-) -> std::result::Result<(), String> {
-    let unreadable = |error: serde_json::Error| format!("what is stored of it cannot be read: {error}");
-    for text in messages {
-        job.messages.push(serde_json::from_str::<Message>(&text).map_err(unreadable)?);
-    }
-    job.payload = payload.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?;
-    job.notice = notice.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?;
-    Ok(())
-}
-
 fn messages_of(db: &Db, seqs: &[i64]) -> Result<HashMap<i64, Vec<String>>> {
     let mut messages: HashMap<i64, Vec<String>> = HashMap::new();
     let found = db.all(
@@ -146,38 +193,47 @@ fn messages_of(db: &Db, seqs: &[i64]) -> Result<HashMap<i64, Vec<String>>> {
 }
 
 /// Settles what is too old to be sent, wherever its target stands. What is being sent is left to its holder.
-fn expire(db: &Db, now: Timestamp) -> Result<()> {
-    let expired = db.run(
-        "UPDATE deliveries SET state = 'expired', settled_at = ?1, due_at = NULL,
-           why = 'not delivered before its time was up'
+fn expire(db: &Db, now: Timestamp, ended: &mut Vec<Ended>) -> Result<()> {
+    ended.extend(db.all(
+        "UPDATE deliveries SET state = 'expired', settled_at = ?1, due_at = NULL, why = ?3
          WHERE seq IN (SELECT seq FROM deliveries WHERE settled_at IS NULL AND expires_at IS NOT NULL
-           AND expires_at <= ?1 AND state = 'pending' ORDER BY expires_at LIMIT ?2)",
-        params![Ms(now), rows(SWEEP_MAX)],
-    )?;
-    if expired > 0 {
-        tracing::warn!(
-            expired,
-            "deliveries became too old to be sent; `deliveries list --state expired` shows them"
-        );
-    }
+           AND expires_at <= ?1 AND state = 'pending' ORDER BY expires_at LIMIT ?2)
+         RETURNING id, rule, target, state, why",
+        params![Ms(now), rows(SWEEP_MAX), EXPIRED],
+        ended_row,
+    )?);
     Ok(())
 }
 
+fn ended_row(row: &Row<'_>) -> rusqlite::Result<Ended> {
+    Ok(Ended {
+        id: DeliveryId::from_text(row.get::<_, String>("id")?),
+        rule: row.get("rule")?,
+        target: row.get("target")?,
+        state: state(row)?,
+        why: row.get("why")?,
+    })
+}
+
 /// Takes back what is leased by somebody who did not settle in time.
-fn take_back_ended(db: &Db, now: Timestamp) -> Result<()> {
-    let ended = db.all(
+fn take_back_ended(db: &Db, now: Timestamp, ended: &mut Vec<Ended>) -> Result<()> {
+    let late = db.all(
         "SELECT seq, attempts, starts FROM deliveries WHERE state = 'sending' AND due_at <= ?1
          ORDER BY due_at LIMIT ?2",
         params![Ms(now), rows(SWEEP_MAX)],
         held,
     )?;
-    ended.into_iter().try_for_each(|held| take_back(db, &held, Some(now)))
+    for held in late {
+        ended.extend(take_back(db, &held, Some(now))?);
+    }
+    Ok(())
 }
 
-/// Takes back every lease, whoever holds it: only for the one who has just become the store's only user.
-pub(super) fn take_back_all(db: &Db) -> Result<()> {
+/// Takes back every lease and role, whoever holds it: only for the one who has just become the store's only user.
+pub(super) fn take_over(db: &Db) -> Result<()> {
     db.batch("BEGIN IMMEDIATE")?;
     let all = || {
+        db.batch("DELETE FROM holds; DELETE FROM instances")?;
         let held =
             db.all("SELECT seq, attempts, starts FROM deliveries WHERE state = 'sending'", [], held)?;
         // A probe that was under way is as lost as the rest: the next one may go at once.
@@ -187,7 +243,10 @@ pub(super) fn take_back_all(db: &Db) -> Result<()> {
              WHERE probe IS NOT NULL",
             [],
         )?;
-        held.into_iter().try_for_each(|held| take_back(db, &held, None))?;
+        for held in held {
+            // Nobody is there to be told yet; the log and the list of dead deliveries tell of it.
+            take_back(db, &held, None)?;
+        }
         db.batch("COMMIT")
     };
     let result = all();
@@ -211,7 +270,7 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
 
 /// Due at once and before what came later; or dead, if it took its holder down too often. Without `now`
 /// the moment of the claim stands for the end of the attempt, which nobody knows.
-fn take_back(db: &Db, held: &Held, now: Option<Timestamp>) -> Result<()> {
+fn take_back(db: &Db, held: &Held, now: Option<Timestamp>) -> Result<Option<Ended>> {
     let row = db.one(
         "UPDATE deliveries SET state = 'pending', lease = NULL, due_at = created_at, maybe_duplicate = 1
          WHERE seq = ?1 RETURNING claimed_at, created_at",
@@ -222,48 +281,35 @@ fn take_back(db: &Db, held: &Held, now: Option<Timestamp>) -> Result<()> {
         return Err(StoreError::Corrupt(format!("row {} of deliveries is gone", held.seq)));
     };
     let at = now.or(claimed_at).unwrap_or(created_at);
-    let attempt = Attempt {
-        at,
-        outcome: "lost".to_owned(),
-        status: None,
-        reason: LOST.to_owned(),
-        latency_ms: 0,
-        answer: None,
-    };
-    settle::record(db, held.seq, &attempt)?;
-    let lost = held.starts.saturating_sub(held.attempts);
-    if lost >= LOST_STARTS_MAX {
-        bury(db, held.seq, &format!("the relay stopped {lost} times in a row while sending it"), at)?;
-    }
-    Ok(())
+    settle::record(db, &[(held.seq, &lost_attempt(at))])?;
+    fatal(held.starts, held.attempts).map(|why| bury(db, held.seq, &why, at)).transpose()
 }
 
-fn bury(db: &Db, seq: i64, why: &str, now: Timestamp) -> Result<()> {
-    let id = db.one(
+fn bury(db: &Db, seq: i64, why: &str, now: Timestamp) -> Result<Ended> {
+    let ended = db.one(
         "UPDATE deliveries SET state = ?2, settled_at = ?3, due_at = NULL, lease = NULL, why = ?4 WHERE seq = ?1
-         RETURNING id",
+         RETURNING id, rule, target, state, why",
         params![seq, StateName::Dead.as_str(), Ms(now), why],
-        |row| row.get::<_, String>("id"),
+        ended_row,
     )?;
-    tracing::error!(delivery = id, why, "a delivery was given up unsent");
-    Ok(())
+    ended.ok_or_else(|| StoreError::Corrupt(format!("row {seq} of deliveries is gone")))
 }
 
 /// How the targets stand, and when the first pending delivery of each wanted one is due.
-pub(in crate::store) fn outlook(db: &Db, wanted: &[String]) -> Result<Outlook> {
+pub(super) fn outlook(db: &Db, wanted: &[String]) -> Result<Outlook> {
     let due = db.all(
         "SELECT wanted.value AS target, (SELECT due_at FROM deliveries d WHERE d.target = wanted.value
-           AND d.settled_at IS NULL AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) AS due_at
+           AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) AS due_at
          FROM json_each(?1) wanted",
         params![Json(wanted)],
         |row| Ok((row.get("target")?, time_or_none(row, "due_at")?)),
     )?;
     let due = due.into_iter().filter_map(|(target, due): (String, _)| Some((target, due?))).collect();
-    Ok(Outlook { states: targets::list(db)?, due })
+    Ok(Outlook { states: targets::list(db)?, due, sending: sending(db)? })
 }
 
 /// The earliest moment at which a claim for one of the targets would find something.
-pub(in crate::store) fn next_due(db: &Db, wanted: &[String]) -> Result<Option<Timestamp>> {
+pub(super) fn next_due(db: &Db, wanted: &[String]) -> Result<Option<Timestamp>> {
     let standings = targets::standings(db)?;
     let mut next: Option<Timestamp> = None;
     for target in wanted {
@@ -272,11 +318,13 @@ pub(in crate::store) fn next_due(db: &Db, wanted: &[String]) -> Result<Option<Ti
             continue;
         }
         let due = db.one(
-            "SELECT due_at FROM deliveries WHERE target = ?1 AND settled_at IS NULL
-             ORDER BY due_at, created_at, seq LIMIT 1",
+            "SELECT min(due_at) AS due_at FROM (
+               SELECT min(due_at) AS due_at FROM deliveries WHERE target = ?1 AND state = 'pending'
+               UNION ALL SELECT min(due_at) FROM deliveries WHERE target = ?1 AND state = 'sending')",
             params![target],
-            |row| time(row, "due_at"),
+            |row| time_or_none(row, "due_at"),
         )?;
+        let due = due.flatten();
         let held_until = standing.and_then(|state| state.wait_until.max(state.parked_until));
         if let Some(due) = due.map(|due| held_until.map_or(due, |until| due.max(until))) {
             next = Some(next.map_or(due, |next| next.min(due)));

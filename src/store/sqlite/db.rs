@@ -1,5 +1,6 @@
 //! One connection with the few ways in which statements are run on it, and the types that cross into SQL.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,22 +15,30 @@ use crate::store::{Result, StoreError};
 
 /// Statements kept prepared on each connection.
 const STATEMENTS_CACHED_MAX: usize = 128;
+/// Rows that one statement inserts, the most first: few sizes, so that all of them stay prepared.
+const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
 
 /// A connection that counts what is run on it.
 #[derive(Debug)]
 pub(in crate::store) struct Db {
     connection: Connection,
     statements: Arc<AtomicU64>,
+    /// Who this store is in leases and roles.
+    instance: Arc<str>,
+    /// Claims made on this connection: no two leases have the same token.
+    claims: Cell<u64>,
     #[cfg(test)]
     pub(super) seen: std::cell::RefCell<std::collections::BTreeSet<String>>,
 }
 
 impl Db {
-    pub(super) fn new(connection: Connection, statements: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(connection: Connection, statements: Arc<AtomicU64>, instance: Arc<str>) -> Self {
         connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
         Self {
             connection,
             statements,
+            instance,
+            claims: Cell::new(0),
             #[cfg(test)]
             seen: std::cell::RefCell::default(),
         }
@@ -64,6 +73,37 @@ impl Db {
         Ok(self.all(sql, params, read)?.into_iter().next())
     }
 
+    /// Inserts many rows of `width` columns, several with each statement. `row` is the text of one, such as
+    /// `(?, ?, (SELECT …))`; `tail` is what follows the rows.
+    pub(super) fn insert_all(
+        &self,
+        (head, row, tail): (&str, &str, &str),
+        width: usize,
+        values: &[ToSqlOutput<'_>],
+    ) -> Result<()> {
+        let mut rest = values;
+        for rows in INSERT_ROWS {
+            while rest.len() >= rows * width && rows > 0 {
+                let (chunk, after) = rest.split_at(rows * width);
+                let sql = format!("{head} VALUES {} {tail}", vec![row; rows].join(", "));
+                self.run(&sql, rusqlite::params_from_iter(chunk))?;
+                rest = after;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who this store is in leases and roles.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The beginning of all tokens of one claim; what follows is the row's number in it.
+    pub(super) fn next_tokens(&self) -> String {
+        self.claims.set(self.claims.get() + 1);
+        format!("{}.{}.", self.instance, self.claims.get())
+    }
+
     /// Runs several statements without parameters.
     pub(super) fn batch(&self, sql: &str) -> Result<()> {
         Ok(self.connection.execute_batch(sql)?)
@@ -81,6 +121,11 @@ impl Db {
         #[cfg(not(test))]
         let _ = sql;
     }
+}
+
+/// The moment as the store keeps it: to the millisecond.
+pub(super) fn stored(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
 /// A moment as milliseconds since the epoch.
@@ -119,11 +164,18 @@ pub(super) fn rows(number: usize) -> i64 {
 #[derive(Debug)]
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: Serialize> ToSql for Json<T> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+impl<T: Serialize> Json<T> {
+    /// The text itself, for a list of values.
+    pub(super) fn text(&self) -> rusqlite::Result<ToSqlOutput<'static>> {
         serde_json::to_string(&self.0)
             .map(Into::into)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    }
+}
+
+impl<T: Serialize> ToSql for Json<T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.text()
     }
 }
 

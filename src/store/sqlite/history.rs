@@ -12,7 +12,7 @@ use crate::store::Result;
 const LOOK_BACK_MS: i64 = 7 * 86_400_000;
 
 /// Removes what ended before the given moments; returns how many deliveries and messages went.
-pub(in crate::store) fn prune(
+pub(super) fn prune(
     db: &Db,
     delivered_before: Timestamp,
     dead_before: Timestamp,
@@ -43,7 +43,7 @@ pub(in crate::store) fn prune(
 }
 
 /// How many messages of each triple were ever seen.
-pub(in crate::store) fn triples(db: &Db) -> Result<Vec<(Triple, u64)>> {
+pub(super) fn triples(db: &Db) -> Result<Vec<(Triple, u64)>> {
     db.all("SELECT * FROM triples ORDER BY activity_type, message_type, direction", [], |row| {
         let triple = Triple {
             activity_type: row.get("activity_type")?,
@@ -55,7 +55,7 @@ pub(in crate::store) fn triples(db: &Db) -> Result<Vec<(Triple, u64)>> {
 }
 
 /// Writes a little, to see that writing works.
-pub(in crate::store) fn ping(db: &Db) -> Result<()> {
+pub(super) fn ping(db: &Db) -> Result<()> {
     db.run("UPDATE heartbeat SET n = n + 1", [])?;
     Ok(())
 }

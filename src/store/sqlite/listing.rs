@@ -65,7 +65,7 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
 }
 
 /// The deliveries that fit, and how many fit in all.
-pub(in crate::store) fn deliveries(db: &Db, filter: &Filter) -> Result<(Vec<Row>, u64)> {
+pub(super) fn deliveries(db: &Db, filter: &Filter) -> Result<(Vec<Row>, u64)> {
     let (conditions, mut values) = conditions(filter);
     let (order, limit) = match filter.limit {
         Some(limit) => ("DESC", rows(limit)),
@@ -132,7 +132,7 @@ fn attempt(row: &SqlRow<'_>) -> rusqlite::Result<Attempt> {
 }
 
 /// One delivery with payload and history.
-pub(in crate::store) fn delivery(db: &Db, id: &DeliveryId) -> Result<Option<Detail>> {
+pub(super) fn delivery(db: &Db, id: &DeliveryId) -> Result<Option<Detail>> {
     let sql = format!("SELECT {COLUMNS} WHERE d.id = ?1");
     let Some(row) = db.one(&sql, params![id.as_str()], row)? else { return Ok(None) };
     let payload = db.one(
@@ -149,7 +149,7 @@ pub(in crate::store) fn delivery(db: &Db, id: &DeliveryId) -> Result<Option<Deta
 }
 
 /// Ids that begin with the text, at most `limit`.
-pub(in crate::store) fn ids_like(db: &Db, prefix: &str, limit: usize) -> Result<Vec<DeliveryId>> {
+pub(super) fn ids_like(db: &Db, prefix: &str, limit: usize) -> Result<Vec<DeliveryId>> {
     // U+10FFFF sorts behind every character an id can hold.
     db.all(
         "SELECT id FROM deliveries WHERE id >= ?1 AND id < ?1 || char(1114111) ORDER BY id LIMIT ?2",
@@ -159,7 +159,7 @@ pub(in crate::store) fn ids_like(db: &Db, prefix: &str, limit: usize) -> Result<
 }
 
 /// A stored message, by uid; the one seen last, where several accounts have it.
-pub(in crate::store) fn message(db: &Db, account: Option<&str>, uid: &str) -> Result<Option<StoredMessage>> {
+pub(super) fn message(db: &Db, account: Option<&str>, uid: &str) -> Result<Option<StoredMessage>> {
     db.one(
         "SELECT message, seen_at, rules FROM messages WHERE uid = ?1 AND (?2 IS NULL OR account = ?2)
          ORDER BY id DESC LIMIT 1",
@@ -175,7 +175,7 @@ pub(in crate::store) fn message(db: &Db, account: Option<&str>, uid: &str) -> Re
 }
 
 /// How many deliveries stand where.
-pub(in crate::store) fn counts(db: &Db, target: Option<&str>) -> Result<Counts> {
+pub(super) fn counts(db: &Db, target: Option<&str>) -> Result<Counts> {
     let read = |row: &SqlRow<'_>| Ok((state(row)?, row.get::<_, i64>("n")?.unsigned_abs()));
     let found = match target {
         Some(target) => db.all("SELECT state, n FROM counts WHERE target = ?1", params![target], read)?,
@@ -189,7 +189,7 @@ pub(in crate::store) fn counts(db: &Db, target: Option<&str>) -> Result<Counts> 
 }
 
 /// Targets to which something is owed or died.
-pub(in crate::store) fn owed_targets(db: &Db) -> Result<Vec<String>> {
+pub(super) fn owed_targets(db: &Db) -> Result<Vec<String>> {
     db.all(
         "SELECT DISTINCT target FROM counts WHERE n > 0 AND state IN ('pending', 'sending', 'dead') ORDER BY target",
         [],
@@ -198,7 +198,7 @@ pub(in crate::store) fn owed_targets(db: &Db) -> Result<Vec<String>> {
 }
 
 /// The due moment of the oldest pending delivery.
-pub(in crate::store) fn oldest_due(db: &Db) -> Result<Option<Timestamp>> {
+pub(super) fn oldest_due(db: &Db) -> Result<Option<Timestamp>> {
     let oldest = db.all(
         "SELECT (SELECT due_at FROM deliveries d WHERE d.target = c.target AND d.settled_at IS NULL
                    AND d.state = 'pending' ORDER BY due_at LIMIT 1) AS due_at

@@ -1,20 +1,23 @@
 //! The embedded store: SQLite in WAL mode, one writer thread with group commit, a few readers beside it.
 
 mod db;
+mod doors;
 mod place;
 #[cfg(test)]
 mod plans;
 mod schema;
 mod writer;
 
-pub(super) mod admit;
-pub(super) mod claim;
-pub(super) mod history;
-pub(super) mod listing;
-pub(super) mod polling;
-pub(super) mod replay;
-pub(super) mod settle;
-pub(super) mod targets;
+mod admit;
+mod claim;
+mod gather;
+mod history;
+mod listing;
+mod polling;
+mod replay;
+mod roles;
+mod settle;
+mod targets;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -53,6 +56,7 @@ struct Inner {
     threads: Vec<JoinHandle<()>>,
     statements: Arc<AtomicU64>,
     commits: Arc<AtomicU64>,
+    instance: Arc<str>,
     /// Held as long as the daemon lives; given back after the writer has ended.
     _lock: Option<File>,
 }
@@ -80,7 +84,7 @@ impl Sqlite {
             let (place, statements, commits) = (place.clone(), statements.clone(), commits.clone());
             spawn("store-writer", move || match prepare(&place, mode, statements) {
                 Ok((db, lock)) => {
-                    if ready.send(Ok(lock)).is_ok() {
+                    if ready.send(Ok((lock, db.instance().into()))).is_ok() {
                         writer::serve(&db, &mut queue, &commits);
                     }
                 }
@@ -89,13 +93,14 @@ impl Sqlite {
                 }
             })?
         };
-        let lock = opened.await.map_err(|_| stopped())??;
+        let (lock, instance): (_, Arc<str>) = opened.await.map_err(|_| stopped())??;
         let mut threads = vec![thread];
         let queries = match place.path() {
             None => None,
-            Some(path) => Some(start_readers(path, &statements, &mut threads)?),
+            Some(path) => Some(start_readers(path, &statements, &instance, &mut threads)?),
         };
-        let inner = Inner { writes: Some(writes), queries, threads, statements, commits, _lock: lock };
+        let inner =
+            Inner { writes: Some(writes), queries, threads, statements, commits, instance, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -128,6 +133,11 @@ impl Sqlite {
         });
         queries.send(query).map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
+    }
+
+    /// Who this store is in leases and roles.
+    pub(super) fn instance(&self) -> &str {
+        &self.inner.instance
     }
 
     /// Statements run so far, by the writer and the readers.
@@ -166,7 +176,8 @@ fn prepare(place: &Place, mode: Mode, statements: Arc<AtomicU64>) -> Result<(Db,
             connect(path)?
         }
     };
-    let db = Db::new(connection, statements);
+    let instance: String = connection.query_one("SELECT lower(hex(randomblob(8)))", [], |row| row.get(0))?;
+    let db = Db::new(connection, statements, instance.into());
     db.batch(&format!(
         "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = {WAL_BYTES_MAX}; PRAGMA temp_store = MEMORY;"
@@ -182,7 +193,7 @@ fn prepare(place: &Place, mode: Mode, statements: Arc<AtomicU64>) -> Result<(Db,
         schema::migrate(&db)?;
     }
     if mode == Mode::Daemon {
-        claim::take_back_all(&db)?;
+        claim::take_over(&db)?;
     }
     Ok((db, lock))
 }
@@ -221,12 +232,13 @@ fn take_lock(database: &Path) -> Result<File> {
 fn start_readers(
     path: &Path,
     statements: &Arc<AtomicU64>,
+    instance: &Arc<str>,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> Result<blocking::Sender<Query>> {
     let (queries, queue) = blocking::channel::<Query>();
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..READERS {
-        let db = Db::new(connect(path)?, statements.clone());
+        let db = Db::new(connect(path)?, statements.clone(), instance.clone());
         db.batch(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA query_only = ON;"))?;
         let queue = queue.clone();
         threads.push(spawn("store-reader", move || {

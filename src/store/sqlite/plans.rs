@@ -1,6 +1,7 @@
 //! How SQLite goes about each statement, and what it does when the disk is full: seen from inside.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::model::delivery::{Attempt, Planned, State, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple};
 use crate::model::payload::Payload;
+use crate::model::rate::Rate;
 use crate::model::settle::{TargetChange, Verdict};
 use crate::store::{
     Admission, Admitted, Cursor, Filter, Mode, Quarantined, Settlement, Store, StoreError, Want,
@@ -50,23 +52,31 @@ fn admission(uid: &str) -> Admission {
         expires_at: None,
         withheld: None,
         replay_of: None,
+        joins: None,
     };
     Admission {
         account: "main".into(),
         messages: vec![Admitted { message, rules: vec![], deliveries: vec![planned] }],
         quarantined: vec![Quarantined { uid: format!("q{uid}"), raw: json!(1), why: "?".into() }],
         cursor: Some(Cursor::default()),
+        role: None,
     }
 }
 
 /// Everything that the store can do, once.
 fn do_everything(db: &Db) {
-    let wants = [Want { target: "desk".into(), limit: 5, lease: Duration::from_secs(9) }];
-    admit::admit(db, &admission("m1"), at(0)).unwrap();
-    admit::admit(db, &admission("m2"), at(0)).unwrap();
+    let wants = [Want {
+        target: "desk".into(),
+        limit: 5,
+        lease: Duration::from_secs(9),
+        rate: Some(Rate { every: Duration::from_millis(1), burst: NonZeroU32::MAX }),
+        concurrency: 5,
+    }];
+    admit::admit(db, admission("m1"), &[], at(0)).unwrap();
+    admit::admit(db, admission("m2"), &[], at(0)).unwrap();
     claim::claim(db, &wants, at(0)).unwrap();
-    claim::take_back_all(db).unwrap();
-    let mut jobs = claim::claim(db, &wants, at(1)).unwrap();
+    claim::take_over(db).unwrap();
+    let mut jobs = claim::claim(db, &wants, at(1)).unwrap().jobs;
     let (job, other) = (jobs.remove(0), jobs.remove(0));
     let id = job.claim.id.clone();
     let settlement = Settlement {
@@ -91,7 +101,7 @@ fn do_everything(db: &Db) {
         notices: Vec::new(),
         turn_notices: Vec::new(),
     };
-    assert_eq!(settle::settle(db, &[settlement], at(1)).unwrap(), [true]);
+    assert_eq!(settle::settle(db, &[settlement.into()], at(1)).unwrap(), [true]);
     settle::release(db, &[other.claim], at(1)).unwrap();
     claim::next_due(db, &["desk".into()]).unwrap();
     claim::outlook(db, &["desk".into()]).unwrap();
@@ -129,7 +139,7 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 
 /// The statements with their plans; the schema is that of an empty database of its own.
 fn plans() -> Vec<(String, Vec<String>)> {
-    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default());
+    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default(), "i".into());
     schema::migrate(&db).unwrap();
     db.seen.borrow_mut().clear();
     do_everything(&db);
@@ -202,7 +212,7 @@ async fn work_that_fails_takes_no_other_down() {
 
 #[test]
 fn a_migration_that_fails_leaves_the_old_schema() {
-    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default());
+    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default(), "i".into());
     db.batch("CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT)").unwrap();
     // Something in the way of the last statements of the first step.
     db.batch("CREATE TABLE heartbeat (n INTEGER)").unwrap();

@@ -9,7 +9,7 @@ use super::db::{Db, Json, Ms, time, time_or_none};
 use crate::store::{AccountStatus, Cursor, NameKind, Quarantined, Result};
 
 /// Where the account's polling stands.
-pub(in crate::store) fn cursor(db: &Db, account: &str) -> Result<Cursor> {
+pub(super) fn cursor(db: &Db, account: &str) -> Result<Cursor> {
     let cursor =
         db.one("SELECT floor, watermark FROM accounts WHERE name = ?1", params![account], |row| {
             Ok(Cursor { floor: time_or_none(row, "floor")?, watermark: time_or_none(row, "watermark")? })
@@ -18,7 +18,7 @@ pub(in crate::store) fn cursor(db: &Db, account: &str) -> Result<Cursor> {
 }
 
 /// Which of the uids are known.
-pub(in crate::store) fn seen(db: &Db, account: &str, uids: &[String]) -> Result<HashSet<String>> {
+pub(super) fn seen(db: &Db, account: &str, uids: &[String]) -> Result<HashSet<String>> {
     let known = db.all(
         "SELECT value AS uid FROM json_each(?2)
          WHERE EXISTS (SELECT 1 FROM messages m WHERE m.account = ?1 AND m.uid = value)
@@ -30,7 +30,7 @@ pub(in crate::store) fn seen(db: &Db, account: &str, uids: &[String]) -> Result<
 }
 
 /// How many known uids were made within the period, both ends included.
-pub(in crate::store) fn seen_between(db: &Db, account: &str, from: Timestamp, to: Timestamp) -> Result<u64> {
+pub(super) fn seen_between(db: &Db, account: &str, from: Timestamp, to: Timestamp) -> Result<u64> {
     let known = db.one(
         "SELECT (SELECT count(*) FROM messages WHERE account = ?1 AND created_at BETWEEN ?2 AND ?3)
               + (SELECT count(*) FROM quarantine q WHERE account = ?1 AND made_at BETWEEN ?2 AND ?3
@@ -42,7 +42,7 @@ pub(in crate::store) fn seen_between(db: &Db, account: &str, from: Timestamp, to
 }
 
 /// Notes how a poll went.
-pub(in crate::store) fn polled(
+pub(super) fn polled(
     db: &Db,
     account: &str,
     result: &std::result::Result<(), String>,
@@ -59,7 +59,7 @@ pub(in crate::store) fn polled(
 }
 
 /// All accounts that were polled.
-pub(in crate::store) fn accounts(db: &Db) -> Result<Vec<AccountStatus>> {
+pub(super) fn accounts(db: &Db) -> Result<Vec<AccountStatus>> {
     db.all("SELECT * FROM accounts ORDER BY name", [], |row| {
         Ok(AccountStatus {
             name: row.get("name")?,
@@ -71,7 +71,7 @@ pub(in crate::store) fn accounts(db: &Db) -> Result<Vec<AccountStatus>> {
 }
 
 /// What is in quarantine, newest first.
-pub(in crate::store) fn quarantine(db: &Db) -> Result<Vec<(String, Quarantined, Timestamp)>> {
+pub(super) fn quarantine(db: &Db) -> Result<Vec<(String, Quarantined, Timestamp)>> {
     db.all("SELECT * FROM quarantine ORDER BY seen_at DESC, account, uid", [], |row| {
         let item = Quarantined {
             uid: row.get("uid")?,
@@ -91,7 +91,7 @@ fn kind_name(kind: NameKind) -> &'static str {
 }
 
 /// A cached name and when it was fetched.
-pub(in crate::store) fn name(
+pub(super) fn name(
     db: &Db,
     account: &str,
     kind: NameKind,
@@ -105,7 +105,7 @@ pub(in crate::store) fn name(
 }
 
 /// Caches names.
-pub(in crate::store) fn keep_names(
+pub(super) fn keep_names(
     db: &Db,
     account: &str,
     names: &[(NameKind, String, serde_json::Value)],

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::db::{Db, Ms};
-use super::settle::DISCARDED;
 use crate::model::id::DeliveryId;
 use crate::store::Result;
+use crate::store::ends::DISCARDED;
 
 /// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
-pub(in crate::store) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
     let mut planned = Vec::with_capacity(ids.len());
     for id in ids {
         // The ordinal makes every replay of the same delivery a delivery of its own.
@@ -42,7 +42,7 @@ pub(in crate::store) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> R
 }
 
 /// Ends those that are pending, being sent or dead; returns them.
-pub(in crate::store) fn discard(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+pub(super) fn discard(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
     let mut discarded = Vec::new();
     for id in ids {
         let changed = db.run(

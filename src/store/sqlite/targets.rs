@@ -8,41 +8,15 @@ use rusqlite::{Row, params};
 use super::db::{Db, Ms, time_or_none};
 use crate::model::delivery::Lease;
 use crate::model::settle::TargetChange;
-use crate::store::{Result, TargetState};
-
-/// What may be claimed for a target at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// As much as is wanted.
-    Ready,
-    /// One delivery, to see whether the target has recovered.
-    Probing,
-    /// Nothing yet.
-    Waiting,
-    /// Nothing until a person says so.
-    Paused,
-}
-
-pub(super) fn standing(state: &TargetState, now: Timestamp) -> Standing {
-    let waits = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
-    if state.paused {
-        Standing::Paused
-    } else if waits(state.wait_until) || waits(state.parked_until) {
-        Standing::Waiting
-    } else if state.parked_until.is_some() {
-        Standing::Probing
-    } else {
-        Standing::Ready
-    }
-}
+use crate::store::{Result, TargetState, Want};
 
 /// All targets that have a row, by name.
-pub(in crate::store) fn standings(db: &Db) -> Result<HashMap<String, TargetState>> {
+pub(super) fn standings(db: &Db) -> Result<HashMap<String, TargetState>> {
     Ok(list(db)?.into_iter().map(|state| (state.name.clone(), state)).collect())
 }
 
 /// All targets that have a row, in the order of their names.
-pub(in crate::store) fn list(db: &Db) -> Result<Vec<TargetState>> {
+pub(super) fn list(db: &Db) -> Result<Vec<TargetState>> {
     db.all("SELECT * FROM targets ORDER BY name", [], |row: &Row<'_>| {
         Ok(TargetState {
             name: row.get("name")?,
@@ -51,13 +25,16 @@ pub(in crate::store) fn list(db: &Db) -> Result<Vec<TargetState>> {
             parked_until: time_or_none(row, "parked_until")?,
             reason: row.get("reason")?,
             probes: row.get("probes")?,
+            next_slot: time_or_none(row, "next_slot")?,
+            failing_since: time_or_none(row, "failing_since")?,
+            recovered_at: time_or_none(row, "recovered_at")?,
         })
     })
 }
 
 /// Applies what follows from an attempt, or from anything else that knows (`token` and `now` are the attempt's).
 /// `true` if the target is parked by it and was not before, or was and no longer is.
-pub(in crate::store) fn change(
+pub(super) fn change(
     db: &Db,
     target: &str,
     change: TargetChange,
@@ -72,6 +49,13 @@ pub(in crate::store) fn change(
             }
             Ok(false)
         }
+        TargetChange::Failing => {
+            if let (Some(token), Some(now)) = (token, now) {
+                end_probe(db, token, now)?;
+                failing(db, target, now)?;
+            }
+            Ok(false)
+        }
         TargetChange::Pause { until } => {
             if let (Some(token), Some(now)) = (token, now) {
                 end_probe(db, token, now)?;
@@ -79,7 +63,12 @@ pub(in crate::store) fn change(
             pause_until(db, target, until, reason)?;
             Ok(false)
         }
-        TargetChange::Park { probe_at } => park(db, target, probe_at, reason, token),
+        TargetChange::Park { probe_at } => {
+            if let Some(now) = now {
+                failing(db, target, now)?;
+            }
+            park(db, target, probe_at, reason, token)
+        }
         TargetChange::Healthy => healthy(db, target, now),
     }
 }
@@ -90,6 +79,45 @@ fn pause_until(db: &Db, target: &str, until: Timestamp, reason: &str) -> Result<
          ON CONFLICT DO UPDATE SET wait_until = max(coalesce(wait_until, 0), excluded.wait_until),
            reason = iif(paused OR parked_until IS NOT NULL, reason, excluded.reason)",
         params![target, Ms(until), reason],
+    )?;
+    Ok(())
+}
+
+/// Notes since when the target takes nothing.
+fn failing(db: &Db, target: &str, now: Timestamp) -> Result<()> {
+    db.run(
+        "INSERT INTO targets (name, failing_since) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET failing_since = coalesce(failing_since, excluded.failing_since),
+           recovered_at = NULL
+         WHERE failing_since IS NULL OR recovered_at IS NOT NULL",
+        params![target, Ms(now)],
+    )?;
+    Ok(())
+}
+
+/// What queued up during the trouble has been looked at.
+pub(super) fn recovery_seen(db: &Db, target: &str) -> Result<()> {
+    db.run(
+        "UPDATE targets SET failing_since = NULL, recovered_at = NULL WHERE name = ?1 AND recovered_at IS NOT NULL",
+        params![target],
+    )?;
+    forget_ready(db, target)
+}
+
+/// `count` sends start: what that leaves of the target's rate.
+pub(super) fn pace(
+    db: &Db,
+    want: &Want,
+    state: Option<&TargetState>,
+    count: usize,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(rate) = want.rate.filter(|_| count > 0) else { return Ok(()) };
+    let next = rate.taken(state.and_then(|state| state.next_slot), count, now);
+    db.run(
+        "INSERT INTO targets (name, next_slot) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET next_slot = excluded.next_slot",
+        params![want.target, Ms(next)],
     )?;
     Ok(())
 }
@@ -121,6 +149,7 @@ fn healthy(db: &Db, target: &str, now: Option<Timestamp>) -> Result<bool> {
     db.run(
         "UPDATE targets SET parked_until = NULL, probe = NULL, probes = 0,
            wait_until = iif(?2 IS NULL OR wait_until <= ?2, NULL, wait_until),
+           recovered_at = iif(failing_since IS NULL, NULL, coalesce(recovered_at, ?2)),
            reason = iif(paused OR wait_until > ?2, reason, NULL)
          WHERE name = ?1",
         params![target, now.map(Ms)],
@@ -131,7 +160,7 @@ fn healthy(db: &Db, target: &str, now: Option<Timestamp>) -> Result<bool> {
 
 /// A person pauses the target, or resumes it whatever held it: what the target itself had turned away is due at once,
 /// and before what came later.
-pub(in crate::store) fn pause(db: &Db, target: &str, paused: bool, reason: &str) -> Result<()> {
+pub(super) fn pause(db: &Db, target: &str, paused: bool, reason: &str) -> Result<()> {
     if paused {
         db.run(
             "INSERT INTO targets (name, paused, reason) VALUES (?1, 1, ?2)
@@ -142,19 +171,26 @@ pub(in crate::store) fn pause(db: &Db, target: &str, paused: bool, reason: &str)
         db.run(
             "UPDATE deliveries SET due_at = created_at WHERE seq IN (
                SELECT d.seq FROM deliveries d
-               WHERE d.target = ?1 AND d.settled_at IS NULL AND d.state = 'pending'
+               WHERE d.target = ?1 AND d.state = 'pending'
                  AND (SELECT outcome FROM attempts WHERE delivery = d.seq ORDER BY n DESC LIMIT 1)
                    IN ('busy', 'target_broken'))",
             params![target],
         )?;
-        db.run("DELETE FROM targets WHERE name = ?1", params![target])?;
+        db.run(
+            "UPDATE targets SET paused = 0, wait_until = NULL, parked_until = NULL, probe = NULL, probes = 0,
+               reason = NULL
+             WHERE name = ?1",
+            params![target],
+        )?;
+        forget_ready(db, target)?;
     }
     Ok(())
 }
 
 fn forget_ready(db: &Db, target: &str) -> Result<()> {
     db.run(
-        "DELETE FROM targets WHERE name = ?1 AND NOT paused AND wait_until IS NULL AND parked_until IS NULL",
+        "DELETE FROM targets WHERE name = ?1 AND NOT paused AND wait_until IS NULL AND parked_until IS NULL
+           AND next_slot IS NULL AND failing_since IS NULL",
         params![target],
     )?;
     Ok(())

@@ -1,0 +1,154 @@
+//! What is under way, and how much more may be: by target, over all targets, and in turn.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::model::rate::{CLOCKS_APART_MAX, Rate};
+use crate::model::settle::after_now;
+use crate::store::{Outlook, TargetState, Want};
+use crate::target::Target;
+
+use super::names::WAIT_MAX;
+
+/// Attempts under way at once, over all targets.
+const IN_FLIGHT_MAX: usize = 256;
+/// Claimed for one target at once.
+const CLAIM_MAX: usize = 64;
+/// What a lease is longer than the attempt's deadline: time to write down its end, and what the clocks of two hosts
+/// may be apart.
+const LEASE_MARGIN: Duration = Duration::from_secs(5).saturating_add(CLOCKS_APART_MAX);
+/// How often the store is asked to sweep although nothing is to be claimed.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What is under way, by target.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    in_flight: HashMap<String, usize>,
+    /// Who is asked first, so that a full house is shared by all.
+    turn: usize,
+    swept: Option<Timestamp>,
+}
+
+/// What a tick found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticked {
+    /// Attempts started.
+    pub started: usize,
+    /// When a further tick has something to do, unless an attempt ends or something new is owed before.
+    pub next: Option<Timestamp>,
+    /// When the first target may be sent to for which something is due that its pace or its standing holds up.
+    pub held: Option<Timestamp>,
+}
+
+impl Lanes {
+    /// Attempts under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.values().sum()
+    }
+
+    /// One more attempt for the target.
+    pub(super) fn enter(&mut self, target: &str) {
+        *self.in_flight.entry(target.to_owned()).or_default() += 1;
+    }
+
+    /// One less.
+    pub(super) fn leave(&mut self, target: &str) {
+        let left = self.in_flight.get(target).copied().unwrap_or_default().saturating_sub(1);
+        if left == 0 {
+            self.in_flight.remove(target);
+        } else {
+            self.in_flight.insert(target.to_owned(), left);
+        }
+    }
+
+    /// Whether it is time for a claim without wants: what is too old expires by it, and what a lost holder had is
+    /// taken back.
+    pub(super) fn sweeps(&mut self, now: Timestamp) -> bool {
+        let due = self.swept.is_none_or(|last| now < last || now >= after_now(last, SWEEP_EVERY));
+        if due {
+            self.swept = Some(now);
+        }
+        due
+    }
+
+    /// What this instance could start at once, were it owed, for each of the targets named.
+    pub(super) fn offer<'a>(&self, config: &Config, targets: impl Iterator<Item = &'a str>) -> Vec<Want> {
+        let mut room = IN_FLIGHT_MAX.saturating_sub(self.in_flight());
+        let mut wants = Vec::new();
+        for target in targets.filter_map(|name| config.targets.get(name)).filter(|target| target.enabled) {
+            let busy = self.in_flight.get(&target.name).copied().unwrap_or_default();
+            let limit = concurrency(target).saturating_sub(busy).min(CLAIM_MAX).min(room);
+            if limit > 0 {
+                room -= limit;
+                wants.push(want(target, limit));
+            }
+        }
+        wants
+    }
+
+    /// What to claim at `now`, and when there will be more to do. Only targets that something is due for take of the
+    /// room there is, and they take turns.
+    pub(super) fn plan(&mut self, config: &Config, outlook: &Outlook, now: Timestamp) -> (Vec<Want>, Ticked) {
+        let mut wants = Vec::new();
+        let mut ticked = Ticked { started: 0, next: None, held: None };
+        let earlier =
+            |so_far: Option<Timestamp>, at| Some(so_far.map_or(at, |so_far: Timestamp| so_far.min(at)));
+        let mut room = IN_FLIGHT_MAX.saturating_sub(self.in_flight());
+        let count = config.targets.len();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn.checked_rem(count).unwrap_or_default();
+        for target in config.targets.values().cycle().skip(first).take(count) {
+            let Some(due) = outlook.due.get(&target.name).copied() else { continue };
+            let state = outlook.state(&target.name);
+            if state.paused {
+                continue;
+            }
+            let paced = target.rate.map_or(now, |rate| rate.free_at(state.next_slot, now));
+            let at = due.max(blocked_until(&state, now).unwrap_or(now)).max(paced);
+            if at > now {
+                ticked.next = earlier(ticked.next, at);
+                if due <= now {
+                    ticked.held = earlier(ticked.held, at);
+                }
+                continue;
+            }
+            let limit = self.open(target, &state, outlook).min(free(target.rate, &state, now)).min(room);
+            if limit > 0 {
+                room -= limit;
+                wants.push(want(target, limit));
+            }
+        }
+        (wants, ticked)
+    }
+
+    /// How many attempts the target may start, its rate and its waiting aside.
+    fn open(&self, target: &Target, state: &TargetState, outlook: &Outlook) -> usize {
+        let here = self.in_flight.get(&target.name).copied().unwrap_or_default();
+        // Those of other instances are under way as well.
+        let busy = here.max(outlook.sending.get(&target.name).copied().unwrap_or_default());
+        let lanes = if state.parked_until.is_some() { 1 } else { concurrency(target) };
+        lanes.saturating_sub(busy).min(CLAIM_MAX)
+    }
+}
+
+fn concurrency(target: &Target) -> usize {
+    usize::try_from(target.concurrency.get()).unwrap_or(usize::MAX)
+}
+
+fn free(rate: Option<Rate>, state: &TargetState, now: Timestamp) -> usize {
+    rate.map_or(usize::MAX, |rate| rate.free(state.next_slot, now))
+}
+
+fn want(target: &Target, limit: usize) -> Want {
+    let lease = target.attempt_time_max() + WAIT_MAX + LEASE_MARGIN;
+    let concurrency = concurrency(target);
+    Want { target: target.name.clone(), limit, lease, rate: target.rate, concurrency }
+}
+
+/// Until when a target that nobody paused is not to be sent to.
+fn blocked_until(state: &TargetState, now: Timestamp) -> Option<Timestamp> {
+    [state.wait_until, state.parked_until].into_iter().flatten().filter(|until| *until > now).max()
+}

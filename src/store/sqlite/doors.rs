@@ -1,0 +1,264 @@
+//! The contract's calls as the embedded store answers them: what writes goes to the writer, what reads to a reader.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Sqlite, admit, claim, gather, history, listing, polling, replay, roles, settle, targets};
+use crate::model::delivery::{Claim, Job, Planned};
+use crate::model::id::DeliveryId;
+use crate::model::message::Triple;
+use crate::model::settle::TargetChange;
+use crate::store::{
+    AccountStatus, Admission, Claimed, Counts, Cursor, Detail, Filter, Hold, Instance, NameKind, Outlook,
+    Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want,
+};
+
+impl Sqlite {
+    pub(in crate::store) async fn cursor(&self, account: &str) -> Result<Cursor> {
+        let account = account.to_owned();
+        self.read(move |db| polling::cursor(db, &account)).await
+    }
+
+    pub(in crate::store) async fn seen(&self, account: &str, uids: &[String]) -> Result<HashSet<String>> {
+        let (account, uids) = (account.to_owned(), uids.to_vec());
+        self.read(move |db| polling::seen(db, &account, &uids)).await
+    }
+
+    pub(in crate::store) async fn seen_between(
+        &self,
+        account: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<u64> {
+        let account = account.to_owned();
+
+        self.read(move |db| polling::seen_between(db, &account, from, to)).await
+    }
+
+    pub(in crate::store) async fn admit_leasing(
+        &self,
+        admission: Admission,
+        wants: Vec<Want>,
+        now: Timestamp,
+    ) -> Result<(Taken, Vec<Job>)> {
+        self.write(move |db| admit::admit(db, admission, &wants, now)).await
+    }
+
+    pub(in crate::store) async fn polled(
+        &self,
+        account: &str,
+        result: std::result::Result<(), String>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let account = account.to_owned();
+        self.write(move |db| polling::polled(db, &account, &result, now)).await
+    }
+
+    pub(in crate::store) async fn claim(&self, wants: Vec<Want>, now: Timestamp) -> Result<Claimed> {
+        self.write(move |db| claim::claim(db, &wants, now)).await
+    }
+
+    pub(in crate::store) async fn settle(
+        &self,
+        settlements: Vec<Arc<Settlement>>,
+        now: Timestamp,
+    ) -> Result<Vec<bool>> {
+        self.write(move |db| settle::settle(db, &settlements, now)).await
+    }
+
+    pub(in crate::store) async fn release(&self, claims: Vec<Claim>, now: Timestamp) -> Result<()> {
+        self.write(move |db| settle::release(db, &claims, now)).await
+    }
+
+    pub(in crate::store) async fn next_due(&self, targets: &[String]) -> Result<Option<Timestamp>> {
+        let targets = targets.to_vec();
+        self.read(move |db| claim::next_due(db, &targets)).await
+    }
+
+    pub(in crate::store) async fn outlook(&self, targets: &[String]) -> Result<Outlook> {
+        let targets = targets.to_vec();
+        self.read(move |db| claim::outlook(db, &targets)).await
+    }
+
+    pub(in crate::store) async fn replay(
+        &self,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>> {
+        let ids = ids.to_vec();
+        self.write(move |db| replay::replay(db, &ids, now)).await
+    }
+
+    pub(in crate::store) async fn discard(
+        &self,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>> {
+        let ids = ids.to_vec();
+        self.write(move |db| replay::discard(db, &ids, now)).await
+    }
+
+    pub(in crate::store) async fn owe(&self, planned: Vec<Planned>, now: Timestamp) -> Result<usize> {
+        self.write(move |db| admit::owe(db, &planned, now)).await
+    }
+
+    pub(in crate::store) async fn deliveries(&self, filter: Filter) -> Result<(Vec<Row>, u64)> {
+        self.read(move |db| listing::deliveries(db, &filter)).await
+    }
+
+    pub(in crate::store) async fn delivery(&self, id: &DeliveryId) -> Result<Option<Detail>> {
+        let id = id.clone();
+        self.read(move |db| listing::delivery(db, &id)).await
+    }
+
+    pub(in crate::store) async fn message(
+        &self,
+        account: Option<&str>,
+        uid: &str,
+    ) -> Result<Option<StoredMessage>> {
+        let (account, uid) = (account.map(str::to_owned), uid.to_owned());
+
+        self.read(move |db| listing::message(db, account.as_deref(), &uid)).await
+    }
+
+    pub(in crate::store) async fn counts(&self, target: Option<&str>) -> Result<Counts> {
+        let target = target.map(str::to_owned);
+        self.read(move |db| listing::counts(db, target.as_deref())).await
+    }
+
+    pub(in crate::store) async fn owed_targets(&self) -> Result<Vec<String>> {
+        self.read(listing::owed_targets).await
+    }
+
+    pub(in crate::store) async fn accounts(&self) -> Result<Vec<AccountStatus>> {
+        self.read(polling::accounts).await
+    }
+
+    pub(in crate::store) async fn oldest_due(&self) -> Result<Option<Timestamp>> {
+        self.read(listing::oldest_due).await
+    }
+
+    pub(in crate::store) async fn target_states(&self) -> Result<Vec<TargetState>> {
+        self.read(targets::list).await
+    }
+
+    pub(in crate::store) async fn change_target(
+        &self,
+        target: &str,
+        change: TargetChange,
+        reason: &str,
+    ) -> Result<()> {
+        let (target, reason) = (target.to_owned(), reason.to_owned());
+
+        self.write(move |db| targets::change(db, &target, change, &reason, None, None).map(|_| ())).await
+    }
+
+    pub(in crate::store) async fn pause_target(
+        &self,
+        target: &str,
+        paused: bool,
+        reason: &str,
+    ) -> Result<()> {
+        let (target, reason) = (target.to_owned(), reason.to_owned());
+
+        self.write(move |db| targets::pause(db, &target, paused, &reason)).await
+    }
+
+    pub(in crate::store) async fn name(
+        &self,
+        account: &str,
+        kind: NameKind,
+        uid: &str,
+    ) -> Result<Option<(serde_json::Value, Timestamp)>> {
+        let (account, uid) = (account.to_owned(), uid.to_owned());
+        self.read(move |db| polling::name(db, &account, kind, &uid)).await
+    }
+
+    pub(in crate::store) async fn keep_names(
+        &self,
+        account: &str,
+        names: Vec<(NameKind, String, serde_json::Value)>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let account = account.to_owned();
+
+        self.write(move |db| polling::keep_names(db, &account, &names, now)).await
+    }
+
+    pub(in crate::store) async fn triples(&self) -> Result<Vec<(Triple, u64)>> {
+        self.read(history::triples).await
+    }
+
+    pub(in crate::store) async fn quarantine(&self) -> Result<Vec<(String, Quarantined, Timestamp)>> {
+        self.read(polling::quarantine).await
+    }
+
+    pub(in crate::store) async fn prune(
+        &self,
+        delivered_before: Timestamp,
+        dead_before: Timestamp,
+        batch: usize,
+    ) -> Result<usize> {
+        self.write(move |db| history::prune(db, delivered_before, dead_before, batch)).await
+    }
+
+    pub(in crate::store) async fn ping(&self) -> Result<()> {
+        self.write(history::ping).await
+    }
+
+    pub(in crate::store) async fn ids_like(&self, prefix: &str, limit: usize) -> Result<Vec<DeliveryId>> {
+        let prefix = prefix.to_owned();
+        self.read(move |db| listing::ids_like(db, &prefix, limit)).await
+    }
+
+    pub(in crate::store) async fn gather(
+        &self,
+        whole: Planned,
+        parts: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<usize> {
+        let parts = parts.to_vec();
+        self.write(move |db| gather::gather(db, whole, &parts, now)).await
+    }
+
+    pub(in crate::store) async fn recovery_seen(&self, target: &str) -> Result<()> {
+        let target = target.to_owned();
+        self.write(move |db| targets::recovery_seen(db, &target)).await
+    }
+
+    pub(in crate::store) async fn beat(
+        &self,
+        host: &str,
+        gone_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        let host = host.to_owned();
+        self.write(move |db| roles::beat(db, &host, gone_before, now)).await
+    }
+
+    pub(in crate::store) async fn hold(
+        &self,
+        roles: &[String],
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<HashSet<String>> {
+        let roles = roles.to_vec();
+        self.write(move |db| roles::hold(db, &roles, ttl, now)).await
+    }
+
+    pub(in crate::store) async fn let_go(&self, roles: &[String]) -> Result<()> {
+        let roles = roles.to_vec();
+        self.write(move |db| roles::let_go(db, &roles)).await
+    }
+
+    pub(in crate::store) async fn holds(&self) -> Result<Vec<Hold>> {
+        self.read(roles::holds).await
+    }
+
+    pub(in crate::store) async fn instances(&self) -> Result<Vec<Instance>> {
+        self.read(roles::instances).await
+    }
+}

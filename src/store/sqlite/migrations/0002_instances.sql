@@ -1,0 +1,28 @@
+-- Roles that one of several instances holds at a time, and the instances that are there.
+CREATE TABLE holds (
+  role     TEXT PRIMARY KEY,
+  instance TEXT NOT NULL,
+  until    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE instances (
+  id         TEXT PRIMARY KEY,
+  host       TEXT NOT NULL,
+  started_at INTEGER NOT NULL,
+  seen_at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The state of a target's rate, and since when it takes nothing. A target with a rate has a row, ready or not.
+ALTER TABLE targets ADD COLUMN next_slot INTEGER;
+ALTER TABLE targets ADD COLUMN failing_since INTEGER;
+ALTER TABLE targets ADD COLUMN recovered_at INTEGER;
+
+-- A delivery with a group key takes in later messages of its group until it is first attempted.
+ALTER TABLE deliveries ADD COLUMN group_key TEXT;
+CREATE UNIQUE INDEX deliveries_open ON deliveries (account, rule, target, coalesce(recipient, ''), group_key)
+  WHERE state = 'pending' AND starts = 0 AND group_key IS NOT NULL;
+
+-- What waits and what is under way are looked for apart.
+DROP INDEX deliveries_due;
+CREATE INDEX deliveries_due ON deliveries (target, due_at, created_at) WHERE state = 'pending';
+DROP INDEX deliveries_leased;
+CREATE INDEX deliveries_leased ON deliveries (due_at, target) WHERE state = 'sending';

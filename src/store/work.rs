@@ -1,0 +1,115 @@
+//! What couriers take from the store and bring back: claims, ends of attempts, the standing of targets.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::delivery::{Attempt, Claim, Job, Planned, StateName};
+use crate::model::id::DeliveryId;
+use crate::model::payload::Payload;
+use crate::model::rate::Rate;
+use crate::model::settle::Verdict;
+
+/// What to claim for one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// The target.
+    pub target: String,
+    /// At most so many.
+    pub limit: usize,
+    /// The lease: the attempt's deadline and a margin.
+    pub lease: Duration,
+    /// How often the target may be sent to, by all instances together; `None` for as often as one likes.
+    pub rate: Option<Rate>,
+    /// How many of its deliveries may be under way at once, with all instances together.
+    pub concurrency: usize,
+}
+
+/// What a claim brought.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// What is to be attempted.
+    pub jobs: Vec<Job>,
+    /// What ended without an attempt: nobody else counts it or tells of it.
+    pub ended: Vec<Ended>,
+}
+
+/// A delivery that the store ended by itself: too old, unreadable, or one that took its holder down too often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Which one.
+    pub id: DeliveryId,
+    /// The rule that owed it.
+    pub rule: String,
+    /// To which target.
+    pub target: String,
+    /// Expired or dead.
+    pub state: StateName,
+    /// Why, in words for a person.
+    pub why: String,
+}
+
+/// One attempt's end, to be written.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The right to write it, consumed.
+    pub claim: Claim,
+    /// To which target.
+    pub target: String,
+    /// What follows.
+    pub verdict: Verdict,
+    /// The attempt to record.
+    pub attempt: Attempt,
+    /// The payload sent, kept for the next attempt and for people.
+    pub payload: Option<Payload>,
+    /// The target may have taken it already.
+    pub maybe_duplicate: bool,
+    /// Notices owed because of it (delivery dead).
+    pub notices: Vec<Planned>,
+    /// Notices owed if it is this settlement that parks its target, or ends the parking: of several attempts that
+    /// end alike only the first does.
+    pub turn_notices: Vec<Planned>,
+}
+
+/// A target's standing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TargetState {
+    /// The target's name.
+    pub name: String,
+    /// Paused by a person.
+    pub paused: bool,
+    /// Told to wait (429) until then.
+    pub wait_until: Option<Timestamp>,
+    /// Parked: the next probe's moment.
+    pub parked_until: Option<Timestamp>,
+    /// Why it is paused, waiting or parked.
+    pub reason: Option<String>,
+    /// Failed probes in a row.
+    pub probes: u32,
+    /// The state of its rate: see [`Rate`].
+    pub next_slot: Option<Timestamp>,
+    /// It has taken nothing since: the first attempt that failed for a reason that may be the target's.
+    pub failing_since: Option<Timestamp>,
+    /// It took a message again then, and what queued up during the trouble has not been looked at yet.
+    pub recovered_at: Option<Timestamp>,
+}
+
+/// What a courier looks at before it claims.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// The standing of all targets that are not simply ready.
+    pub states: Vec<TargetState>,
+    /// When the first pending delivery of a target is due; targets without one are not in it.
+    pub due: HashMap<String, Timestamp>,
+    /// How many deliveries of a target are under way, at all instances together; those without any are not in it.
+    pub sending: HashMap<String, usize>,
+}
+
+impl Outlook {
+    /// How a target stands; one without a row is ready.
+    pub fn state(&self, target: &str) -> TargetState {
+        let found = self.states.iter().find(|state| state.name == target).cloned();
+        found.unwrap_or_else(|| TargetState { name: target.to_owned(), ..TargetState::default() })
+    }
+}
