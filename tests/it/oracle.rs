@@ -130,8 +130,9 @@ impl Verdict {
             stage.uids().into_iter().enumerate().map(|(number, uid)| (uid, number)).collect();
         let mut by_key: BTreeMap<Key, Vec<&Row>> = BTreeMap::new();
         for row in &rows {
-            let key = match row.target.as_str() {
-                "desk" => Key::Message(numbers[&row.messages[0]]),
+            let number = row.messages.first().and_then(|uid| numbers.get(uid));
+            let key = match number {
+                Some(number) if row.target == "desk" => Key::Message(*number),
                 _ => Key::Delivery(row.id.to_string()),
             };
             by_key.entry(key).or_default().push(row);
