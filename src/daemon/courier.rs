@@ -252,6 +252,7 @@ impl Courier {
         // A plain resend is another payload: what was refused is not kept for it.
         let payload = payload.filter(|_| verdict.plain == job.plain);
         Settlement {
+            plain: job.plain,
             claim: job.claim,
             target: job.target,
             verdict,

@@ -63,6 +63,8 @@ pub struct Settlement {
     pub attempt: Attempt,
     /// The payload sent, kept for the next attempt and for people.
     pub payload: Option<Payload>,
+    /// It was the plain rendering.
+    pub plain: bool,
     /// The target may have taken it already.
     pub maybe_duplicate: bool,
     /// Notices owed because of it (delivery dead).

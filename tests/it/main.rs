@@ -36,6 +36,7 @@ mod stopping;
 mod store_cli;
 mod store_conformance;
 mod store_kit;
+mod store_sharing;
 mod store_sqlite;
 mod target_http;
 mod target_server;

@@ -12,6 +12,7 @@ use super::store_kit::{
     admitted, at, attempt, claim, claim_one, dead, end, message, owe, page, planned, settle, settlement,
     state_of, uids,
 };
+use super::store_sharing::*;
 
 // Admission
 
@@ -287,6 +288,12 @@ async fn a_parked_target_is_probed_by_one(store: Store) {
     assert_eq!((state.parked_until, state.probes), (Some(at(180)), 2));
     let probe = claim_one(&store, "desk", at(180)).await;
     assert!(end(&store, probe, State::Delivered { at: at(181) }, TargetChange::Healthy, at(181)).await);
+    let state = store.target_states().await.unwrap().remove(0);
+    assert_eq!(
+        (state.parked_until, state.failing_since, state.recovered_at),
+        (None, Some(at(1)), Some(at(181)))
+    );
+    store.recovery_seen("desk").await.unwrap();
     assert!(store.target_states().await.unwrap().is_empty());
     assert_eq!(claim(&store, "desk", 9, at(181)).await.len(), 3);
 }
@@ -456,4 +463,11 @@ behaviours! {
     a_parked_target_is_probed_by_one a_probe_without_a_verdict_is_followed_by_the_next
     a_replay_is_a_new_delivery discarded_ones_are_never_sent lists_are_filtered_and_counted
     counts_follow_every_change pruning_keeps_what_is_open_or_may_be_met_again names_are_cached it_answers
+    a_rate_is_held_by_the_claims no_more_is_under_way_than_the_target_takes
+    what_is_due_at_once_is_handed_over_leased
+    nothing_is_handed_over_past_the_queue_the_pace_or_the_parking
+    a_lease_of_a_page_is_lost_like_any_other messages_join_what_is_open_and_not_what_was_begun
+    a_backlog_is_gathered_into_one what_the_store_ends_by_itself_is_told a_cursor_never_goes_back
+    trouble_is_remembered_until_its_backlog_was_seen a_role_has_one_holder_until_it_ends
+    instances_come_and_are_forgotten a_batch_is_written_with_what_was_lost_left_out
 }

@@ -107,6 +107,7 @@ pub(crate) fn attempt(outcome: &str, now: Timestamp) -> Attempt {
 pub(crate) fn settlement(job: Job, state: State, target: TargetChange, now: Timestamp) -> Settlement {
     let outcome = state.name().as_str();
     Settlement {
+        plain: job.plain,
         target: job.target,
         claim: job.claim,
         verdict: Verdict { state, counts: true, plain: job.plain, target },

@@ -17,7 +17,7 @@ use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError,
 /// Takes in one page, and leases of it what the wants may have at once.
 pub(super) fn admit(
     db: &Db,
-    admission: Admission,
+    admission: &Admission,
     wants: &[Want],
     now: Timestamp,
 ) -> Result<(Taken, Vec<Job>)> {

@@ -78,7 +78,7 @@ impl Openings {
         let targets: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
         let quiet = db.all(
             "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM deliveries d
-               WHERE d.target = value AND d.state = 'pending' AND d.due_at <= ?2)",
+               WHERE d.target = value AND d.settled_at IS NULL AND d.state = 'pending' AND d.due_at <= ?2)",
             params![Json(targets), Ms(now)],
             |row| row.get::<_, String>(0),
         )?;
@@ -118,7 +118,7 @@ impl Openings {
 fn lease(db: &Db, want: &Want, limit: usize, now: Timestamp, ended: &mut Vec<Ended>) -> Result<Vec<Job>> {
     let found = db.all(
         "SELECT d.*, p.payload FROM deliveries d LEFT JOIN payloads p ON p.delivery = d.seq AND p.plain = d.plain
-         WHERE d.target = ?1 AND d.due_at <= ?2 AND d.state = 'pending'
+         WHERE d.target = ?1 AND d.settled_at IS NULL AND d.due_at <= ?2 AND d.state = 'pending'
          ORDER BY d.due_at, d.created_at, d.seq LIMIT ?3",
         params![want.target, Ms(now), rows(limit)],
         found,
@@ -299,7 +299,7 @@ fn bury(db: &Db, seq: i64, why: &str, now: Timestamp) -> Result<Ended> {
 pub(super) fn outlook(db: &Db, wanted: &[String]) -> Result<Outlook> {
     let due = db.all(
         "SELECT wanted.value AS target, (SELECT due_at FROM deliveries d WHERE d.target = wanted.value
-           AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) AS due_at
+           AND d.settled_at IS NULL AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) AS due_at
          FROM json_each(?1) wanted",
         params![Json(wanted)],
         |row| Ok((row.get("target")?, time_or_none(row, "due_at")?)),
@@ -318,9 +318,7 @@ pub(super) fn next_due(db: &Db, wanted: &[String]) -> Result<Option<Timestamp>> 
             continue;
         }
         let due = db.one(
-            "SELECT min(due_at) AS due_at FROM (
-               SELECT min(due_at) AS due_at FROM deliveries WHERE target = ?1 AND state = 'pending'
-               UNION ALL SELECT min(due_at) FROM deliveries WHERE target = ?1 AND state = 'sending')",
+            "SELECT min(due_at) AS due_at FROM deliveries WHERE target = ?1 AND settled_at IS NULL",
             params![target],
             |row| time_or_none(row, "due_at"),
         )?;

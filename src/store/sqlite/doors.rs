@@ -44,7 +44,7 @@ impl Sqlite {
         wants: Vec<Want>,
         now: Timestamp,
     ) -> Result<(Taken, Vec<Job>)> {
-        self.write(move |db| admit::admit(db, admission, &wants, now)).await
+        self.write(move |db| admit::admit(db, &admission, &wants, now)).await
     }
 
     pub(in crate::store) async fn polled(

@@ -176,7 +176,9 @@ fn prepare(place: &Place, mode: Mode, statements: Arc<AtomicU64>) -> Result<(Db,
             connect(path)?
         }
     };
-    let instance: String = connection.query_one("SELECT lower(hex(randomblob(8)))", [], |row| row.get(0))?;
+    let instance: String = connection
+        .query_one("SELECT lower(hex(randomblob(8)))", [], |row| row.get(0))
+        .map_err(|error| name_file(place, error.into()))?;
     let db = Db::new(connection, statements, instance.into());
     db.batch(&format!(
         "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::db::Db;
-use super::{admit, claim, history, listing, polling, replay, schema, settle, targets};
+use super::{admit, claim, gather, history, listing, polling, replay, roles, schema, settle, targets};
 use crate::model::delivery::{Attempt, Planned, State, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple};
@@ -72,14 +72,15 @@ fn do_everything(db: &Db) {
         rate: Some(Rate { every: Duration::from_millis(1), burst: NonZeroU32::MAX }),
         concurrency: 5,
     }];
-    admit::admit(db, admission("m1"), &[], at(0)).unwrap();
-    admit::admit(db, admission("m2"), &[], at(0)).unwrap();
+    admit::admit(db, &admission("m1"), &[], at(0)).unwrap();
+    admit::admit(db, &admission("m2"), &[], at(0)).unwrap();
     claim::claim(db, &wants, at(0)).unwrap();
     claim::take_over(db).unwrap();
     let mut jobs = claim::claim(db, &wants, at(1)).unwrap().jobs;
     let (job, other) = (jobs.remove(0), jobs.remove(0));
     let id = job.claim.id.clone();
     let settlement = Settlement {
+        plain: false,
         claim: job.claim,
         target: job.target,
         verdict: Verdict {
@@ -110,6 +111,7 @@ fn do_everything(db: &Db) {
     for change in [TargetChange::Park { probe_at: at(9) }, TargetChange::Pause { until: at(9) }] {
         targets::change(db, "desk", change, "why", None, None).unwrap();
     }
+    share_everything(db, &wants, &id);
     polling::seen(db, "main", &["m1".into()]).unwrap();
     polling::seen_between(db, "main", at(0), at(1)).unwrap();
     listing::delivery(db, &id).unwrap();
@@ -125,6 +127,26 @@ fn do_everything(db: &Db) {
     listing::deliveries(db, &Filter { limit: Some(9), ..Filter::default() }).unwrap();
     history::prune(db, at(0), at(0), 9).unwrap();
     history::triples(db).unwrap();
+}
+
+/// What several couriers and instances need of it, once.
+fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
+    targets::change(db, "desk", TargetChange::Failing, "why", Some("token"), Some(at(3))).unwrap();
+    targets::change(db, "desk", TargetChange::Healthy, "why", None, Some(at(3))).unwrap();
+    targets::recovery_seen(db, "desk").unwrap();
+    roles::beat(db, "host", at(0), at(1)).unwrap();
+    roles::hold(db, &["janitor".into()], Duration::from_secs(1), at(1)).unwrap();
+    roles::let_go(db, &["janitor".into()]).unwrap();
+    let joining = |uid: &str| {
+        let mut admission = admission(uid);
+        admission.messages[0].deliveries[0].joins = Some("day".into());
+        admission
+    };
+    admit::admit(db, &joining("m3"), wants, at(0)).unwrap();
+    admit::admit(db, &joining("m4"), wants, at(0)).unwrap();
+    let whole =
+        Planned { id: DeliveryId::from_text("d-whole"), ..admission("m3").messages[0].deliveries[0].clone() };
+    gather::gather(db, whole, std::slice::from_ref(id), at(2)).unwrap();
 }
 
 fn plan(connection: &Connection, sql: &str) -> Vec<String> {
@@ -146,8 +168,9 @@ fn plans() -> Vec<(String, Vec<String>)> {
     let seen: BTreeSet<String> = db.seen.borrow().clone();
     assert!(seen.len() > 40, "only {} statements were seen", seen.len());
     let plain = Connection::open_in_memory().unwrap();
-    let (_, sql) = schema::MIGRATIONS[0];
-    plain.execute_batch(sql).unwrap();
+    for (_, sql) in schema::MIGRATIONS {
+        plain.execute_batch(sql).unwrap();
+    }
     seen.into_iter()
         .map(|sql| {
             let steps = plan(&plain, &sql);

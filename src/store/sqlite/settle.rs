@@ -79,7 +79,7 @@ fn keep_payloads(db: &Db, ended: &[(i64, &Settlement)]) -> Result<()> {
     let mut values: Vec<ToSqlOutput<'_>> = Vec::with_capacity(ended.len() * PAYLOAD_COLUMNS);
     for (seq, settlement) in ended {
         let Some(payload) = &settlement.payload else { continue };
-        values.extend([(*seq).into(), settlement.verdict.plain.into(), Json(payload).text()?]);
+        values.extend([(*seq).into(), settlement.plain.into(), Json(payload).text()?]);
     }
     let insert = (
         "INSERT INTO payloads (delivery, plain, payload)",

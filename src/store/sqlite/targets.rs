@@ -171,7 +171,7 @@ pub(super) fn pause(db: &Db, target: &str, paused: bool, reason: &str) -> Result
         db.run(
             "UPDATE deliveries SET due_at = created_at WHERE seq IN (
                SELECT d.seq FROM deliveries d
-               WHERE d.target = ?1 AND d.state = 'pending'
+               WHERE d.target = ?1 AND d.settled_at IS NULL AND d.state = 'pending'
                  AND (SELECT outcome FROM attempts WHERE delivery = d.seq ORDER BY n DESC LIMIT 1)
                    IN ('busy', 'target_broken'))",
             params![target],

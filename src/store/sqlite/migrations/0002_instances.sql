@@ -21,8 +21,6 @@ ALTER TABLE deliveries ADD COLUMN group_key TEXT;
 CREATE UNIQUE INDEX deliveries_open ON deliveries (account, rule, target, coalesce(recipient, ''), group_key)
   WHERE state = 'pending' AND starts = 0 AND group_key IS NOT NULL;
 
--- What waits and what is under way are looked for apart.
-DROP INDEX deliveries_due;
-CREATE INDEX deliveries_due ON deliveries (target, due_at, created_at) WHERE state = 'pending';
+-- What is under way is counted by target.
 DROP INDEX deliveries_leased;
 CREATE INDEX deliveries_leased ON deliveries (due_at, target) WHERE state = 'sending';

@@ -1,0 +1,229 @@
+//! What every store does for several couriers and instances: paces, counts what is under way, hands pages over leased,
+//! lets messages join, gathers a backlog, keeps roles apart.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use activity_relay::model::delivery::{Planned, State, StateName};
+use activity_relay::model::rate::Rate;
+use activity_relay::model::settle::TargetChange;
+use activity_relay::store::{Admission, Cursor, Filter, Store, StoreError, Want};
+
+use super::store_kit::{
+    admitted, at, claim, claim_one, end, owe, page, planned, settlement, state_of, uids, want,
+};
+
+const DELIVERED: fn(i64) -> State = |second| State::Delivered { at: at(second) };
+
+fn paced(target: &str, every_seconds: u64, burst: u32) -> Want {
+    let rate = Rate { every: Duration::from_secs(every_seconds), burst: NonZeroU32::new(burst).unwrap() };
+    Want { rate: Some(rate), ..want(target, 9) }
+}
+
+pub(crate) async fn a_rate_is_held_by_the_claims(store: Store) {
+    owe(&store, "desk", &["a", "b", "c", "d", "e"]).await;
+    let claimed = |second| store.claim(vec![paced("desk", 5, 2)], at(second));
+    assert_eq!(uids(&claimed(0).await.unwrap().jobs), ["a", "b"]);
+    assert!(claimed(4).await.unwrap().jobs.is_empty());
+    assert_eq!(uids(&claimed(5).await.unwrap().jobs), ["c"]);
+    assert_eq!(uids(&claimed(20).await.unwrap().jobs), ["d", "e"], "a quiet time earns the burst again");
+    let outlook = store.outlook(&["desk".into()]).await.unwrap();
+    assert_eq!(outlook.state("desk").next_slot, Some(at(30)));
+}
+
+pub(crate) async fn no_more_is_under_way_than_the_target_takes(store: Store) {
+    owe(&store, "desk", &["a", "b", "c"]).await;
+    let serial = || vec![Want { concurrency: 2, ..want("desk", 9) }];
+    let mut first = store.claim(serial(), at(0)).await.unwrap().jobs;
+    assert_eq!(uids(&first), ["a", "b"]);
+    assert!(store.claim(serial(), at(0)).await.unwrap().jobs.is_empty());
+    let outlook = store.outlook(&["desk".into()]).await.unwrap();
+    assert_eq!(outlook.sending.get("desk"), Some(&2));
+    assert!(end(&store, first.remove(0), DELIVERED(1), TargetChange::Healthy, at(1)).await);
+    assert_eq!(uids(&store.claim(serial(), at(1)).await.unwrap().jobs), ["c"]);
+}
+
+pub(crate) async fn what_is_due_at_once_is_handed_over_leased(store: Store) {
+    let later = planned("desk", "m3", at(60));
+    let admission = page(vec![
+        admitted("m1", vec![planned("desk", "m1", at(0)), planned("crm", "m1", at(0))]),
+        admitted("m2", vec![planned("desk", "m2", at(0))]),
+        admitted("m3", vec![later]),
+    ]);
+    let (taken, jobs) =
+        store.admit_leasing(admission, vec![Want { limit: 1, ..want("desk", 1) }], at(0)).await.unwrap();
+    assert_eq!((taken.messages, taken.deliveries), (3, 4));
+    assert_eq!(uids(&jobs), ["m1"]);
+    assert_eq!((jobs[0].target.as_str(), jobs[0].claim.starts, jobs[0].claim.attempts), ("desk", 1, 0));
+    assert_eq!(store.counts(None).await.unwrap().sending, 1);
+    let job = jobs.into_iter().next().unwrap();
+    let id = job.claim.id.clone();
+    assert!(end(&store, job, DELIVERED(1), TargetChange::Healthy, at(1)).await);
+    assert_eq!(state_of(&store, &id).await, StateName::Delivered);
+    assert_eq!(uids(&claim(&store, "desk", 9, at(1)).await), ["m2"]);
+}
+
+pub(crate) async fn nothing_is_handed_over_past_the_queue_the_pace_or_the_parking(store: Store) {
+    let leased = async |uid: &str, want: Want, second: i64| {
+        let admission = page(vec![admitted(uid, vec![planned(&want.target, uid, at(second))])]);
+        store.admit_leasing(admission, vec![want], at(second)).await.unwrap().1.len()
+    };
+    owe(&store, "desk", &["a"]).await;
+    assert_eq!(leased("b", want("desk", 9), 1).await, 0, "an older one is due");
+    assert_eq!(leased("c", paced("crm", 10, 1), 2).await, 1);
+    assert_eq!(leased("d", paced("crm", 10, 1), 3).await, 0);
+    store.pause_target("books", true, "by hand").await.unwrap();
+    assert_eq!(leased("e", want("books", 9), 4).await, 0);
+    assert_eq!(leased("f", Want { concurrency: 0, ..want("free", 9) }, 5).await, 0);
+    assert_eq!(leased("g", want("free2", 9), 6).await, 1);
+    assert_eq!(leased("g", want("free2", 9), 7).await, 0, "what is known is not handed over twice");
+}
+
+pub(crate) async fn a_lease_of_a_page_is_lost_like_any_other(store: Store) {
+    let admission = page(vec![admitted("m1", vec![planned("desk", "m1", at(0))])]);
+    let (_, jobs) = store.admit_leasing(admission, vec![want("desk", 1)], at(0)).await.unwrap();
+    let first = jobs.into_iter().next().unwrap();
+    let second = claim_one(&store, "desk", at(31)).await;
+    assert_eq!(second.claim.starts, 2);
+    assert!(!end(&store, first, DELIVERED(32), TargetChange::Healthy, at(32)).await, "the fence holds");
+    assert!(end(&store, second, DELIVERED(33), TargetChange::Healthy, at(33)).await);
+}
+
+fn joining(uid: &str, second: i64) -> Planned {
+    Planned { joins: Some("day".into()), ..planned("books", uid, at(second)) }
+}
+
+pub(crate) async fn messages_join_what_is_open_and_not_what_was_begun(store: Store) {
+    for (uid, second) in [("a", 100), ("b", 100)] {
+        store.admit(page(vec![admitted(uid, vec![joining(uid, second)])]), at(0)).await.unwrap();
+    }
+    let other = Planned { recipient: Some("ann@example.com".into()), ..joining("c", 100) };
+    let taken = store.admit(page(vec![admitted("c", vec![other])]), at(0)).await.unwrap();
+    assert_eq!(taken.deliveries, 1, "another recipient has a group of its own");
+    let both = claim(&store, "books", 1, at(100)).await.remove(0);
+    let together: Vec<&str> = both.messages.iter().map(|message| message.uid.as_str()).collect();
+    assert_eq!(together, ["a", "b"]);
+    let taken = store.admit(page(vec![admitted("d", vec![joining("d", 200)])]), at(101)).await.unwrap();
+    assert_eq!(taken.deliveries, 1, "what is being sent is closed");
+    let later = State::Pending { due_at: at(300) };
+    assert!(end(&store, both, later, TargetChange::None, at(102)).await);
+    let taken = store.admit(page(vec![admitted("e", vec![joining("e", 200)])]), at(103)).await.unwrap();
+    assert_eq!(taken.deliveries, 0, "it joins the new one");
+}
+
+pub(crate) async fn a_backlog_is_gathered_into_one(store: Store) {
+    owe(&store, "desk", &["a", "b", "c"]).await;
+    let begun = claim_one(&store, "desk", at(0)).await;
+    let parts: Vec<_> =
+        store.deliveries(Filter::default()).await.unwrap().0.into_iter().map(|row| row.id).collect();
+    let whole = Planned { messages: Vec::new(), ..planned("desk", "whole", at(5)) };
+    let id = whole.id.clone();
+    assert_eq!(store.gather(whole.clone(), &parts, at(5)).await.unwrap(), 2, "what is being sent stays out");
+    assert_eq!(store.gather(whole, &parts, at(6)).await.unwrap(), 0);
+    let counts = store.counts(Some("desk")).await.unwrap();
+    assert_eq!((counts.withheld, counts.pending, counts.sending), (2, 1, 1));
+    let withheld = Filter { states: vec![StateName::Withheld], ..Filter::default() };
+    let (rows, _) = store.deliveries(withheld).await.unwrap();
+    assert!(rows.iter().all(|row| row.why.as_deref().unwrap().contains(id.as_str())), "{rows:?}");
+    let gathered = claim_one(&store, "desk", at(5)).await;
+    assert_eq!(gathered.claim.id, id);
+    let messages: Vec<&str> = gathered.messages.iter().map(|message| message.uid.as_str()).collect();
+    assert_eq!(messages, ["b", "c"]);
+    drop(begun);
+}
+
+pub(crate) async fn what_the_store_ends_by_itself_is_told(store: Store) {
+    let short = Planned { expires_at: Some(at(10)), ..planned("desk", "m1", at(0)) };
+    store.admit(page(vec![admitted("m1", vec![short.clone()])]), at(0)).await.unwrap();
+    let ended = store.claim(vec![], at(10)).await.unwrap().ended;
+    assert_eq!(
+        (ended[0].id.clone(), ended[0].state, ended[0].rule.as_str()),
+        (short.id, StateName::Expired, "cancellations")
+    );
+    owe(&store, "crm", &["k"]).await;
+    let mut ended = Vec::new();
+    for start in 0..6 {
+        let claimed = store.claim(vec![want("crm", 1)], at(100 + 40 * start)).await.unwrap();
+        ended.extend(claimed.ended);
+    }
+    assert_eq!((ended.len(), ended[0].state, ended[0].target.as_str()), (1, StateName::Dead, "crm"));
+    assert!(ended[0].why.contains("5 times"), "{}", ended[0].why);
+}
+
+pub(crate) async fn a_cursor_never_goes_back(store: Store) {
+    let to = |floor, mark| Admission { cursor: Some(Cursor { floor, watermark: mark }), ..page(Vec::new()) };
+    store.admit(to(Some(at(0)), None), at(0)).await.unwrap();
+    store.admit(to(Some(at(0)), Some(at(50))), at(0)).await.unwrap();
+    store.admit(to(Some(at(9)), Some(at(40))), at(0)).await.unwrap();
+    let cursor = store.cursor("main").await.unwrap();
+    assert_eq!(cursor, Cursor { floor: Some(at(0)), watermark: Some(at(50)) });
+}
+
+pub(crate) async fn trouble_is_remembered_until_its_backlog_was_seen(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    let job = claim_one(&store, "desk", at(0)).await;
+    assert!(end(&store, job, State::Pending { due_at: at(9) }, TargetChange::Failing, at(1)).await);
+    let job = claim_one(&store, "desk", at(5)).await;
+    assert!(end(&store, job, State::Pending { due_at: at(9) }, TargetChange::Failing, at(6)).await);
+    let state = || async { store.target_states().await.unwrap().remove(0) };
+    assert_eq!((state().await.failing_since, state().await.recovered_at), (Some(at(1)), None));
+    store.recovery_seen("desk").await.unwrap();
+    assert_eq!(state().await.failing_since, Some(at(1)), "it is not over");
+    let job = claim_one(&store, "desk", at(9)).await;
+    assert!(end(&store, job, DELIVERED(10), TargetChange::Healthy, at(10)).await);
+    assert_eq!(state().await.recovered_at, Some(at(10)));
+    store.recovery_seen("desk").await.unwrap();
+    assert!(store.target_states().await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_role_has_one_holder_until_it_ends(store: Store) {
+    let poll = ["poll main".to_owned()];
+    let ttl = Duration::from_secs(20);
+    assert!(store.hold(&poll, ttl, at(0)).await.unwrap().contains("poll main"));
+    assert!(store.hold(&poll, ttl, at(5)).await.unwrap().contains("poll main"), "its holder keeps it");
+    let holds = store.holds().await.unwrap();
+    assert_eq!((holds.len(), holds[0].instance.as_str(), holds[0].until), (1, store.instance(), at(25)));
+    let held = Admission { role: Some("poll main".into()), ..page(vec![admitted("m1", vec![])]) };
+    assert_eq!(store.admit(held, at(6)).await.unwrap().messages, 1);
+    let lost = Admission { role: Some("poll other".into()), ..page(vec![admitted("m2", vec![])]) };
+    let error = store.admit(lost, at(6)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::RoleLost(role) if role == "poll other"), "{error}");
+    assert!(store.message(None, "m2").await.unwrap().is_none());
+    store.let_go(&poll).await.unwrap();
+    assert!(store.holds().await.unwrap().is_empty());
+}
+
+pub(crate) async fn instances_come_and_are_forgotten(store: Store) {
+    store.beat("host-a:1", at(-60), at(0)).await.unwrap();
+    store.beat("host-a:1", at(-55), at(5)).await.unwrap();
+    let instances = store.instances().await.unwrap();
+    assert_eq!(instances.len(), 1);
+    assert_eq!((instances[0].id.as_str(), instances[0].host.as_str()), (store.instance(), "host-a:1"));
+    assert_eq!((instances[0].started_at, instances[0].seen_at), (at(0), at(5)));
+    store.beat("host-a:1", at(50), at(100)).await.unwrap();
+    assert_eq!(
+        store.instances().await.unwrap()[0].started_at,
+        at(100),
+        "who was silent for long starts anew"
+    );
+}
+
+pub(crate) async fn a_batch_is_written_with_what_was_lost_left_out(store: Store) {
+    owe(&store, "desk", &["a", "b", "c"]).await;
+    let mut jobs = claim(&store, "desk", 3, at(0)).await;
+    let lost = jobs.remove(1);
+    let ids: Vec<_> = jobs.iter().map(|job| job.claim.id.clone()).collect();
+    store.discard(std::slice::from_ref(&lost.claim.id), at(1)).await.unwrap();
+    let mut batch: Vec<_> =
+        jobs.into_iter().map(|job| settlement(job, DELIVERED(2), TargetChange::Healthy, at(2))).collect();
+    batch.insert(1, settlement(lost, DELIVERED(2), TargetChange::Healthy, at(2)));
+    let written = store.settle(batch.into_iter().map(Into::into).collect(), at(2)).await.unwrap();
+    assert_eq!(written, [true, false, true]);
+    for id in &ids {
+        let detail = store.delivery(id).await.unwrap().unwrap();
+        assert_eq!((detail.row.state, detail.history.len()), (StateName::Delivered, 1));
+        assert!(detail.payload.is_some());
+    }
+    let counts = store.counts(Some("desk")).await.unwrap();
+    assert_eq!((counts.delivered, counts.discarded, counts.pending), (2, 1, 0));
+}
