@@ -1,9 +1,10 @@
 //! A whole relay in a test's hands: fake business, inboxes, a store in a folder of its own, and time that moves when told to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use activity_relay::config;
 use activity_relay::config::secret::Environment;
+use activity_relay::config::{self, Config};
 use activity_relay::daemon::clock::{Chance, Clock};
 use activity_relay::daemon::poller::Tick;
 use activity_relay::daemon::{Relay, Setup, driver};
@@ -27,6 +28,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked whether a store's last holder is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// What a test changes in a configuration that the rules file cannot say: authorities and name servers of its own.
+type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;
+
 /// See the module.
 pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
@@ -34,6 +38,7 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     relay: Option<Relay>,
     rules: String,
+    adjust: Option<Adjust>,
     seed: u64,
 }
 
@@ -46,27 +51,38 @@ impl World {
 
     /// A world with one template beside the rules: its part's name, such as `greeting/text.hbs`, and text.
     pub(crate) async fn with_template(rules: &str, template: (&str, &str)) -> Self {
-        Self::build(Behaviour::default(), 1, rules, Some(template)).await
+        Self::build(Behaviour::default(), 1, rules, Some(template), None).await
+    }
+
+    /// A world whose configuration is changed in this way whenever it is loaded.
+    pub(crate) async fn adjusted(rules: &str, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        Self::build(Behaviour::default(), 1, rules, None, Some(Arc::new(adjust))).await
     }
 
     /// A world where the business behaves in this way, and chance is drawn from this seed.
     pub(crate) async fn with(behaviour: Behaviour, seed: u64, rules: &str) -> Self {
-        Self::build(behaviour, seed, rules, None).await
+        Self::build(behaviour, seed, rules, None, None).await
     }
 
-    async fn build(behaviour: Behaviour, seed: u64, rules: &str, template: Option<(&str, &str)>) -> Self {
+    async fn build(
+        behaviour: Behaviour,
+        seed: u64,
+        rules: &str,
+        template: Option<(&str, &str)>,
+        adjust: Option<Adjust>,
+    ) -> Self {
         install_crypto();
         let clock = Clock::manual("2026-03-10T09:00:00Z".parse().unwrap());
         let settings = Settings { behaviour, seed, ..Settings::default() };
         let sandbox = Sandbox::start(settings, clock.clone()).await.unwrap();
-        let head = if rules.contains("accounts:") { "" } else { HEAD };
         let folder = tempfile::tempdir().unwrap();
         if let Some((name, text)) = template {
             let path = folder.path().join("templates").join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let mut world = Self { sandbox, clock, folder, relay: None, rules: format!("{head}{rules}"), seed };
+        let rules = whole(rules);
+        let mut world = Self { sandbox, clock, folder, relay: None, rules, adjust, seed };
         world.open().await;
         world
     }
@@ -129,6 +145,12 @@ impl World {
         self.open().await;
     }
 
+    /// The same with another rules file.
+    pub(crate) async fn reopen_with(&mut self, rules: &str) {
+        self.rules = whole(rules);
+        self.reopen().await;
+    }
+
     async fn open(&mut self) {
         let path = self.folder.path().join("rules.yaml");
         std::fs::write(&path, &self.rules).unwrap();
@@ -140,7 +162,10 @@ impl World {
             ("MAIL", self.sandbox.mail.url()),
         ]);
         let loaded = config::load(&path, &environment);
-        let config = loaded.config.unwrap_or_else(|| panic!("{:#?}", loaded.problems));
+        let mut config = loaded.config.unwrap_or_else(|| panic!("{:#?}", loaded.problems));
+        if let Some(adjust) = &self.adjust {
+            adjust(&mut config);
+        }
         let (store, clock) = (self.take_store().await, self.clock.clone());
         let chance = Chance::seeded(self.seed);
         let setup = Setup { config, store, clock, chance, paced: false, dry_run: false };
@@ -177,6 +202,12 @@ impl World {
         let lines: Vec<String> = self.rows().await.iter().map(|row| line(row, now)).collect();
         lines.join("\n")
     }
+}
+
+/// A rules file's text with the usual beginning, unless it has its own.
+fn whole(rules: &str) -> String {
+    let head = if rules.contains("accounts:") { "" } else { HEAD };
+    format!("{head}{rules}")
 }
 
 fn line(row: &Row, now: jiff::Timestamp) -> String {
