@@ -10,6 +10,7 @@ use activity_relay::daemon::clock::Clock;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Mode, Store};
+use rusqlite::Connection;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
@@ -178,6 +179,14 @@ impl Stage {
     /// The store, as a tool opens it.
     pub(crate) async fn store(&self) -> Store {
         Store::open(&self.store, Mode::Tool).await.unwrap()
+    }
+
+    /// Time passes for what is being sent: its leases have run out.
+    pub(crate) fn outlast_leases(&self) {
+        let path = self.store.strip_prefix("sqlite://").expect("a file");
+        let outlast = "UPDATE deliveries SET due_at = due_at - 3600000 WHERE state = 'sending'";
+        let changed = Connection::open(path).unwrap().execute(outlast, []).unwrap();
+        assert!(changed > 0, "something is under way");
     }
 
     pub(crate) fn logged(&self) -> String {

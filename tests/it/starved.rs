@@ -17,6 +17,11 @@ const MESSAGES: usize = 5;
 /// Keeps a limit on the size of files from being deadly: writing fails instead.
 const UNHARMED: &str = r#"trap "" XFSZ; exec "$0" "$@""#;
 
+/// With the waits of those who write down what became of attempts.
+const LOG: &str = "info,activity_relay::daemon::scribe=debug";
+/// The longest of these waits: longer than that of those who claim.
+const LONG_WAIT: &str = "wait=4s";
+
 fn in_folder(folder: &Path) -> String {
     format!("sqlite://{}", folder.join("relay.db").display())
 }
@@ -37,7 +42,7 @@ async fn goes_on(
     let mut command = Command::new("sh");
     command.args(["-c", UNHARMED, env!("CARGO_BIN_EXE_activity-relay"), "run", "--listen", &address]);
     stage.prepare(&mut command);
-    command.env("RELAY_FAILPOINTS", "settle-before=stop");
+    command.env("RELAY_FAILPOINTS", "settle-before=stop").env("RUST_LOG", LOG);
     stage.receive(MESSAGES);
     let running = stage.launch(command);
     running.stopped().await;
@@ -65,6 +70,20 @@ async fn a_full_disk_stops_polling_and_ends_by_itself() {
     let verdict = goes_on(&stage, |_| disk.fill(), &[says], |_| disk.free()).await;
     let how = "a file fills the small filesystem (tmpfs) that the store lies on, between an answer and its settlement";
     record("disk-full", how, &verdict.observed(0, 0, SAW));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_is_noted_even_if_the_disk_was_full_for_longer_than_a_lease() {
+    let Some(disk) = Small::new(8) else { return };
+    let stage = Stage::new().await.on(in_folder(disk.path()));
+    let begin = |_: &Running| {
+        stage.outlast_leases();
+        disk.fill();
+    };
+    let says = ["nothing can be claimed at the moment", LONG_WAIT];
+    let verdict = goes_on(&stage, begin, &says, |_| disk.free()).await;
+    let how = "the same, and the leases run out meanwhile";
+    record("disk-full+past-lease", how, &verdict.observed(0, 0, SAW));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,6 @@
 //! The program is told to stop while idle, busy and hung, is kept from running twice, and is stopped past its leases.
 
 use activity_relay::sandbox::script::{Fault, slow};
-use rusqlite::Connection;
 
 use crate::faults::record::record;
 use crate::oracle::Tally;
@@ -79,22 +78,13 @@ async fn a_second_process_is_kept_from_sending_and_tools_are_not() {
     record("two-processes", "a second `run` on the same database", &verdict.observed(0, 0, saw));
 }
 
-/// The leases run out: an hour passes for them.
-fn outlast(stage: &Stage) {
-    let database = Connection::open(stage.folder.path().join("relay.db")).unwrap();
-    let changed = database
-        .execute("UPDATE deliveries SET due_at = due_at - 3600000 WHERE state = 'sending'", [])
-        .unwrap();
-    assert!(changed > 0, "something is under way");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_past_its_leases_it_writes_nothing_that_is_no_longer_its_own() {
     let stage = Stage::with(THREE).await;
     stage.receive(MESSAGES);
     let running = stage.start_armed("run --listen none", "settle-before=stop");
     running.stopped().await;
-    outlast(&stage);
+    stage.outlast_leases();
     for line in ["status", "deliveries list"] {
         assert_eq!(stage.output(line).await.status.code(), Some(0), "{line}");
     }
