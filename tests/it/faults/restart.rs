@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::http::rules;
 use super::record::{Observed, record};
-use crate::process::Stage;
+use crate::stage::Stage;
 use crate::world::{PATIENCE, World};
 
 fn rewrite(stage: &Stage, from: &str, to: &str) {
@@ -170,7 +170,7 @@ async fn other_rules_in_the_middle_of_sending_take_over_what_is_owed() {
         stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
         rewrite(&stage, "body: event,", "body: event, headers: { x-shop: \"7\" },");
         if kill {
-            running.kill();
+            running.kill().await;
         } else {
             running.signal("TERM");
             assert_eq!(running.ended().await.code(), Some(0));
