@@ -113,6 +113,11 @@ impl Courier {
         }
     }
 
+    /// After a trouble of the store: writes down what it could not take, before anything is claimed.
+    pub async fn catch_up(&self) {
+        self.shared.scribe.catch_up().await;
+    }
+
     /// Claims what is due and can be sent, and starts the attempts.
     ///
     /// # Errors
@@ -153,6 +158,7 @@ impl Courier {
 
     fn start_knowing(&self, jobs: Vec<Job>, config: &Arc<Config>, outlook: &Outlook) {
         for job in jobs {
+            crate::failpoint::pass("claimed");
             self.lanes(|lanes| lanes.enter(&job.target));
             let lane = Lane { shared: self.shared.clone(), target: job.target.clone() };
             let (courier, config, state) = (self.clone(), config.clone(), outlook.state(&job.target));
@@ -236,6 +242,8 @@ impl Courier {
             expires_at: job.expires_at,
             plain: job.plain,
             probes: state.probes,
+            failures: state.failures,
+            failing_since: state.failing_since,
         };
         let verdict =
             settle(facts, report.outcome, &report.reason, &target.retry, now, self.shared.chance.unit());

@@ -201,7 +201,11 @@ async fn instances_share_the_work_without_a_deadlock() {
                 let mut batch = Vec::new();
                 for (place, job) in jobs.into_iter().enumerate() {
                     sent.push((job.claim.id.clone(), job.claim.starts));
-                    let change = if place % 2 == 0 { TargetChange::Healthy } else { TargetChange::Failing };
+                    let change = if place % 2 == 0 {
+                        TargetChange::Healthy
+                    } else {
+                        TargetChange::Failing { rest_until: None }
+                    };
                     batch.push(Arc::new(settlement(job, State::Delivered { at: at(1) }, change, at(1))));
                 }
                 assert!(store.settle(batch, at(1)).await.unwrap().into_iter().all(|written| written));

@@ -76,7 +76,7 @@ async fn do_everything(store: &Store) {
     let id = jobs[0].claim.id.clone();
     let uid = jobs[0].messages[0].uid.clone();
     store.release(vec![jobs.pop().unwrap().claim], now).await.unwrap();
-    let change = TargetChange::Failing;
+    let change = TargetChange::Failing { rest_until: None };
     assert!(end(store, jobs.pop().unwrap(), State::Pending { due_at: at(2_000) }, change, now).await);
     let ends = jobs
         .drain(..16)

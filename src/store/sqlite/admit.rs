@@ -37,6 +37,7 @@ pub(super) fn admit(
             taken.deliveries += usize::from(new);
             jobs.extend(lease.filter(|_| new).map(|lease| job(planned, &admitted.message, lease, now)));
         }
+        crate::failpoint::pass("admit");
     }
     links.write(db)?;
     openings.paced(now).try_for_each(|(target, next)| targets::pace(db, target, next))?;

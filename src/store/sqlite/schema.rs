@@ -56,6 +56,7 @@ fn apply(db: &Db) -> Result<()> {
     db.batch(TABLE)?;
     for (index, (name, sql)) in MIGRATIONS.iter().enumerate().skip(all - missing) {
         db.batch(sql)?;
+        crate::failpoint::pass("migrate");
         db.run(
             "INSERT INTO migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
             params![rows(index + 1), name, checksum(sql)],
