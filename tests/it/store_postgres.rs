@@ -1,6 +1,7 @@
 //! What is PostgreSQL's own: restarts and cut connections, the schema's history, several instances at once.
 
 use std::collections::HashSet;
+use std::process::Command;
 use std::sync::Arc;
 
 use activity_relay::model::delivery::State;
@@ -247,4 +248,26 @@ async fn a_page_and_a_batch_cost_a_handful_of_statements() {
         statements < 20 && commits == 3,
         "64 deliveries took {statements} statements and {commits} commits"
     );
+}
+
+#[tokio::test]
+async fn the_command_line_takes_it_and_keeps_its_password_to_itself() {
+    let Some((cluster, name, store)) = fresh().await else { return };
+    owe(&store, "desk", &["a"]).await;
+    let port = cluster.port();
+    let said = |database: &str, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_activity-relay"));
+        command.env("RELAY_STORE", format!("postgres://postgres:hunter2@127.0.0.1:{port}/{database}"));
+        let done = command.args(args).output().unwrap();
+        let text =
+            String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+        assert!(!text.contains("hunter2"), "{text}");
+        (done.status.code(), text)
+    };
+    let (code, text) = said(&name, &["deliveries", "list", "--format", "json"]);
+    assert!(code == Some(0) && text.contains("\"desk\""), "{text}");
+    let (code, text) = said(&name, &["deliveries", "discard", "--state", "pending"]);
+    assert_eq!((code, store.counts(None).await.unwrap().discarded), (Some(0), 1), "{text}");
+    let (code, text) = said("nowhere", &["status"]);
+    assert!(code == Some(69) && text.contains("\"nowhere\" does not exist"), "{text}");
 }

@@ -52,6 +52,7 @@ impl Postgres {
                 leases.iter().map(|(planned, _, lease)| Owed { planned, lease: lease.as_ref() }).collect();
             let new = take_in(tx, &owed, now).await?;
             taken.deliveries = new.len();
+            crate::failpoint::pass("admit");
             for (target, next) in openings.paced(now) {
                 standings.of_mut(target).state.next_slot = Some(next);
             }
