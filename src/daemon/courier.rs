@@ -311,14 +311,15 @@ impl Courier {
     }
 }
 
-/// The payload to send: that of the first attempt, else rendered; with the template's problem if it failed.
+/// The payload to send: that of the first attempt, else rendered; with the template's problem if it failed. What was
+/// rendered for a target of another type, which refused it, is of no use to the one that has its name.
 fn payload(
     job: &Job,
     target: &Target,
     config: &Config,
     view: &crate::render::view::View,
 ) -> (Payload, Option<String>) {
-    if let Some(kept) = &job.payload {
+    if let Some(kept) = job.payload.as_ref().filter(|kept| kept.fits(target.format())) {
         return (kept.clone(), None);
     }
     if job.notice.is_some() {
