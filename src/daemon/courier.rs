@@ -242,6 +242,8 @@ impl Courier {
             expires_at: job.expires_at,
             plain: job.plain,
             probes: state.probes,
+            failures: state.failures,
+            failing_since: state.failing_since,
         };
         let verdict =
             settle(facts, report.outcome, &report.reason, &target.retry, now, self.shared.chance.unit());

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 
 use super::{TargetState, Want};
+use crate::model::settle::FAILURES_MANY;
 
 /// What may be claimed for a target at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// As much as is wanted.
     Ready,
-    /// One delivery, to see whether the target has recovered.
+    /// One delivery at a time, to see whether the target has recovered.
     Probing,
     /// Nothing yet, or nothing until a person says so.
     Held,
@@ -19,7 +20,7 @@ fn standing(state: &TargetState, now: Timestamp) -> Standing {
     let waits = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
     if state.paused || waits(state.wait_until) || waits(state.parked_until) {
         Standing::Held
-    } else if state.parked_until.is_some() {
+    } else if state.parked_until.is_some() || state.failures >= FAILURES_MANY {
         Standing::Probing
     } else {
         Standing::Ready
@@ -28,12 +29,12 @@ fn standing(state: &TargetState, now: Timestamp) -> Standing {
 
 /// How many deliveries the want may lease, `sending` of its target being under way.
 pub(super) fn opening(want: &Want, state: Option<&TargetState>, sending: usize, now: Timestamp) -> usize {
-    let limit = match state.map_or(Standing::Ready, |state| standing(state, now)) {
-        Standing::Ready => want.limit,
-        Standing::Probing => want.limit.min(1),
-        Standing::Held => 0,
+    let (limit, concurrency) = match state.map_or(Standing::Ready, |state| standing(state, now)) {
+        Standing::Ready => (want.limit, want.concurrency),
+        Standing::Probing => (want.limit.min(1), want.concurrency.min(1)),
+        Standing::Held => (0, 0),
     };
     let next_slot = state.and_then(|state| state.next_slot);
     let paced = want.rate.map_or(usize::MAX, |rate| rate.free(next_slot, now));
-    limit.min(want.concurrency.saturating_sub(sending)).min(paced)
+    limit.min(concurrency.saturating_sub(sending)).min(paced)
 }
