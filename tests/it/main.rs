@@ -21,6 +21,7 @@ mod kill;
 mod oracle;
 mod outbox;
 mod points;
+mod points_postgres;
 mod points_wire;
 mod postgres;
 mod process;
