@@ -21,7 +21,6 @@ mod kill;
 mod oracle;
 mod outbox;
 mod points;
-mod points_postgres;
 mod points_wire;
 mod postgres;
 mod process;
