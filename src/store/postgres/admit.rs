@@ -51,6 +51,7 @@ impl Postgres {
             let owed: Vec<_> =
                 leases.iter().map(|(planned, _, lease)| Owed { planned, lease: lease.as_ref() }).collect();
             let new = take_in(tx, &owed, now).await?;
+            crate::failpoint::pass("admit");
             taken.deliveries = new.len();
             for (target, next) in openings.paced(now) {
                 standings.of_mut(target).state.next_slot = Some(next);
