@@ -11,7 +11,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("egress", &["model"]),
     ("rules", &["model"]),
     ("render", &["model"]),
-    ("store", &["model"]),
+    ("store", &["model", "egress"]),
     ("source", &["model", "egress"]),
     ("target", &["model", "egress"]),
     ("config", &["model", "egress", "rules", "render", "source", "target"]),

@@ -189,7 +189,8 @@ async fn tell(relay: &Relay, index: usize, watch: &mut Watch, tick: &Tick) {
     }
 }
 
-async fn send_for_ever(relay: &Relay) {
+/// Sends whatever is due until the relay stops.
+pub async fn send_for_ever(relay: &Relay) {
     let ended = relay.courier.ended();
     let mut troubled = false;
     while !relay.stop.is_cancelled() {

@@ -33,7 +33,7 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept.
 const IDLE_TIME_MAX: Duration = Duration::from_mins(1);
 /// How many unused connections to one host are kept.
-const IDLE_CONNECTIONS_MAX: usize = 8;
+const IDLE_CONNECTIONS_MAX: usize = 64;
 
 /// An HTTP client under a policy. Cheap to clone; clones share connections, so make one per policy and clone it.
 #[derive(Clone)]

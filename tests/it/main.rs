@@ -22,6 +22,7 @@ mod oracle;
 mod outbox;
 mod points;
 mod points_wire;
+mod postgres;
 mod process;
 mod sandbox_api;
 mod sandbox_inboxes;

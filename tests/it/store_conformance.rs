@@ -449,6 +449,13 @@ macro_rules! behaviours {
                 super::$behaviour(super::Store::open("sqlite::memory:", super::Mode::Daemon).await.unwrap()).await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let Some(url) = crate::postgres::fresh_url().await else { return };
+                super::$behaviour(super::Store::open(&url, super::Mode::Daemon).await.unwrap()).await;
+            })*
+        }
     };
 }
 

@@ -207,7 +207,7 @@ async fn a_full_disk_is_trouble_that_passes() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("relay.db").display());
     let store = Store::open(&url, Mode::Daemon).await.unwrap();
-    let Store::Sqlite(sqlite) = &store;
+    let Store::Sqlite(sqlite) = &store else { panic!("a SQLite store") };
     // SQLite answers a file that may not grow exactly as it answers a disk that has no room.
     let room = |pages: u32| sqlite.write(move |db| db.batch(&format!("PRAGMA max_page_count = {pages}")));
     room(1).await.unwrap();
@@ -223,7 +223,7 @@ async fn a_full_disk_is_trouble_that_passes() {
 #[tokio::test]
 async fn work_that_fails_takes_no_other_down() {
     let store = Store::open("sqlite::memory:", Mode::Daemon).await.unwrap();
-    let Store::Sqlite(sqlite) = &store;
+    let Store::Sqlite(sqlite) = &store else { panic!("a SQLite store") };
     let broken = sqlite.write(|db| {
         db.run("UPDATE heartbeat SET n = 99", [])?;
         db.run("INSERT INTO heartbeat VALUES (2, 0)", [])

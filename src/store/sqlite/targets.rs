@@ -8,7 +8,7 @@ use rusqlite::{Row, params};
 use super::db::{Db, Ms, time_or_none};
 use crate::model::delivery::Lease;
 use crate::model::settle::TargetChange;
-use crate::store::{Result, TargetState, Want};
+use crate::store::{Result, TargetState};
 
 /// All targets that have a row, by name.
 pub(super) fn standings(db: &Db) -> Result<HashMap<String, TargetState>> {
@@ -104,20 +104,12 @@ pub(super) fn recovery_seen(db: &Db, target: &str) -> Result<()> {
     forget_ready(db, target)
 }
 
-/// `count` sends start: what that leaves of the target's rate.
-pub(super) fn pace(
-    db: &Db,
-    want: &Want,
-    state: Option<&TargetState>,
-    count: usize,
-    now: Timestamp,
-) -> Result<()> {
-    let Some(rate) = want.rate.filter(|_| count > 0) else { return Ok(()) };
-    let next = rate.taken(state.and_then(|state| state.next_slot), count, now);
+/// What the sends that start leave of the target's rate.
+pub(super) fn pace(db: &Db, target: &str, next: Timestamp) -> Result<()> {
     db.run(
         "INSERT INTO targets (name, next_slot) VALUES (?1, ?2)
          ON CONFLICT DO UPDATE SET next_slot = excluded.next_slot",
-        params![want.target, Ms(next)],
+        params![target, Ms(next)],
     )?;
     Ok(())
 }

@@ -1,0 +1,304 @@
+//! What is measured: posts alone, posts with durable commits, the relay from admission, the relay from the API, latency.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use activity_relay::config::load;
+use activity_relay::config::secret::Environment;
+use activity_relay::daemon::clock::{Chance, Clock};
+use activity_relay::daemon::metrics::OfEnd;
+use activity_relay::daemon::{Relay, Setup, driver};
+use activity_relay::egress::policy::Policy;
+use activity_relay::egress::{Egress, Request};
+use activity_relay::model::delivery::Planned;
+use activity_relay::model::id::DeliveryId;
+use activity_relay::model::message::Message;
+use activity_relay::sandbox::incoming::Incoming;
+use activity_relay::sandbox::{Sandbox, Settings};
+use activity_relay::store::{Admission, Admitted, Mode, Store};
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde_json::json;
+
+const PAGE: usize = 100;
+const CONCURRENCY: usize = 64;
+/// The steady pace at which latency is measured, and for how long.
+const PACE_PER_SECOND: u32 = 200;
+const PACED_FOR: Duration = Duration::from_secs(10);
+/// How often the API is asked while latency is measured.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// What an arm came to.
+pub(crate) struct Figures {
+    pub(crate) per_second: f64,
+    /// For 1,000 deliveries, of the arm's own process.
+    pub(crate) cpu_seconds: f64,
+    pub(crate) statements: f64,
+    pub(crate) commits: f64,
+    pub(crate) peak_mib: f64,
+}
+
+impl Figures {
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>().unwrap());
+        let mut next = || numbers.next().unwrap();
+        Self {
+            per_second: next(),
+            cpu_seconds: next(),
+            statements: next(),
+            commits: next(),
+            peak_mib: next(),
+        }
+    }
+
+    fn of(deliveries: usize, took: Duration, cpu_before: f64, store: Option<&Store>) -> Self {
+        let count = f64::from(u32::try_from(deliveries).unwrap());
+        let each = |figure: u64| f64::from(u32::try_from(figure).unwrap()) / count;
+        Self {
+            per_second: count / took.as_secs_f64(),
+            cpu_seconds: (cpu_seconds() - cpu_before) / count * 1000.0,
+            statements: store.map_or(0.0, |store| each(store.statements())),
+            commits: store.map_or(0.0, |store| each(store.commits())),
+            peak_mib: peak_mib(),
+        }
+    }
+}
+
+/// `arm NAME STORE RECEIVER`.
+pub(crate) async fn run(arguments: &[String]) {
+    let [arm, store, receiver] = arguments else { panic!("arm NAME STORE RECEIVER") };
+    let url = format!("http://{receiver}/hook");
+    let deliveries = std::env::var("PIPELINE_DELIVERIES").map_or(20_000, |text| text.parse().unwrap());
+    let figures = match arm.as_str() {
+        "posts" => posts(&url, deliveries, None).await,
+        "durable" => posts(&url, deliveries, Some(Store::open(store, Mode::Daemon).await.unwrap())).await,
+        "deliver" => deliver(store, &url, deliveries).await,
+        "poll" => poll(store, &url, deliveries).await,
+        "latency" => return latency(store, &url).await,
+        other => panic!("no arm {other}"),
+    };
+    let Figures { per_second, cpu_seconds, statements, commits, peak_mib } = figures;
+    println!("{per_second} {cpu_seconds} {statements} {commits} {peak_mib}");
+}
+
+/// The HTTP client alone; with a store, one durable transaction for every 64.
+async fn posts(url: &str, count: usize, store: Option<Store>) -> Figures {
+    let egress = Egress::new(Policy::Any);
+    let url: url::Url = url.parse().unwrap();
+    let body = serde_json::to_vec(&message("m0", Clock::System.now())).unwrap();
+    let (cpu, start, sent) = (cpu_seconds(), Instant::now(), AtomicUsize::new(0));
+    let lane = || async {
+        while let n = sent.fetch_add(1, Ordering::Relaxed)
+            && n < count
+        {
+            let request = Request {
+                method: reqwest::Method::POST,
+                url: url.clone(),
+                headers: reqwest::header::HeaderMap::new(),
+                body: body.clone(),
+                answer_bytes_max: 65_536,
+            };
+            egress.send(request, Duration::from_secs(20)).await.unwrap();
+            if let Some(store) = &store
+                && n % CONCURRENCY == 0
+            {
+                store.ping().await.unwrap();
+            }
+        }
+    };
+    join_all((0..CONCURRENCY).map(|_| lane())).await;
+    Figures::of(count, start.elapsed(), cpu, store.as_ref())
+}
+
+/// From admission, page by page as a poller brings them, to the last delivery's end in the store.
+async fn deliver(store_url: &str, url: &str, count: usize) -> Figures {
+    let relay = relay(store_url, url, "http://127.0.0.1:9").await;
+    let (cpu, start) = (cpu_seconds(), Instant::now());
+    let (store, config) = (&relay.store, relay.config());
+    let clock = Clock::System;
+    let admitting = async {
+        for first in (0..count).step_by(PAGE) {
+            let now = clock.now();
+            let messages = (first..count.min(first + PAGE)).map(|number| admitted(number, now)).collect();
+            let page = Admission { account: "main".into(), messages, ..Admission::default() };
+            let wants = relay.courier.offer(&config, std::iter::once("crm"));
+            let (_, jobs) = store.admit_leasing(page, wants, now).await.unwrap();
+            relay.courier.start(jobs, &config);
+            relay.owed.notify_one();
+        }
+    };
+    tokio::join!(admitting, until_delivered(&relay, count));
+    let figures = Figures::of(count, start.elapsed(), cpu, Some(store));
+    assert_eq!(store.counts(None).await.unwrap().delivered, u64::try_from(count).unwrap());
+    relay.stop.cancel();
+    figures
+}
+
+/// From the API: the fake business has them all, the relay polls. (The fake business's own work is in the figure.)
+async fn poll(store_url: &str, url: &str, count: usize) -> Figures {
+    let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
+    for number in 0..count {
+        sandbox.business.receive(Incoming::text("Ann", &format!("message {number}")));
+    }
+    let relay = relay(store_url, url, sandbox.url()).await;
+    let (cpu, start) = (cpu_seconds(), Instant::now());
+    let polling = async {
+        let mut taken = 0;
+        while taken < count {
+            taken += driver::poll_handing(&relay, 0).await.result.unwrap().messages;
+            relay.owed.notify_one();
+        }
+    };
+    tokio::join!(polling, until_delivered(&relay, count));
+    let figures = Figures::of(count, start.elapsed(), cpu, Some(&relay.store));
+    relay.stop.cancel();
+    figures
+}
+
+/// Drives the courier as `run` does until so many have ended.
+async fn until_delivered(relay: &Arc<Relay>, count: usize) {
+    let sending = tokio_util::task::TaskTracker::new();
+    let sender = relay.clone();
+    sending.spawn(async move { driver::send_for_ever(&sender).await });
+    let ended = relay.courier.ended();
+    let count = u64::try_from(count).unwrap();
+    let of = OfEnd { rule: "all".into(), target: "crm".into(), state: "delivered".into() };
+    let delivered = relay.metrics.ended.get_or_create_owned(&of);
+    while delivered.get() < count {
+        ended.notified().await;
+    }
+    relay.courier.idle().await;
+}
+
+/// Messages come at a steady pace; each one's way from the first poll that could see it to the receiver.
+async fn latency(store_url: &str, url: &str) {
+    let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
+    let relay = relay(store_url, url, sandbox.url()).await;
+    let clock = Clock::System;
+    let total = PACE_PER_SECOND * u32::try_from(PACED_FOR.as_secs()).unwrap();
+    let mut visible = HashMap::new();
+    let start = Instant::now();
+    let producing = async {
+        for number in 0..total {
+            tokio::time::sleep_until((start + PACED_FOR * number / total).into()).await;
+            let uid = sandbox.business.receive(Incoming::text("Ann", &format!("message {number}")));
+            visible.insert(uid, clock.now().as_microsecond());
+        }
+    };
+    let mut polls = Vec::new();
+    let polling = async {
+        let mut taken = 0;
+        for round in 1.. {
+            polls.push(clock.now().as_microsecond());
+            taken += driver::poll_handing(&relay, 0).await.result.unwrap().messages;
+            relay.owed.notify_one();
+            if taken >= usize::try_from(total).unwrap() {
+                return;
+            }
+            tokio::time::sleep_until((start + POLL_EVERY * round).into()).await;
+        }
+    };
+    tokio::join!(producing, polling, until_delivered(&relay, usize::try_from(total).unwrap()));
+    relay.stop.cancel();
+    let received = seen(url).await;
+    let mut ways: Vec<i64> = visible
+        .iter()
+        .map(|(uid, visible)| {
+            let received = received[uid];
+            // A poll under way may have met it; else the next one did.
+            let poll = polls.iter().copied().find(|poll| poll >= visible).unwrap_or(received);
+            received - if poll <= received { poll } else { *visible }
+        })
+        .collect();
+    ways.sort_unstable();
+    let at = |percent: usize| {
+        let micros = ways[(ways.len() - 1) * percent / 100];
+        f64::from(i32::try_from(micros).unwrap()) / 1000.0
+    };
+    println!(
+        "at {PACE_PER_SECOND} messages/s, from the poll that could first see a message to its receipt: \
+         p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms ({} messages, polled every {POLL_EVERY:?}; peak {:.1} MiB with the fake business in it)",
+        at(50),
+        at(99),
+        at(100),
+        ways.len(),
+        peak_mib()
+    );
+}
+
+/// What the receiver noted.
+async fn seen(url: &str) -> HashMap<String, i64> {
+    let request = Request {
+        method: reqwest::Method::GET,
+        url: url.parse().unwrap(),
+        headers: reqwest::header::HeaderMap::new(),
+        body: Vec::new(),
+        answer_bytes_max: 64 << 20,
+    };
+    let answer = Egress::new(Policy::Any).send(request, Duration::from_secs(20)).await.unwrap();
+    let text = String::from_utf8(answer.body.clone()).unwrap();
+    let pair = |line: &str| line.split_once(' ').map(|(uid, at)| (uid.to_owned(), at.parse().unwrap()));
+    text.lines().filter_map(pair).collect()
+}
+
+async fn relay(store: &str, receiver: &str, api: &str) -> Arc<Relay> {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.yaml");
+    let text = format!(
+        "version: 1\naccounts: [{{ name: main, token: '${{TOKEN}}', base_url: '${{API}}', lookup: false, start_from: beginning }}]\n\
+         targets: {{ crm: {{ type: http, url: '${{HTTP}}', allow_private: true, concurrency: {CONCURRENCY} }} }}\n\
+         rules: [{{ name: all, match: {{}}, deliver: [{{ to: crm }}] }}]\n"
+    );
+    std::fs::write(&rules, text).unwrap();
+    let token = activity_relay::sandbox::TOKEN;
+    let environment = Environment::of([("TOKEN", token), ("API", api), ("HTTP", receiver)]);
+    let config = load(&rules, &environment).config.unwrap();
+    let store = Store::open(store, Mode::Daemon).await.unwrap();
+    let (clock, chance) = (Clock::System, Chance::seeded(1));
+    Arc::new(Relay::new(Setup { config, store, clock, chance, paced: false, dry_run: false }))
+}
+
+fn message(uid: &str, now: Timestamp) -> serde_json::Value {
+    json!({
+        "account": "main", "uid": uid, "created_at": now, "subject": "Massage", "body": "I cannot come", "raw": {"uid": uid},
+        "triple": {"activity_type": "Meeting", "message_type": "cancelled", "direction": "client_to_pivot"},
+    })
+}
+
+fn admitted(number: usize, now: Timestamp) -> Admitted {
+    let uid = format!("m{number}");
+    let message: Message = serde_json::from_value(message(&uid, now)).unwrap();
+    let planned = Planned {
+        id: DeliveryId::derive(now, &[&uid]),
+        account: "main".into(),
+        rule: "all".into(),
+        target: "crm".into(),
+        recipient: None,
+        template: "default".into(),
+        messages: vec![uid],
+        notice: None,
+        due_at: now,
+        expires_at: None,
+        withheld: None,
+        replay_of: None,
+        joins: None,
+    };
+    Admitted { message, rules: vec!["all".into()], deliveries: vec![planned] }
+}
+
+/// User and system time of this process so far (proc(5): fields 14 and 15 of `stat`, in ticks of 1/100 s).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// The most memory this process had at once (proc(5): `VmHWM`).
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
