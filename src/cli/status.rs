@@ -1,5 +1,7 @@
 //! `status`: one screen that says whether all is well.
 
+mod instances;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -8,6 +10,7 @@ use super::table::{self, plain};
 use super::{Context, Exit, Format, when};
 use crate::model::delivery::StateName;
 use crate::store::{AccountStatus, Counts, Store, TargetState};
+use instances::{Instance, Instances};
 
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
@@ -25,6 +28,7 @@ struct Account {
     last_success: Option<Timestamp>,
     lag_seconds: Option<i64>,
     error: Option<String>,
+    polled_by: Option<String>,
 }
 
 /// A target that is not simply ready.
@@ -44,6 +48,8 @@ struct Status {
     deliveries: serde_json::Map<String, serde_json::Value>,
     oldest_due_seconds: Option<i64>,
     targets: Vec<Held>,
+    instances: Vec<Instance>,
+    cleaned_by: Option<String>,
 }
 
 /// Runs the command.
@@ -54,7 +60,8 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let store = context.store().await?;
     let now = context.clock.now();
     let counts = store.counts(None).await?;
-    let accounts = accounts(context, &store, now).await?;
+    let instances = Instances::of(&store, now).await?;
+    let accounts = accounts(context, &store, &instances, now).await?;
     let targets = held(&store, now).await?;
     let oldest_due = store.oldest_due().await?;
     let oldest_due_seconds = oldest_due.map(|due| now.duration_since(due).as_secs().max(0));
@@ -65,10 +72,13 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         Format::Json => {
             let deliveries =
                 StateName::ALL.iter().map(|state| (state.to_string(), counts.of(*state).into())).collect();
-            context.out.json(&Status { accounts, deliveries, oldest_due_seconds, targets })?;
+            let (cleaned_by, instances) = (instances.cleaning(), instances.all);
+            let status = Status { accounts, deliveries, oldest_due_seconds, targets, instances, cleaned_by };
+            context.out.json(&status)?;
         }
         Format::Text => {
-            show_accounts(context, &accounts, now)?;
+            show_accounts(context, &accounts, instances.are_shared(), now)?;
+            instances.show(context, now)?;
             show_deliveries(context, counts, oldest_due, now)?;
             show_targets(context, &targets, now)?;
             if counts.dead > 0 {
@@ -85,7 +95,12 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
 }
 
 /// Those that were ever polled, and those of the rules file that never were.
-async fn accounts(context: &Context, store: &Store, now: Timestamp) -> anyhow::Result<Vec<Account>> {
+async fn accounts(
+    context: &Context,
+    store: &Store,
+    instances: &Instances,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Account>> {
     let mut known = store.accounts().await?;
     let loaded = context.load();
     if loaded.config.is_none() {
@@ -98,6 +113,7 @@ async fn accounts(context: &Context, store: &Store, now: Timestamp) -> anyhow::R
         }
     }
     let shown = known.into_iter().map(|status| Account {
+        polled_by: instances.polling(&status.name),
         lag_seconds: status.last_success.map(|at| now.duration_since(at).as_secs().max(0)),
         name: status.name,
         last_success: status.last_success,
@@ -145,7 +161,12 @@ pub(super) fn standing(state: Option<&TargetState>, now: Timestamp) -> Standing 
     }
 }
 
-fn show_accounts(context: &Context, accounts: &[Account], now: Timestamp) -> anyhow::Result<()> {
+fn show_accounts(
+    context: &Context,
+    accounts: &[Account],
+    shared: bool,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     if accounts.is_empty() {
         context.out.line(paint(DIM, "no account was ever polled; start `activity-relay run`"))?;
         return Ok(());
@@ -153,9 +174,16 @@ fn show_accounts(context: &Context, accounts: &[Account], now: Timestamp) -> any
     let rows = accounts.iter().map(|account| {
         let last = account.last_success.map_or("never".to_owned(), |at| when::ago(at, now));
         let error = account.error.as_deref().unwrap_or_default();
-        vec![(BOLD, account.name.clone()), plain(last), (BAD, table::short(error, 120))]
+        let mut row = vec![(BOLD, account.name.clone()), plain(last)];
+        if shared {
+            row.push(account.polled_by.as_ref().map_or((WARN, "nobody".to_owned()), |by| plain(by.clone())));
+        }
+        row.push((BAD, table::short(error, 120)));
+        row
     });
-    for line in table::lines(&["ACCOUNT", "LAST SUCCESS", ""], rows.collect(), context.out.width()) {
+    let head: &[&str] =
+        if shared { &["ACCOUNT", "LAST SUCCESS", "POLLED BY", ""] } else { &["ACCOUNT", "LAST SUCCESS", ""] };
+    for line in table::lines(head, rows.collect(), context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())
