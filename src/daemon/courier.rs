@@ -113,6 +113,11 @@ impl Courier {
         }
     }
 
+    /// After a trouble of the store: writes down what it could not take, before anything is claimed.
+    pub async fn catch_up(&self) {
+        self.shared.scribe.catch_up().await;
+    }
+
     /// Claims what is due and can be sent, and starts the attempts.
     ///
     /// # Errors

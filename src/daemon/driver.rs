@@ -194,6 +194,13 @@ pub async fn send_for_ever(relay: &Relay) {
     let ended = relay.courier.ended();
     let mut troubled = false;
     while !relay.stop.is_cancelled() {
+        if troubled {
+            if relay.store.ping().await.is_err() {
+                rest(relay).await;
+                continue;
+            }
+            relay.courier.catch_up().await;
+        }
         let now = relay.clock.now();
         let ticked = relay.courier.tick(&relay.config(), now).await;
         match &ticked {
@@ -210,10 +217,7 @@ pub async fn send_for_ever(relay: &Relay) {
                 .map_or(COURIER_SLEEP_MAX, |at| until(at, now))
                 .clamp(COURIER_SLEEP_MIN, COURIER_SLEEP_MAX),
             Err(_) => {
-                tokio::select! {
-                    () = tokio::time::sleep(STORE_TROUBLE_SLEEP) => {}
-                    () = relay.stop.cancelled() => {}
-                }
+                rest(relay).await;
                 continue;
             }
         };
@@ -223,6 +227,14 @@ pub async fn send_for_ever(relay: &Relay) {
             () = relay.owed.notified() => {}
             () = relay.stop.cancelled() => {}
         }
+    }
+}
+
+/// Waits a little for a store in trouble.
+async fn rest(relay: &Relay) {
+    tokio::select! {
+        () = tokio::time::sleep(STORE_TROUBLE_SLEEP) => {}
+        () = relay.stop.cancelled() => {}
     }
 }
 

@@ -5,11 +5,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use activity_relay::daemon::clock::Clock;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Mode, Store};
+use rusqlite::Connection;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
@@ -138,18 +140,10 @@ impl Stage {
 
     /// Starts a prepared command.
     pub(crate) fn launch(&self, mut command: Command) -> Running {
-        let log_from = self.log.borrow().len();
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (log, (end, ended)) = (self.log.clone(), oneshot::channel());
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                log.send_modify(|log| log.extend([line.as_str(), "\n"]));
-            }
-            // Its test may be over.
-            let _ = end.send(());
-        });
-        Running { child, ended: Some(ended), log_from }
+        let (log, log_from) = (self.log.clone(), self.log.borrow().len());
+        Running::start(&mut command, log_from, move |line| {
+            log.send_modify(|log| log.extend([line, "\n"]));
+        })
     }
 
     /// Runs to the end, beside the sandbox's tasks.
@@ -180,6 +174,32 @@ impl Stage {
         Store::open(&self.store, Mode::Tool).await.unwrap()
     }
 
+    /// The database, where it is a file.
+    pub(crate) fn database(&self) -> Connection {
+        Connection::open(self.store.strip_prefix("sqlite://").expect("a file")).unwrap()
+    }
+
+    /// Stops the process, at a moment when it is not writing: its locks would stop others as well.
+    pub(crate) async fn stand_still(&self, running: &Running) {
+        let database = self.database();
+        database.busy_timeout(Duration::ZERO).unwrap();
+        loop {
+            running.signal("STOP");
+            running.stopped().await;
+            if database.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok() {
+                return;
+            }
+            running.signal("CONT");
+        }
+    }
+
+    /// Time passes for what is being sent: its leases have run out.
+    pub(crate) fn outlast_leases(&self) {
+        let outlast = "UPDATE deliveries SET due_at = due_at - 3600000 WHERE state = 'sending'";
+        let changed = self.database().execute(outlast, []).unwrap();
+        assert!(changed > 0, "something is under way");
+    }
+
     pub(crate) fn logged(&self) -> String {
         self.log.borrow().clone()
     }
@@ -199,6 +219,23 @@ impl Stage {
 }
 
 impl Running {
+    /// A command whose log is of no interest.
+    pub(crate) fn quietly(command: &mut Command) -> Self {
+        Self::start(command, 0, |_| {})
+    }
+
+    fn start(command: &mut Command, log_from: usize, mut logs: impl FnMut(&str) + Send + 'static) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (end, ended) = oneshot::channel();
+        thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| logs(&line));
+            // Its test may be over.
+            let _ = end.send(());
+        });
+        Self { child, ended: Some(ended), log_from }
+    }
+
     /// SIGKILL, and gone.
     pub(crate) async fn kill(mut self) {
         self.child.kill().unwrap();

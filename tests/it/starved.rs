@@ -1,32 +1,36 @@
 //! A store that cannot be written for a while: full disk, IO errors, failing syncs, somebody else's locks.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use activity_relay::sandbox::script::{Fault, slow};
 
 use crate::disks::{Backed, Small};
 use crate::faults::record::record;
 use crate::oracle::{Tally, Verdict};
 use crate::stage::{RULES, Running, Stage, THREE, THREE_IN_FLIGHT};
+use crate::world::PATIENCE;
 
 /// Messages before, and as many while it lasts.
 const MESSAGES: usize = 5;
 /// Keeps a limit on the size of files from being deadly: writing fails instead.
 const UNHARMED: &str = r#"trap "" XFSZ; exec "$0" "$@""#;
 
+/// Time for the store to break between a request and its answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// With the waits of those who write down what became of attempts.
+const LOG: &str = "info,activity_relay::daemon::scribe=debug";
+/// The longest of these waits: longer than that of those who claim.
+const LONG_WAIT: &str = "wait=4s";
+
 fn in_folder(folder: &Path) -> String {
     format!("sqlite://{}", folder.join("relay.db").display())
 }
 
-fn database(stage: &Stage) -> PathBuf {
-    stage.folder.path().join("relay.db")
-}
-
-/// The relay stands still between an answer and writing it down while `begin` makes the store unwritable. It goes on,
-/// says so, and delivers everything when `end` has ended it.
+/// While answers are awaited the relay stands still and `begin` makes the store unwritable. It goes on, says so, and
+/// delivers everything when `end` has ended it.
 async fn goes_on(
     stage: &Stage,
     begin: impl FnOnce(&Running),
@@ -37,11 +41,15 @@ async fn goes_on(
     let mut command = Command::new("sh");
     command.args(["-c", UNHARMED, env!("CARGO_BIN_EXE_activity-relay"), "run", "--listen", &address]);
     stage.prepare(&mut command);
-    command.env("RELAY_FAILPOINTS", "settle-before=stop");
+    command.env("RUST_LOG", LOG);
+    stage.sandbox.http.fault(Fault { on: String::new(), times: None, answer: slow(ANSWER) });
     stage.receive(MESSAGES);
     let running = stage.launch(command);
-    running.stopped().await;
+    let awaited = stage.sandbox.http.wait_until(PATIENCE, |arrivals| arrivals.len() == MESSAGES);
+    awaited.await.unwrap();
+    stage.stand_still(&running).await;
     begin(&running);
+    stage.sandbox.http.heal();
     stage.receive(MESSAGES);
     running.signal("CONT");
     for words in ["what became of attempts cannot be written down", "the poll failed"].iter().chain(says) {
@@ -63,8 +71,22 @@ async fn a_full_disk_stops_polling_and_ends_by_itself() {
     let stage = Stage::new().await.on(in_folder(disk.path()));
     let says = "the disk is full; free some space";
     let verdict = goes_on(&stage, |_| disk.fill(), &[says], |_| disk.free()).await;
-    let how = "a file fills the small filesystem (tmpfs) that the store lies on, between an answer and its settlement";
+    let how = "a file fills the small filesystem (tmpfs) that the store lies on, while answers are awaited";
     record("disk-full", how, &verdict.observed(0, 0, SAW));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_is_noted_even_if_the_disk_was_full_for_longer_than_a_lease() {
+    let Some(disk) = Small::new(8) else { return };
+    let stage = Stage::new().await.on(in_folder(disk.path()));
+    let begin = |_: &Running| {
+        stage.outlast_leases();
+        disk.fill();
+    };
+    let says = ["nothing can be claimed at the moment", LONG_WAIT];
+    let verdict = goes_on(&stage, begin, &says, |_| disk.free()).await;
+    let how = "the same, and the leases run out meanwhile";
+    record("disk-full+past-lease", how, &verdict.observed(0, 0, SAW));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +118,7 @@ async fn an_io_error_is_no_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_somebody_locked_is_written_when_it_is_free() {
     let stage = Stage::new().await;
-    let locker = Connection::open(database(&stage)).unwrap();
+    let locker = stage.database();
     let begin = |_: &Running| locker.execute_batch("BEGIN IMMEDIATE").unwrap();
     let says = "another program holds the database";
     let verdict = goes_on(&stage, begin, &[says], |_| locker.execute_batch("ROLLBACK").unwrap()).await;
@@ -114,10 +136,8 @@ async fn a_slow_database_slows_down_and_loses_nothing() {
     stage.receive(2 * MESSAGES);
     drop(stage.store().await);
     let (stop, stopped) = std::sync::mpsc::channel();
-    let path = database(&stage);
+    let locker = stage.database();
     let slowing = thread::spawn(move || {
-        let locker = Connection::open(path).unwrap();
-        locker.busy_timeout(Duration::from_secs(5)).unwrap();
         while stopped.recv_timeout(FREE).is_err() {
             if locker.execute_batch("BEGIN IMMEDIATE").is_ok() {
                 thread::sleep(HELD);

@@ -1,7 +1,8 @@
 //! The program is told to stop while idle, busy and hung, is kept from running twice, and is stopped past its leases.
 
+use std::time::Duration;
+
 use activity_relay::sandbox::script::{Fault, slow};
-use rusqlite::Connection;
 
 use crate::faults::record::record;
 use crate::oracle::Tally;
@@ -10,6 +11,8 @@ use crate::world::PATIENCE;
 
 const MESSAGES: usize = 12;
 const OWED: usize = 3 * MESSAGES;
+/// Time for a lease to run out before the answer comes.
+const ANSWER: Duration = Duration::from_secs(4);
 /// More than a stop lets go out.
 const MANY: usize = 100;
 
@@ -79,29 +82,22 @@ async fn a_second_process_is_kept_from_sending_and_tools_are_not() {
     record("two-processes", "a second `run` on the same database", &verdict.observed(0, 0, saw));
 }
 
-/// The leases run out: an hour passes for them.
-fn outlast(stage: &Stage) {
-    let database = Connection::open(stage.folder.path().join("relay.db")).unwrap();
-    let changed = database
-        .execute("UPDATE deliveries SET due_at = due_at - 3600000 WHERE state = 'sending'", [])
-        .unwrap();
-    assert!(changed > 0, "something is under way");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_past_its_leases_it_writes_nothing_that_is_no_longer_its_own() {
-    let stage = Stage::with(THREE).await;
+    let stage = Stage::with(&THREE.replace("timeout: 1s", "timeout: 20s")).await;
+    stage.sandbox.http.fault(Fault { on: String::new(), times: Some(1), answer: slow(ANSWER) });
     stage.receive(MESSAGES);
-    let running = stage.start_armed("run --listen none", "settle-before=stop");
-    running.stopped().await;
-    outlast(&stage);
+    let running = stage.start("run --listen none");
+    stage.sandbox.http.wait_until(PATIENCE, |arrivals| !arrivals.is_empty()).await.unwrap();
+    stage.stand_still(&running).await;
+    stage.outlast_leases();
     for line in ["status", "deliveries list"] {
         assert_eq!(stage.output(line).await.status.code(), Some(0), "{line}");
     }
     running.signal("CONT");
+    stage.until_logged(&running, "the lease was lost while sending").await;
     let verdict = Tally::default().finish(&stage, running, OWED).await;
-    let saw = "went on; each outcome was written under the lease it belongs to or not at all, and what went again is marked";
-    let how =
-        "SIGSTOP between the answer and the settlement, leases run out, tools at work beside it, SIGCONT";
+    let saw = "its late outcome was rejected, for the lease was no longer its own; what went again is marked";
+    let how = "SIGSTOP while an answer is awaited, leases run out, tools at work beside it, SIGCONT";
     record("stopped-past-lease", how, &verdict.observed(0, THREE_IN_FLIGHT, saw));
 }

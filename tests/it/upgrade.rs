@@ -1,7 +1,5 @@
 //! A database that an older version left behind, with deliveries in it, is brought up to date and delivered.
 
-use rusqlite::Connection;
-
 use crate::faults::record::record;
 use crate::oracle::Tally;
 use crate::stage::{RULES, Stage};
@@ -30,13 +28,9 @@ fn rules() -> String {
     RULES.replace(crm, &format!("  crm: {target}\n  desk: {target}\n  parked: {target}"))
 }
 
-fn database(stage: &Stage) -> Connection {
-    Connection::open(stage.folder.path().join("relay.db")).unwrap()
-}
-
 async fn old() -> Stage {
     let stage = Stage::with(&rules()).await;
-    database(&stage).execute_batch(&format!("{}{LEFT}", include_str!("../fixtures/store-1.sql"))).unwrap();
+    stage.database().execute_batch(&format!("{}{LEFT}", include_str!("../fixtures/store-1.sql"))).unwrap();
     stage
 }
 
@@ -56,7 +50,7 @@ async fn an_upgrade_that_is_killed_is_done_by_the_next_start() {
     let stage = old().await;
     stage.start_armed("run --listen none", "migrate=kill").killed().await;
     let steps: u32 =
-        database(&stage).query_row("SELECT max(version) FROM migrations", [], |row| row.get(0)).unwrap();
+        stage.database().query_row("SELECT max(version) FROM migrations", [], |row| row.get(0)).unwrap();
     assert_eq!(steps, 1, "nothing of it is there");
     let verdict = Tally::default().finish(&stage, stage.start("run --listen none"), OWED).await;
     let saw = "the database was as before; the next start brought it up to date and delivered what was owed";
@@ -67,7 +61,7 @@ async fn an_upgrade_that_is_killed_is_done_by_the_next_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_database_is_refused_and_left_alone() {
     let stage = old().await;
-    database(&stage).execute_batch("INSERT INTO migrations VALUES (99, 'future', 'x')").unwrap();
+    stage.database().execute_batch("INSERT INTO migrations VALUES (99, 'future', 'x')").unwrap();
     for line in ["run --listen none", "deliveries list"] {
         let refused = stage.output(line).await;
         let said = String::from_utf8(refused.stderr).unwrap();

@@ -1,5 +1,6 @@
 //! A whole relay in a test's hands: fake business, inboxes, a store in a folder of its own, and time that moves when told to.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use activity_relay::daemon::{Relay, Setup, driver};
 use activity_relay::sandbox::behaviour::Behaviour;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
-use activity_relay::store::{Filter, Mode, Row, Store, StoreError, Taken};
+use activity_relay::store::{Filter, Mode, Row, Store, Taken};
 use jiff::SignedDuration;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use crate::source_api::install_crypto;
 
@@ -25,8 +27,6 @@ accounts:
 ";
 /// The bound of every wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is looked whether a store's last holder is gone.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What a test changes in a configuration that the rules file cannot say: authorities and name servers of its own.
 type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;
@@ -172,18 +172,19 @@ impl World {
         self.relay = Some(Relay::new(setup));
     }
 
-    /// Lookups in the background may hold the old relay's store a moment longer.
+    /// Lookups in the background may hold the old relay's store, and with it its lock, a moment longer.
     async fn take_store(&self) -> Store {
-        let url = format!("sqlite://{}", self.folder.path().join("relay.db").display());
-        let free = async {
-            loop {
-                match Store::open(&url, Mode::Daemon).await {
-                    Err(StoreError::InUse(_)) => tokio::time::sleep(LOOK_EVERY).await,
-                    opened => return opened.unwrap(),
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, free).await.expect("the store is given back")
+        let path = self.folder.path().join("relay.db");
+        let lock = File::options().create(true).append(true).open(path.with_extension("db.lock")).unwrap();
+        let (free, freed) = oneshot::channel();
+        std::thread::spawn(move || {
+            lock.lock().unwrap();
+            drop(lock);
+            // Its test may be over.
+            let _ = free.send(());
+        });
+        tokio::time::timeout(PATIENCE, freed).await.expect("the store is given back").unwrap();
+        Store::open(&format!("sqlite://{}", path.display()), Mode::Daemon).await.unwrap()
     }
 
     /// What chance is drawn from.
