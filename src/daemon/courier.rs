@@ -126,7 +126,8 @@ impl Courier {
         let enabled = config.targets.values().filter(|target| target.enabled);
         let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
         let outlook = self.shared.store.outlook(&enabled).await?;
-        let (wants, mut ticked) = self.lanes(|lanes| lanes.plan(config, &outlook, now));
+        let me = self.shared.store.instance();
+        let (wants, mut ticked) = self.lanes(|lanes| lanes.plan(config, &outlook, me, now));
         let wanted = !wants.is_empty();
         if !wanted && !self.lanes(|lanes| lanes.sweeps(now)) {
             return Ok(ticked);
@@ -242,6 +243,8 @@ impl Courier {
             expires_at: job.expires_at,
             plain: job.plain,
             probes: state.probes,
+            failures: state.failures,
+            failing_since: state.failing_since,
         };
         let verdict =
             settle(facts, report.outcome, &report.reason, &target.retry, now, self.shared.chance.unit());

@@ -465,8 +465,10 @@ impl Poller {
                     Ok(answer) => answer,
                     Err(error) => {
                         tracing::warn!(account = self.account.name, %error, "the past cannot be looked through again");
-                        if !matches!(error, ApiError::Refused { .. }) {
-                            self.sweeps.give_back(sweep);
+                        match error {
+                            ApiError::Refused { .. } => {}
+                            ApiError::TooLong(_) => self.sweeps.restart(sweep),
+                            _ => self.sweeps.give_back(sweep),
                         }
                         return Ok(error.asked_to_wait());
                     }

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use super::{TargetState, Want};
 use crate::model::delivery::{Claim, Job, Lease, Planned};
 use crate::model::message::Message;
-use crate::model::settle::after_now;
+use crate::model::settle::{FAILURES_MANY, after_now};
 
 /// What may be claimed for a target at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// As much as is wanted.
     Ready,
-    /// One delivery, to see whether the target has recovered.
+    /// One delivery at a time, to see whether the target has recovered.
     Probing,
     /// Nothing yet, or nothing until a person says so.
     Held,
@@ -24,7 +24,7 @@ fn standing(state: &TargetState, now: Timestamp) -> Standing {
     let waits = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
     if state.paused || waits(state.wait_until) || waits(state.parked_until) {
         Standing::Held
-    } else if state.parked_until.is_some() {
+    } else if state.parked_until.is_some() || state.failures >= FAILURES_MANY {
         Standing::Probing
     } else {
         Standing::Ready
@@ -32,15 +32,21 @@ fn standing(state: &TargetState, now: Timestamp) -> Standing {
 }
 
 /// How many deliveries the want may lease, `sending` of its target being under way.
-pub(super) fn opening(want: &Want, state: Option<&TargetState>, sending: usize, now: Timestamp) -> usize {
-    let limit = match state.map_or(Standing::Ready, |state| standing(state, now)) {
-        Standing::Ready => want.limit,
-        Standing::Probing => want.limit.min(1),
-        Standing::Held => 0,
+pub(super) fn opening(
+    want: &Want,
+    state: Option<&TargetState>,
+    sending: usize,
+    me: &str,
+    now: Timestamp,
+) -> usize {
+    let (limit, concurrency) = match state.map_or(Standing::Ready, |state| standing(state, now)) {
+        Standing::Ready => (want.limit, want.concurrency),
+        Standing::Probing => (want.limit.min(1), want.concurrency.min(1)),
+        Standing::Held => (0, 0),
     };
-    let next_slot = state.and_then(|state| state.next_slot);
-    let paced = want.rate.map_or(usize::MAX, |rate| rate.free(next_slot, now));
-    limit.min(want.concurrency.saturating_sub(sending)).min(paced)
+    let (next_slot, paced_at) = state.map_or((None, now), |one| (one.next_slot, one.paced_at(me, now)));
+    let paced = want.rate.map_or(usize::MAX, |rate| rate.free(next_slot, paced_at));
+    limit.min(concurrency.saturating_sub(sending)).min(paced)
 }
 
 /// The moment as a store keeps it: to the millisecond.
@@ -72,9 +78,16 @@ impl Openings {
     }
 
     /// One for a target for which nothing older is due, `sending` being under way.
-    pub(super) fn add(&mut self, want: &Want, state: Option<&TargetState>, sending: usize, now: Timestamp) {
+    pub(super) fn add(
+        &mut self,
+        want: &Want,
+        state: Option<&TargetState>,
+        sending: usize,
+        me: &str,
+        now: Timestamp,
+    ) {
         let parked = state.is_some_and(|state| state.parked_until.is_some());
-        let free = if parked { 0 } else { opening(want, state, sending, now) };
+        let free = if parked { 0 } else { opening(want, state, sending, me, now) };
         let next_slot = state.and_then(|state| state.next_slot);
         self.of.insert(want.target.clone(), Opening { want: want.clone(), next_slot, free, leased: 0 });
     }

@@ -45,9 +45,12 @@ impl Standing {
     ) -> bool {
         match change {
             TargetChange::None => self.end_probe(token, now),
-            TargetChange::Failing => {
+            TargetChange::Failing { rest_until } => {
                 self.end_probe(token, now);
                 self.fails(now);
+                if let Some(until) = rest_until {
+                    self.wait(until, reason);
+                }
             }
             TargetChange::Pause { until } => {
                 self.end_probe(token, now);
@@ -89,7 +92,7 @@ impl Standing {
         let state = &mut self.state;
         state.paused = false;
         (state.wait_until, state.parked_until, state.reason) = (None, None, None);
-        state.probes = 0;
+        (state.probes, state.failures) = (0, 0);
         self.probe = None;
     }
 
@@ -105,6 +108,7 @@ impl Standing {
         let Some(now) = now else { return };
         self.state.failing_since.get_or_insert(now);
         self.state.recovered_at = None;
+        self.state.failures = self.state.failures.saturating_add(1);
     }
 
     fn wait(&mut self, until: Timestamp, reason: &str) {
@@ -139,7 +143,7 @@ impl Standing {
         let state = &mut self.state;
         let parked = state.parked_until.take().is_some();
         self.probe = None;
-        state.probes = 0;
+        (state.probes, state.failures) = (0, 0);
         state.wait_until = state.wait_until.filter(|until| now.is_some_and(|now| *until > now));
         state.recovered_at = state.failing_since.and(state.recovered_at.or(now));
         if !state.paused && state.wait_until.is_none() {

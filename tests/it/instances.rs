@@ -154,10 +154,37 @@ async fn paced(clocks: &[i64]) -> Option<Vec<u64>> {
 
 #[tokio::test]
 async fn a_target_s_pace_is_that_of_all_instances_together() {
-    let Some(attempts) = paced(&[0, 0]).await else { return };
-    assert!(attempts.iter().all(|count| *count > 1), "all of them send: {attempts:?}");
     for clocks in CLOCKS {
-        paced(&clocks).await.unwrap();
+        let Some(attempts) = paced(&clocks).await else { return };
+        assert_eq!(attempts.iter().sum::<u64>(), 10, "{clocks:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_instance_goes_on_with_a_pace_once_it_knows_how_it_stands() {
+    for clocks in CLOCKS {
+        let Some(several) = Several::new(&format!("{ONE_ACCOUNT}{PACED}"), &clocks).await else { return };
+        several.beat().await;
+        for first in [0, 1, 0, 1] {
+            several.receive();
+            several.receive();
+            for member in &several.members {
+                let _ = member.poll().await;
+            }
+            for _ in 0..15 {
+                several.members[first].send().await;
+                several.pass(SECOND);
+            }
+        }
+        assert!(
+            several.members.iter().all(|member| member.attempts() > 0),
+            "the one that does not poll sends, too"
+        );
+        let posts = several.posts();
+        assert_eq!(posts.len(), 8, "{clocks:?}");
+        for pair in posts.windows(2) {
+            assert!(pair[1].1.duration_since(pair[0].1).as_secs() >= 1, "{clocks:?}: {posts:?}");
+        }
     }
 }
 

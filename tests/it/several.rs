@@ -8,7 +8,6 @@ use activity_relay::config::secret::Environment;
 use activity_relay::daemon::clock::{Chance, Clock};
 use activity_relay::daemon::poller::{Tick, polling_role};
 use activity_relay::daemon::{Relay, Setup, driver};
-use activity_relay::model::settle::after_now;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Filter, Mode, Row, Store};
@@ -164,10 +163,5 @@ impl Member {
         let text = self.relay.metrics.render();
         let counts = text.lines().filter(|line| line.starts_with("activity_relay_attempts_total{"));
         counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
-    }
-
-    /// So long after its clock's moment.
-    pub(crate) fn after(&self, time: Duration) -> Timestamp {
-        after_now(self.clock.now(), time)
     }
 }

@@ -475,6 +475,7 @@ behaviours! {
     nothing_is_handed_over_past_the_queue_the_pace_or_the_parking
     a_lease_of_a_page_is_lost_like_any_other messages_join_what_is_open_and_not_what_was_begun
     a_backlog_is_gathered_into_one what_the_store_ends_by_itself_is_told a_cursor_never_goes_back
-    trouble_is_remembered_until_its_backlog_was_seen a_role_has_one_holder_until_it_ends
+    trouble_is_remembered_until_its_backlog_was_seen
+    a_target_that_takes_nothing_is_tried_with_one_at_a_time a_role_has_one_holder_until_it_ends
     instances_come_and_are_forgotten a_batch_is_written_with_what_was_lost_left_out
 }

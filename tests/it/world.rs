@@ -54,6 +54,11 @@ impl World {
         Self::build(Behaviour::default(), 1, rules, Some(template), None).await
     }
 
+    /// A world where the business behaves in this way, with one template beside the rules.
+    pub(crate) async fn shaped(behaviour: Behaviour, rules: &str, template: (&str, &str)) -> Self {
+        Self::build(behaviour, 1, rules, Some(template), None).await
+    }
+
     /// A world whose configuration is changed in this way whenever it is loaded.
     pub(crate) async fn adjusted(rules: &str, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         Self::build(Behaviour::default(), 1, rules, None, Some(Arc::new(adjust))).await
@@ -137,6 +142,16 @@ impl World {
     pub(crate) async fn pass(&self, time: &str) {
         self.clock.advance(time.parse::<SignedDuration>().unwrap().try_into().unwrap());
         self.tick().await;
+    }
+
+    /// This machine's clock is set, forwards or back; the business's goes on as before.
+    pub(crate) fn jump(&self, by: SignedDuration) {
+        let truth = self.sandbox.business.now();
+        let Clock::Manual(at) = &self.clock else { panic!("a clock that can be set") };
+        let mut now = at.lock().unwrap();
+        *now = now.checked_add(by).unwrap();
+        drop(now);
+        self.sandbox.business.set_clock(truth);
     }
 
     /// The relay is gone between two steps, as after a crash, and another one takes its store over.

@@ -28,33 +28,28 @@ const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
   LEFT JOIN LATERAL (SELECT * FROM attempts WHERE delivery = d.seq ORDER BY n DESC LIMIT 1) a ON true
   LEFT JOIN targets h ON h.name = d.target";
 
-fn is_open(state: StateName) -> bool {
-    matches!(state, StateName::Pending | StateName::Sending)
+/// One state as SQL, with what follows from it, so that the partial index that fits is used.
+fn of_state(state: &StateName) -> String {
+    let settled = match state {
+        StateName::Pending | StateName::Sending => "",
+        _ => " AND d.settled_at IS NOT NULL",
+    };
+    format!("(d.state = '{state}'{settled})")
 }
 
 /// A condition's value.
 type Value = Box<dyn ToSql + Sync + Send>;
 
-/// The filter as SQL: conditions and their values. It says also what follows from the states, so that the
-/// partial index that fits is used.
+/// The filter as SQL: conditions and their values.
 fn conditions(filter: &Filter) -> (String, Vec<Value>) {
-    let mut sql = String::from("true");
+    let states: Vec<String> = filter.states.iter().map(of_state).collect();
+    let mut sql = if states.is_empty() { "true".to_owned() } else { format!("({})", states.join(" OR ")) };
     let mut values: Vec<Value> = Vec::new();
     let mut add = |condition: &str, value: Value| {
         values.push(value);
         // Writing to a String cannot fail.
         let _ = write!(sql, " AND {}", condition.replace('?', &format!("${}", values.len())));
     };
-    if !filter.states.is_empty() {
-        let names: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
-        let open = filter.states.iter().filter(|state| is_open(**state)).count();
-        let implied = match open {
-            0 => " AND d.settled_at IS NOT NULL",
-            n if n == filter.states.len() => " AND d.settled_at IS NULL",
-            _ => "",
-        };
-        add(&format!("d.state = ANY (?){implied}"), Box::new(names));
-    }
     if let Some(rule) = &filter.rule {
         add("d.rule = ?", Box::new(text(rule).into_owned()));
     }

@@ -131,7 +131,15 @@ fn do_everything(db: &Db) {
 
 /// What several couriers and instances need of it, once.
 fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
-    targets::change(db, "desk", TargetChange::Failing, "why", Some("token"), Some(at(3))).unwrap();
+    targets::change(
+        db,
+        "desk",
+        TargetChange::Failing { rest_until: Some(at(9)) },
+        "why",
+        Some("token"),
+        Some(at(3)),
+    )
+    .unwrap();
     targets::change(db, "desk", TargetChange::Healthy, "why", None, Some(at(3))).unwrap();
     targets::recovery_seen(db, "desk").unwrap();
     roles::beat(db, "host", at(0), at(1)).unwrap();

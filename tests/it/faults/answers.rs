@@ -1,7 +1,6 @@
 //! Answers of every kind: all statuses, redirects that lead in circles, bodies without end, lengths that lie, waits that
 //! nobody can wait.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

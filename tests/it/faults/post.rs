@@ -115,7 +115,6 @@ fn talk(
         if in_mail && verb != "." {
             continue;
         }
-        in_mail = false;
         let mut answer = reply(upstream)?;
         if verb.starts_with("EHLO") {
             answer = b"250-post\r\n".to_vec();

@@ -21,8 +21,6 @@ pub(crate) enum Does {
     Stall,
     /// Reads so many bytes of the request and resets the connection.
     ResetAt(usize),
-    /// Passes the request on; so many bytes of the answer come back before the connection ends.
-    CutAnswer(usize),
     /// Passes the request on; the answer comes back byte by byte, from the byte of this number on.
     Drip(usize, Duration),
     /// Reads the request, passes nothing on, and answers itself.
@@ -132,7 +130,6 @@ fn exchange(stream: &mut dyn Wire, does: &Does, upstream: &str) {
     }
     let answer = pass_on(&request, upstream);
     let written = match does {
-        Does::CutAnswer(bytes) => stream.write_all(&answer[..answer.len().min(*bytes)]),
         Does::Drip(from, pause) => drip(stream, &answer, *from, *pause),
         _ => stream.write_all(&answer),
     };

@@ -11,10 +11,12 @@ CREATE TABLE instances (
   seen_at    BIGINT NOT NULL
 );
 
--- The state of a target's rate, and since when it takes nothing. A target with a rate has a row, ready or not.
+-- The state of a target's rate and by whose clock that is, since when it takes nothing, and how many attempts in a row have failed. A target with a rate has a row, ready or not.
 ALTER TABLE targets ADD COLUMN next_slot BIGINT;
+ALTER TABLE targets ADD COLUMN paced_by TEXT;
 ALTER TABLE targets ADD COLUMN failing_since BIGINT;
 ALTER TABLE targets ADD COLUMN recovered_at BIGINT;
+ALTER TABLE targets ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 
 -- A delivery with a group key takes in later messages of its group until it is first attempted. Usually there is one;
 -- a second one may have been opened by the time that the first is given back.
