@@ -164,8 +164,8 @@ async fn a_target_s_pace_is_that_of_all_instances_together() {
 async fn another_instance_goes_on_with_a_pace_once_it_knows_how_it_stands() {
     for clocks in CLOCKS {
         let Some(several) = Several::new(&format!("{ONE_ACCOUNT}{PACED}"), &clocks).await else { return };
-        several.beat().await;
         for first in [0, 1, 0, 1] {
+            several.beat().await;
             several.receive();
             several.receive();
             for member in &several.members {
