@@ -109,7 +109,7 @@ pub struct Global {
         default_value = "rules.yaml"
     )]
     pub config: PathBuf,
-    /// The store: `sqlite://FILE` or `sqlite::memory:`
+    /// The store: `sqlite://FILE`, `sqlite::memory:` or `postgres://USER:PASSWORD@HOST/DATABASE`
     #[arg(
         help_heading = GLOBAL,
         long,

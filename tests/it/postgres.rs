@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use activity_relay::config::secret::Environment;
 use tokio_postgres::{Client, NoTls};
 
 /// Where Debian and others put the server's programs.
@@ -23,7 +24,7 @@ fn programs() -> Option<PathBuf> {
     let found = FOUND.get_or_init(|| {
         let folders = PLACES.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten();
         let mut found: Vec<PathBuf> = folders.flatten().map(|entry| entry.path().join("bin")).collect();
-        found.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
+        found.extend(Environment::of_process().get("PATH").iter().flat_map(std::env::split_paths));
         found.retain(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file());
         found.sort_by_key(|folder| {
             let version = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
@@ -33,7 +34,7 @@ fn programs() -> Option<PathBuf> {
     });
     if found.is_none() {
         assert!(
-            std::env::var_os(REQUIRED).is_none(),
+            Environment::of_process().get(REQUIRED).is_none(),
             "{REQUIRED} is set and no PostgreSQL server is installed"
         );
         // Straight to the descriptor: the test harness keeps what a passing test prints to itself.
@@ -85,7 +86,8 @@ impl Drop for Cluster {
 impl Cluster {
     /// Starts one with further settings; `None` where PostgreSQL is not installed.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Option<Self> {
-        Self::prepared(|_| settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect())
+        let lines: Vec<String> = settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        Self::prepared(|_| lines.concat())
     }
 
     /// Starts one whose settings need files in its folder.
@@ -199,6 +201,7 @@ impl Cluster {
     }
 
     /// A connection of the test's own.
+    #[expect(clippy::disallowed_methods, reason = "the connection ends with its client")]
     pub(crate) async fn connect(&self, database: &str) -> Client {
         let (client, connection) = tokio_postgres::connect(&self.url(database), NoTls).await.unwrap();
         tokio::spawn(connection);

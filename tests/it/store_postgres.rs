@@ -177,6 +177,7 @@ async fn what_a_text_column_cannot_hold_is_kept_all_the_same() {
 /// Two instances at everything at once: nothing is claimed twice, no target gets more than its concurrency, and nobody
 /// stands in another's way for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[expect(clippy::disallowed_methods, reason = "all tasks are waited for")]
 async fn instances_share_the_work_without_a_deadlock() {
     let Some((cluster, name, first)) = fresh().await else { return };
     let url = cluster.url(&name);

@@ -128,15 +128,21 @@ async fn lease(tx: &Tx<'_>, limits: &[(&Want, usize)], tokens: &str, now: Timest
     let names: Vec<_> = limits.iter().map(|(want, _)| text(&want.target)).collect();
     let numbers: Vec<i64> = limits.iter().map(|(_, limit)| rows(*limit)).collect();
     let ends: Vec<i64> = limits.iter().map(|(want, _)| ms(after_now(now, want.lease))).collect();
-    let found = tx
-        .all(
-            "WITH due AS MATERIALIZED (
-               SELECT d.seq, d.due_at, w.until, w.position
-               FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (name, n, until, position)
-               CROSS JOIN LATERAL (
-                 SELECT seq, due_at FROM deliveries
-                 WHERE target = w.name AND state = 'pending' AND due_at <= $4
-                 ORDER BY due_at, created_at, seq LIMIT w.n FOR UPDATE SKIP LOCKED) AS d),
+    // A limit that stands in the statement lets the server walk the index and stop; one out of a column makes it sort all
+    // that waits. A power of two: few statements.
+    let most = limits.iter().map(|(_, limit)| *limit).max().unwrap_or(1).next_power_of_two();
+    let sql = format!(
+        "WITH due AS MATERIALIZED (
+           SELECT d.seq, d.due_at, c.until, c.position
+           FROM (SELECT w.until, w.position, first.seq, row_number() OVER (PARTITION BY w.position
+                   ORDER BY first.due_at, first.created_at, first.seq) AS place, w.n
+                 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (name, n, until, position)
+                 CROSS JOIN LATERAL (
+                   SELECT seq, due_at, created_at FROM deliveries
+                   WHERE target = w.name AND state = 'pending' AND due_at <= $4
+                   ORDER BY due_at, created_at, seq LIMIT {most}) AS first) AS c
+           JOIN deliveries d ON d.seq = c.seq
+           WHERE c.place <= c.n AND d.state = 'pending' AND d.due_at <= $4 FOR UPDATE OF d SKIP LOCKED),
              leased AS (
                UPDATE deliveries d SET state = 'sending', lease = $5 || d.seq, due_at = due.until, claimed_at = $4,
                  starts = starts + 1
@@ -145,10 +151,9 @@ async fn lease(tx: &Tx<'_>, limits: &[(&Want, usize)], tokens: &str, now: Timest
                array(SELECT m.message FROM delivery_messages dm JOIN messages m ON m.id = dm.message
                      WHERE dm.delivery = l.seq ORDER BY dm.position) AS messages
              FROM leased l LEFT JOIN payloads p ON p.delivery = l.seq AND p.plain = l.plain
-             ORDER BY l.position, l.was_due, l.created_at, l.seq",
-            &[&names, &numbers, &ends, &ms(now), &tokens],
-        )
-        .await?;
+             ORDER BY l.position, l.was_due, l.created_at, l.seq"
+    );
+    let found = tx.all(&sql, &[&names, &numbers, &ends, &ms(now), &tokens]).await?;
     found.iter().map(Leased::read).collect()
 }
 

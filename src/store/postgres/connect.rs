@@ -44,7 +44,8 @@ pub(super) const TRIES: usize = 2;
 macro_rules! isolated {
     ($db:expr, $isolation:ident, |$tx:ident| $work:expr) => {{
         let db: &$crate::store::postgres::connect::Database = &$db;
-        let tries = async {
+        // On the heap: the calls above it would all carry it along.
+        let tries = Box::pin(async {
             let mut tried = 1;
             loop {
                 let begun = db.begin($crate::store::postgres::tx::Isolation::$isolation).await?;
@@ -60,7 +61,7 @@ macro_rules! isolated {
                     std::ops::ControlFlow::Continue(()) => tried += 1,
                 }
             }
-        };
+        });
         db.in_time(tries).await
     }};
 }
@@ -253,6 +254,8 @@ pub(super) fn is_passing(error: &tokio_postgres::Error) -> bool {
     ];
     match error.code() {
         Some(code) => passing.contains(code),
-        None => error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>()),
+        None => {
+            error.is_closed() || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+        }
     }
 }

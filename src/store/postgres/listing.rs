@@ -29,7 +29,7 @@ const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
   LEFT JOIN targets h ON h.name = d.target";
 
 /// One state as SQL, with what follows from it, so that the partial index that fits is used.
-fn of_state(state: &StateName) -> String {
+fn of_state(state: StateName) -> String {
     let settled = match state {
         StateName::Pending | StateName::Sending => "",
         _ => " AND d.settled_at IS NOT NULL",
@@ -42,7 +42,7 @@ type Value = Box<dyn ToSql + Sync + Send>;
 
 /// The filter as SQL: conditions and their values.
 fn conditions(filter: &Filter) -> (String, Vec<Value>) {
-    let states: Vec<String> = filter.states.iter().map(of_state).collect();
+    let states: Vec<String> = filter.states.iter().copied().map(of_state).collect();
     let mut sql = if states.is_empty() { "true".to_owned() } else { format!("({})", states.join(" OR ")) };
     let mut values: Vec<Value> = Vec::new();
     let mut add = |condition: &str, value: Value| {
@@ -185,17 +185,10 @@ impl Postgres {
 
 /// How many stand where, and how many rows say so.
 async fn counts(tx: &Tx<'_>, target: Option<&str>) -> Result<(Counts, i64)> {
-    let found = match target {
-        Some(target) => {
-            let sql = "SELECT state, sum(n)::bigint AS n, count(*) AS rows FROM counts
-                       WHERE target = $1 GROUP BY state";
-            tx.all(sql, &[&text(target)]).await?
-        }
-        None => {
-            let sql = "SELECT state, sum(n)::bigint AS n, count(*) AS rows FROM counts GROUP BY state";
-            tx.all(sql, &[]).await?
-        }
-    };
+    let of_target = if target.is_some() { "WHERE target = $1" } else { "WHERE $1::text IS NULL" };
+    let sql =
+        format!("SELECT state, sum(n)::bigint AS n, count(*) AS rows FROM counts {of_target} GROUP BY state");
+    let found = tx.all(&sql, &[&target.map(text)]).await?;
     let mut counts = Counts::default();
     let mut rows = 0;
     for row in found {

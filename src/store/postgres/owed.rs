@@ -160,9 +160,9 @@ fn sort<'a>(owed: &'a [Owed<'a>], groups: &'a Groups) -> Sorted<'a> {
             if let Some((id, position, opened)) = open.get_mut(&name) {
                 let links = links_of(planned, id, *position);
                 if *opened {
-                    sorted.links.extend(links)
+                    sorted.links.extend(links);
                 } else {
-                    sorted.joined.extend(links)
+                    sorted.joined.extend(links);
                 }
                 *position = position.saturating_add(messages);
                 continue;

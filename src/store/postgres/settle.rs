@@ -73,7 +73,9 @@ impl Postgres {
             let mut standings = Standings::read(tx, &probed).await?;
             for name in probed {
                 let standing = standings.of_mut(name);
-                tokens.iter().for_each(|token| standing.end_probe(Some(token), Some(now)));
+                for token in &tokens {
+                    standing.end_probe(Some(token), Some(now));
+                }
             }
             standings.write(tx).await
         })

@@ -138,8 +138,8 @@ impl<'a> Tx<'a> {
                 Isolation::ReadCommitted => "BEGIN ISOLATION LEVEL READ COMMITTED",
                 Isolation::OneState => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             });
-            let (begun, result) = join(begin, statement).await;
-            begun.and(result)
+            let (first, second) = join(begin, statement).await;
+            first.and(second)
         };
         result.map_err(|error| self.explain(&error))
     }

@@ -22,7 +22,7 @@ impl Place {
         if url == "sqlite::memory:" {
             return Ok(Self::Memory);
         }
-        let supported = "use sqlite://FILE or sqlite::memory:";
+        let supported = "use sqlite://FILE, sqlite::memory: or postgres://…";
         match url.split_once("://") {
             Some(("sqlite", "")) => {
                 Err(StoreError::Unavailable(format!("the URL names no file; {supported}")))
@@ -88,8 +88,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_named_without_its_password() {
-        let error = Place::parse("postgres://ann:hunter2@db/relay").unwrap_err().to_string();
-        assert!(error.contains("postgres://") && error.contains("sqlite://FILE"), "{error}");
+        let error = Place::parse("mysql://ann:hunter2@db/relay").unwrap_err().to_string();
+        assert!(error.contains("mysql://") && error.contains("sqlite://FILE"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
         assert!(Place::parse("relay.db").is_err());
         assert!(Place::parse("sqlite://").is_err());
