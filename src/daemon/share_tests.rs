@@ -128,13 +128,11 @@ fn play(steps: &[Step], wanted: impl Fn(u32) -> Vec<String>) -> World {
     let mut world = World::default();
     world.start(wanted(0));
     for step in steps {
-        let nth = |nth: usize| world.running.keys().nth(nth % world.running.len()).cloned();
+        let nth = |nth: usize| world.running.keys().nth(nth % world.running.len()).cloned().unwrap();
         match step {
             Step::Start if world.running.len() < 6 => drop(world.start(wanted(world.next))),
-            Step::Stop(which) if world.running.len() > 1 => nth(*which).iter().for_each(|id| world.stop(id)),
-            Step::Die(which) if world.running.len() > 1 => {
-                nth(*which).iter().for_each(|id| drop(world.running.remove(id)));
-            }
+            Step::Stop(which) if world.running.len() > 1 => world.stop(&nth(*which)),
+            Step::Die(which) if world.running.len() > 1 => drop(world.running.remove(&nth(*which))),
             Step::Beat(order) => world.round(*order),
             _ => {}
         }

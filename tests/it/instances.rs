@@ -97,10 +97,10 @@ async fn a_dead_poller_is_replaced_within_half_a_minute_and_writes_nothing_any_m
             lives.beat().await;
             several.receive();
             assert_eq!(dies.poll().await.unwrap().result.unwrap().messages, 1);
-            let died = several.now();
+            let since = several.now();
             while !lives.holds("main") {
                 several.pass(SECOND);
-                if several.now().duration_since(died).as_secs() % 5 == 4 {
+                if several.now().duration_since(since).as_secs() % 5 == 4 {
                     lives.beat().await;
                 }
                 assert!(
@@ -108,7 +108,7 @@ async fn a_dead_poller_is_replaced_within_half_a_minute_and_writes_nothing_any_m
                     "one at a time, by their own clocks too"
                 );
             }
-            let taken = several.now().duration_since(died).as_secs();
+            let taken = several.now().duration_since(since).as_secs();
             assert!(taken <= i64::try_from(TAKEN_OVER_WITHIN).unwrap(), "{clocks:?}: {taken} s");
             // It only stood still, with a page in its hands.
             several.receive();

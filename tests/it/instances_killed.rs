@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use activity_relay::daemon::poller::polling_role;
 use activity_relay::sandbox::script::{Answer, busy, ok, slow, status};
 use tokio_postgres::{Client, NoTls};
+use tokio_util::task::TaskTracker;
 
 use crate::faults::record::record;
 use crate::oracle::{Tally, Verdict};
@@ -52,7 +53,7 @@ impl Shared {
     async fn new(rules: &str) -> Option<Self> {
         let url = fresh_url().await?;
         let (database, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-        tokio::spawn(connection);
+        TaskTracker::new().spawn(connection);
         Some(Self { stage: Stage::with(rules).await.on(url), database })
     }
 
