@@ -146,8 +146,7 @@ impl Poller {
         &self.unknown
     }
 
-    /// This instance polls the account from here on, whoever did before: as after a start, the time in which nobody may
-    /// have done so is looked through again.
+    /// It polls the account from here on: as after a start, the time in which nobody may have is looked through again.
     pub fn take_up(&mut self) {
         self.sweeps = Sweeps::new(self.settled.clone());
         (self.failures, self.error) = (0, None);
