@@ -163,6 +163,7 @@ struct Listed<'a> {
     created_at: Timestamp,
     settled_at: Option<Timestamp>,
     why: Option<&'a str>,
+    held_by: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -205,6 +206,7 @@ impl<'a> Listed<'a> {
             created_at: row.created_at,
             settled_at: row.settled_at,
             why: row.why.as_deref(),
+            held_by: row.held_by.as_deref(),
         }
     }
 }

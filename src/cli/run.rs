@@ -159,6 +159,11 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
     for (account, error) in &round.failed {
         context.out.note(format!("account {account} could not be polled: {error}"))?;
     }
+    for account in &round.elsewhere {
+        context
+            .out
+            .note(format!("account {account} is polled by another instance (`status` shows which)"))?;
+    }
     let waiting = counts.pending + counts.sending;
     context.out.note(format!(
         "{} new messages; {waiting} deliveries wait, {died} died in this round",

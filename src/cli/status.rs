@@ -1,5 +1,7 @@
 //! `status`: one screen that says whether all is well.
 
+mod instances;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,6 +11,7 @@ use super::{Context, Exit, Format, targets, when};
 use crate::config::Config;
 use crate::model::delivery::StateName;
 use crate::store::{AccountStatus, Counts, Store, TargetState};
+use instances::{Instance, Instances};
 
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
@@ -27,6 +30,7 @@ struct Account {
     last_success: Option<Timestamp>,
     lag_seconds: Option<i64>,
     error: Option<String>,
+    polled_by: Option<String>,
 }
 
 /// A target that is not simply ready.
@@ -46,6 +50,8 @@ struct Status {
     deliveries: serde_json::Map<String, serde_json::Value>,
     oldest_due_seconds: Option<i64>,
     targets: Vec<Held>,
+    instances: Vec<Instance>,
+    cleaned_by: Option<String>,
 }
 
 /// Runs the command.
@@ -57,7 +63,11 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let now = context.clock.now();
     let counts = store.counts(None).await?;
     let loaded = context.load().config;
-    let accounts = accounts(context, &store, loaded.as_ref(), now).await?;
+    let instances = Instances::of(&store, now).await?;
+    let mut accounts = accounts(context, &store, loaded.as_ref(), now).await?;
+    for account in &mut accounts {
+        account.polled_by = instances.polling(&account.name);
+    }
     let mut targets = held(&store, now).await?;
     let gone = gone(&store, loaded.as_ref()).await?;
     let forsaken = !gone.is_empty();
@@ -72,10 +82,13 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         Format::Json => {
             let deliveries =
                 StateName::ALL.iter().map(|state| (state.to_string(), counts.of(*state).into())).collect();
-            context.out.json(&Status { accounts, deliveries, oldest_due_seconds, targets })?;
+            let (cleaned_by, instances) = (instances.cleaning(), instances.all);
+            let status = Status { accounts, deliveries, oldest_due_seconds, targets, instances, cleaned_by };
+            context.out.json(&status)?;
         }
         Format::Text => {
-            show_accounts(context, &accounts, now)?;
+            show_accounts(context, &accounts, instances.are_shared(), now)?;
+            instances.show(context, now)?;
             show_deliveries(context, counts, oldest_due, now)?;
             show_targets(context, &targets, now)?;
             if counts.dead > 0 {
@@ -109,6 +122,7 @@ async fn accounts(
         }
     }
     let shown = known.into_iter().map(|status| Account {
+        polled_by: None,
         lag_seconds: status.last_success.map(|at| now.duration_since(at).as_secs().max(0)),
         name: status.name,
         last_success: status.last_success,
@@ -171,7 +185,12 @@ pub(super) fn standing(state: Option<&TargetState>, now: Timestamp) -> Standing 
     }
 }
 
-fn show_accounts(context: &Context, accounts: &[Account], now: Timestamp) -> anyhow::Result<()> {
+fn show_accounts(
+    context: &Context,
+    accounts: &[Account],
+    shared: bool,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     if accounts.is_empty() {
         context.out.line(paint(DIM, "no account was ever polled; start `activity-relay run`"))?;
         return Ok(());
@@ -179,9 +198,16 @@ fn show_accounts(context: &Context, accounts: &[Account], now: Timestamp) -> any
     let rows = accounts.iter().map(|account| {
         let last = account.last_success.map_or("never".to_owned(), |at| when::ago(at, now));
         let error = account.error.as_deref().unwrap_or_default();
-        vec![(BOLD, account.name.clone()), plain(last), (BAD, table::short(error, 120))]
+        let mut row = vec![(BOLD, account.name.clone()), plain(last)];
+        if shared {
+            row.push(account.polled_by.as_ref().map_or((WARN, "nobody".to_owned()), |by| plain(by.clone())));
+        }
+        row.push((BAD, table::short(error, 120)));
+        row
     });
-    for line in table::lines(&["ACCOUNT", "LAST SUCCESS", ""], rows.collect(), context.out.width()) {
+    let head: &[&str] =
+        if shared { &["ACCOUNT", "LAST SUCCESS", "POLLED BY", ""] } else { &["ACCOUNT", "LAST SUCCESS", ""] };
+    for line in table::lines(head, rows.collect(), context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())

@@ -126,7 +126,8 @@ impl Courier {
         let enabled = config.targets.values().filter(|target| target.enabled);
         let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
         let outlook = self.shared.store.outlook(&enabled).await?;
-        let (wants, mut ticked) = self.lanes(|lanes| lanes.plan(config, &outlook, now));
+        let me = self.shared.store.instance();
+        let (wants, mut ticked) = self.lanes(|lanes| lanes.plan(config, &outlook, me, now));
         let wanted = !wants.is_empty();
         if !wanted && !self.lanes(|lanes| lanes.sweeps(now)) {
             return Ok(ticked);

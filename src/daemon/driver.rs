@@ -11,7 +11,8 @@ use tokio_util::task::TaskTracker;
 use crate::rules::notice::Trouble;
 
 use super::metrics::OfAccount;
-use super::poller::{Hand, PollError, Tick};
+use super::poller::{Hand, PollError, Tick, polling_role};
+use super::roles::{BEAT_EVERY, JANITOR};
 use super::watch::{News, Watch};
 use super::{Relay, janitor};
 
@@ -42,7 +43,8 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
         let relay = relay.clone();
         tracker.spawn(async move { unfailing(&relay, "polling", || poll_for_ever(&relay, index)).await });
     }
-    let (sending, cleaning) = (relay.clone(), relay.clone());
+    let (sending, cleaning, beating) = (relay.clone(), relay.clone(), relay.clone());
+    tracker.spawn(async move { unfailing(&beating, "roles", || beat_for_ever(&beating)).await });
     tracker.spawn(async move { unfailing(&sending, "sending", || send_for_ever(&sending)).await });
     tracker.spawn(async move { unfailing(&cleaning, "cleaning", || clean_for_ever(&cleaning)).await });
     tracker.close();
@@ -73,13 +75,50 @@ async fn unfailing<F: Future<Output = ()>>(relay: &Relay, part: &str, body: impl
     }
 }
 
+/// Says that this instance is there and keeps what it holds; gives it up when told to stop.
+async fn beat_for_ever(relay: &Relay) {
+    let mut troubled = false;
+    while !relay.stop.is_cancelled() {
+        let beaten = relay.roles.tick(&relay.config(), relay.clock.now()).await;
+        match &beaten {
+            Ok(()) if std::mem::take(&mut troubled) => {
+                tracing::info!("what this instance holds is known again");
+            }
+            Err(error) if !std::mem::replace(&mut troubled, true) => {
+                tracing::error!(%error, "what this instance holds cannot be told at the moment");
+            }
+            _ => {}
+        }
+        let once_is_enough = beaten.is_ok() && !relay.store.is_shared();
+        tokio::select! {
+            () = tokio::time::sleep(BEAT_EVERY), if !once_is_enough => {}
+            () = relay.stop.cancelled() => {}
+        }
+    }
+    if let Err(error) = relay.roles.leave().await {
+        tracing::warn!(%error, "what this instance held could not be given up; others take over when it ends");
+    }
+}
+
 async fn poll_for_ever(relay: &Relay, index: usize) {
     let mut watch = Watch::default();
+    let role = polling_role(&relay.pollers[index].lock().await.account().name);
     while !relay.stop.is_cancelled() {
+        if !relay.roles.holds(&role, relay.clock.now()) {
+            tokio::select! {
+                () = relay.roles.gained(&role, || relay.clock.now()) => {}
+                () = relay.stop.cancelled() => return,
+            }
+            relay.pollers[index].lock().await.take_up();
+            watch = Watch::default();
+        }
         let tick = tokio::select! {
             tick = poll_handing(relay, index) => tick,
             () = relay.stop.cancelled() => return,
         };
+        if tick.result.as_ref().is_err_and(PollError::role_lost) {
+            continue;
+        }
         tell(relay, index, &mut watch, &tick).await;
         if tick.result.as_ref().is_ok_and(|taken| taken.deliveries > 0) {
             relay.owed.notify_one();
@@ -115,6 +154,10 @@ async fn poll_counted(relay: &Relay, index: usize, hand: Option<Hand>) -> Tick {
             metrics.poll_success.get_or_create(&of).set(relay.clock.now().as_second());
             let counter = metrics.unknown.get_or_create(&of);
             counter.inc_by(poller.unknown().values().sum::<u64>().saturating_sub(counter.get()));
+        }
+        Err(error) if error.role_lost() => {
+            metrics.polls_left.get_or_create(&of).inc();
+            relay.roles.lost(&polling_role(&of.account));
         }
         Err(_) => {
             metrics.poll_failures.get_or_create(&of).inc();
@@ -197,6 +240,10 @@ async fn rest(relay: &Relay) {
 
 async fn clean_for_ever(relay: &Relay) {
     while !relay.stop.is_cancelled() {
+        tokio::select! {
+            () = relay.roles.gained(JANITOR, || relay.clock.now()) => {}
+            () = relay.stop.cancelled() => return,
+        }
         match janitor::tick(&relay.store, relay.config().retention, relay.clock.now()).await {
             Ok(0) => {}
             Ok(gone) => tracing::info!(rows = gone, "old history removed"),
@@ -216,19 +263,50 @@ pub struct Round {
     pub messages: usize,
     /// Accounts whose poll failed: name and reason.
     pub failed: Vec<(String, String)>,
+    /// Accounts that another instance polls.
+    pub elsewhere: Vec<String>,
 }
 
-/// Polls every account once, and delivers all that is due when that is done.
+/// Polls every account once that no other instance polls, and delivers all that is due when that is done.
 ///
 /// # Errors
 /// The store fails.
 pub async fn once(relay: &Relay) -> anyhow::Result<Round> {
+    let config = relay.config();
+    relay.roles.take_free(&config, relay.clock.now()).await?;
+    let round = tokio::select! {
+        round = once_holding(relay) => round,
+        () = keep_holding(relay) => Ok(Round::default()),
+    };
+    relay.roles.leave().await?;
+    round
+}
+
+/// What is held for a round lasts no longer than what is held for good, unless it is kept. Never ends.
+async fn keep_holding(relay: &Relay) {
+    loop {
+        tokio::time::sleep(BEAT_EVERY).await;
+        if relay.store.is_shared()
+            && let Err(error) = relay.roles.take_free(&relay.config(), relay.clock.now()).await
+        {
+            tracing::warn!(%error, "what this round holds could not be kept");
+        }
+    }
+}
+
+async fn once_holding(relay: &Relay) -> anyhow::Result<Round> {
     let mut round = Round::default();
     let config = relay.config();
     for (index, account) in config.accounts.iter().enumerate() {
+        let name = account.name.clone();
+        if !relay.roles.holds(&polling_role(&name), relay.clock.now()) {
+            round.elsewhere.push(name);
+            continue;
+        }
         match poll(relay, index).await.result {
             Ok(taken) => round.messages += taken.messages,
-            Err(error) => round.failed.push((account.name.clone(), error.to_string())),
+            Err(error) if error.role_lost() => round.elsewhere.push(name),
+            Err(error) => round.failed.push((name, error.to_string())),
         }
     }
     drain(relay).await?;

@@ -90,8 +90,14 @@ impl Lanes {
     }
 
     /// What to claim at `now`, and when there will be more to do. Only targets that something is due for take of the
-    /// room there is, and they take turns.
-    pub(super) fn plan(&mut self, config: &Config, outlook: &Outlook, now: Timestamp) -> (Vec<Want>, Ticked) {
+    /// room there is, and they take turns. `me` is this instance.
+    pub(super) fn plan(
+        &mut self,
+        config: &Config,
+        outlook: &Outlook,
+        me: &str,
+        now: Timestamp,
+    ) -> (Vec<Want>, Ticked) {
         let mut wants = Vec::new();
         let mut ticked = Ticked { started: 0, next: None, held: None };
         let earlier =
@@ -106,7 +112,7 @@ impl Lanes {
             if state.paused {
                 continue;
             }
-            let paced = target.rate.map_or(now, |rate| rate.free_at(state.next_slot, now));
+            let paced = target.rate.map_or(now, |rate| paced_until(rate, &state, me, now));
             let at = due.max(blocked_until(&state, now).unwrap_or(now)).max(paced);
             if at > now {
                 ticked.next = earlier(ticked.next, at);
@@ -115,7 +121,7 @@ impl Lanes {
                 }
                 continue;
             }
-            let limit = self.open(target, &state, outlook).min(free(target.rate, &state, now)).min(room);
+            let limit = self.open(target, &state, outlook).min(free(target.rate, &state, me, now)).min(room);
             if limit > 0 {
                 room -= limit;
                 wants.push(want(target, limit));
@@ -142,8 +148,15 @@ fn concurrency(target: &Target) -> usize {
     usize::try_from(target.concurrency.get()).unwrap_or(usize::MAX)
 }
 
-fn free(rate: Option<Rate>, state: &TargetState, now: Timestamp) -> usize {
-    rate.map_or(usize::MAX, |rate| rate.free(state.next_slot, now))
+fn free(rate: Option<Rate>, state: &TargetState, me: &str, now: Timestamp) -> usize {
+    rate.map_or(usize::MAX, |rate| rate.free(state.next_slot, state.paced_at(me, now)))
+}
+
+/// When the rate lets `me` send.
+fn paced_until(rate: Rate, state: &TargetState, me: &str, now: Timestamp) -> Timestamp {
+    let at = state.paced_at(me, now);
+    let wait = rate.free_at(state.next_slot, at).duration_since(at);
+    after_now(now, Duration::try_from(wait).unwrap_or_default())
 }
 
 fn want(target: &Target, limit: usize) -> Want {

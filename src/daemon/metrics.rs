@@ -29,6 +29,13 @@ pub struct OfTarget {
     pub target: String,
 }
 
+/// The role a figure is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfRole {
+    /// Its name, such as `poll main`.
+    pub role: String,
+}
+
 /// The rule, target and outcome an attempt is counted under.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfAttempt {
@@ -67,6 +74,12 @@ pub struct Metrics {
     pub poll_failures: Family<OfAccount, Counter>,
     /// Seconds since the epoch of the last poll that went through.
     pub poll_success: Family<OfAccount, Gauge>,
+    /// Polls that were left to the instance that had taken over.
+    pub polls_left: Family<OfAccount, Counter>,
+    /// 1 for what this instance holds.
+    pub roles_held: Family<OfRole, Gauge>,
+    /// Roles that another instance had taken over before this one gave them up.
+    pub roles_lost: Counter,
     /// Attempts by outcome.
     pub attempts: Family<OfAttempt, Counter>,
     /// Deliveries that came to an end, by state.
@@ -103,6 +116,9 @@ impl Metrics {
             quarantined: Family::default(),
             poll_failures: Family::default(),
             poll_success: Family::default(),
+            polls_left: Family::default(),
+            roles_held: Family::default(),
+            roles_lost: Counter::default(),
             attempts: Family::default(),
             ended: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_SECONDS)),
@@ -130,6 +146,11 @@ impl Metrics {
         registry.register("poll_failures", "Polls that failed", self.poll_failures.clone());
         let success = "When the last poll went through, in seconds since the epoch";
         registry.register("poll_last_success_timestamp_seconds", success, self.poll_success.clone());
+        let left = "Polls that were left to the instance that had taken over";
+        registry.register("polls_left", left, self.polls_left.clone());
+        registry.register("role_held", "1 for what this instance holds", self.roles_held.clone());
+        let lost = "Roles that another instance had taken over";
+        registry.register("roles_lost", lost, self.roles_lost.clone());
         registry.register("attempts", "Attempts to deliver, by outcome", self.attempts.clone());
         registry.register("deliveries", "Deliveries that came to an end, by state", self.ended.clone());
         let latency = "From the start of an attempt to its end";

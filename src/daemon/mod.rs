@@ -9,7 +9,9 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod names;
 pub mod poller;
+pub mod roles;
 mod scribe;
+pub mod share;
 pub mod sweeps;
 mod telling;
 pub mod view;
@@ -37,6 +39,7 @@ use courier::{Courier, Parts};
 use metrics::Metrics;
 use names::NameBook;
 use poller::Poller;
+use roles::Roles;
 
 /// A relay, put together: everything that `run`, `demo` and the tests drive.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub struct Relay {
     pub courier: Courier,
     /// The receiving half, one for each account, in file order.
     pub pollers: Vec<tokio::sync::Mutex<Poller>>,
+    /// What this instance does of that which only one may do.
+    pub roles: Roles,
     /// Cancelled when nothing new is to be started.
     pub stop: CancellationToken,
     /// Poked when something new is owed.
@@ -106,8 +111,8 @@ impl Relay {
             stop: stop.clone(),
         };
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));
-        let config = RwLock::new(Arc::new(config));
-        Self { store, clock, chance, metrics, courier, pollers, stop, owed, config }
+        let (config, roles) = (RwLock::new(Arc::new(config)), Roles::new(store.clone(), metrics.clone()));
+        Self { store, clock, chance, metrics, courier, pollers, roles, stop, owed, config }
     }
 
     /// The configuration in force.

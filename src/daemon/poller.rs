@@ -74,6 +74,13 @@ pub enum PollError {
     Store(#[from] StoreError),
 }
 
+impl PollError {
+    /// Another instance polls the account.
+    pub fn role_lost(&self) -> bool {
+        matches!(self, Self::Store(StoreError::RoleLost(_)))
+    }
+}
+
 /// How a tick went.
 #[derive(Debug)]
 pub struct Tick {
@@ -139,6 +146,12 @@ impl Poller {
         &self.unknown
     }
 
+    /// It polls the account from here on: as after a start, the time in which nobody may have is looked through again.
+    pub fn take_up(&mut self) {
+        self.sweeps = Sweeps::new(self.settled.clone());
+        (self.failures, self.error) = (0, None);
+    }
+
     /// Polls once, then looks a little further through the past. `jitter` is in `0.0..1.0`. May be dropped at any
     /// point: what is not committed is found again by the next tick.
     /// Without a `hand`, what is owed waits to be claimed.
@@ -154,7 +167,8 @@ impl Poller {
             Err(error) => (Err(error), None),
         };
         let outcome = self.note(outcome, now).await;
-        self.store_failed = matches!(outcome, Err(PollError::Store(_)));
+        self.store_failed =
+            outcome.as_ref().is_err_and(|error| matches!(error, PollError::Store(_)) && !error.role_lost());
         let next_in = match &outcome {
             Ok(()) if cut_short => GO_ON_WAIT,
             Ok(()) => scaled(self.account.poll_every, 1.0 - JITTER + 2.0 * JITTER * jitter.clamp(0.0, 1.0)),
@@ -166,6 +180,10 @@ impl Poller {
 
     /// Writes down how the poll went; a trouble is logged once, not at every poll.
     async fn note(&mut self, outcome: Result<(), PollError>, now: Timestamp) -> Result<(), PollError> {
+        if outcome.as_ref().is_err_and(PollError::role_lost) {
+            // Whoever polls the account says how that goes.
+            return outcome;
+        }
         let text = outcome.as_ref().err().map(ToString::to_string);
         self.failures = if text.is_some() { self.failures.saturating_add(1) } else { 0 };
         if text != self.error {

@@ -45,11 +45,11 @@ impl Rate {
         self.sane(next, now).saturating_sub(allowance).unwrap_or(now).max(now)
     }
 
-    /// Further ahead than a spent burst, and what another host's clock may be ahead, is only what was written before
-    /// the clock was set back.
+    /// Further ahead than a spent burst, what another host's clock may be ahead and what `now` is put back for that, is
+    /// only what was written before the clock was set back.
     fn sane(self, next: Timestamp, now: Timestamp) -> Timestamp {
         let spent = self.every.saturating_mul(self.burst.get());
-        let far = after_now(now, spent.saturating_add(CLOCKS_APART_MAX));
+        let far = after_now(now, spent.saturating_add(2 * CLOCKS_APART_MAX));
         if next > far { after_now(now, spent) } else { next }
     }
 }

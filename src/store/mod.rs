@@ -239,6 +239,11 @@ impl Store {
         both!(self.let_go(roles).await)
     }
 
+    /// This instance stops: it gives up all its roles and is forgotten.
+    pub async fn leave(&self) -> Result<()> {
+        both!(self.leave().await)
+    }
+
     /// All roles that are held, by name.
     pub async fn holds(&self) -> Result<Vec<Hold>> {
         both!(self.holds().await)

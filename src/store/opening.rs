@@ -32,14 +32,20 @@ fn standing(state: &TargetState, now: Timestamp) -> Standing {
 }
 
 /// How many deliveries the want may lease, `sending` of its target being under way.
-pub(super) fn opening(want: &Want, state: Option<&TargetState>, sending: usize, now: Timestamp) -> usize {
+pub(super) fn opening(
+    want: &Want,
+    state: Option<&TargetState>,
+    sending: usize,
+    me: &str,
+    now: Timestamp,
+) -> usize {
     let (limit, concurrency) = match state.map_or(Standing::Ready, |state| standing(state, now)) {
         Standing::Ready => (want.limit, want.concurrency),
         Standing::Probing => (want.limit.min(1), want.concurrency.min(1)),
         Standing::Held => (0, 0),
     };
-    let next_slot = state.and_then(|state| state.next_slot);
-    let paced = want.rate.map_or(usize::MAX, |rate| rate.free(next_slot, now));
+    let (next_slot, paced_at) = state.map_or((None, now), |one| (one.next_slot, one.paced_at(me, now)));
+    let paced = want.rate.map_or(usize::MAX, |rate| rate.free(next_slot, paced_at));
     limit.min(concurrency.saturating_sub(sending)).min(paced)
 }
 
@@ -72,9 +78,16 @@ impl Openings {
     }
 
     /// One for a target for which nothing older is due, `sending` being under way.
-    pub(super) fn add(&mut self, want: &Want, state: Option<&TargetState>, sending: usize, now: Timestamp) {
+    pub(super) fn add(
+        &mut self,
+        want: &Want,
+        state: Option<&TargetState>,
+        sending: usize,
+        me: &str,
+        now: Timestamp,
+    ) {
         let parked = state.is_some_and(|state| state.parked_until.is_some());
-        let free = if parked { 0 } else { opening(want, state, sending, now) };
+        let free = if parked { 0 } else { opening(want, state, sending, me, now) };
         let next_slot = state.and_then(|state| state.next_slot);
         self.of.insert(want.target.clone(), Opening { want: want.clone(), next_slot, free, leased: 0 });
     }

@@ -43,6 +43,8 @@ pub struct Row {
     pub messages: Vec<String>,
     /// Where it stands.
     pub state: StateName,
+    /// The instance that is sending it.
+    pub held_by: Option<String>,
     /// When it is due, while it is pending or being sent.
     pub due_at: Option<Timestamp>,
     /// When it was planned.
@@ -61,6 +63,11 @@ pub struct Row {
     pub replay_of: Option<DeliveryId>,
     /// The relay's own words, if it is a notice.
     pub notice: Option<Notice>,
+}
+
+/// The instance that gave out the token of a lease: what stands before the first dot.
+pub(super) fn holder(token: &str) -> String {
+    token.split('.').next().unwrap_or(token).to_owned()
 }
 
 /// A delivery with all that is kept of it.

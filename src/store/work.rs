@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::model::delivery::{Attempt, Claim, Job, Planned, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::payload::Payload;
-use crate::model::rate::Rate;
+use crate::model::rate::{CLOCKS_APART_MAX, Rate};
 use crate::model::settle::Verdict;
 
 /// What to claim for one target.
@@ -91,6 +91,8 @@ pub struct TargetState {
     pub probes: u32,
     /// The state of its rate: see [`Rate`].
     pub next_slot: Option<Timestamp>,
+    /// The instance by whose clock that is; `None` where there has only been one.
+    pub paced_by: Option<String>,
     /// It has taken nothing since: the first attempt that failed for a reason that may be the target's.
     pub failing_since: Option<Timestamp>,
     /// Attempts in a row that failed so.
@@ -108,6 +110,16 @@ pub struct Outlook {
     pub due: HashMap<String, Timestamp>,
     /// How many deliveries of a target are under way, at all instances together; those without any are not in it.
     pub sending: HashMap<String, usize>,
+}
+
+impl TargetState {
+    /// When `me` reckons with the target's rate at `now`: what another instance left of it was written by a clock that
+    /// may be behind, and a burst that is not there yet must not be taken for one that is.
+    pub fn paced_at(&self, me: &str, now: Timestamp) -> Timestamp {
+        let own = self.paced_by.as_deref().is_none_or(|by| by == me);
+        let apart = jiff::SignedDuration::try_from(CLOCKS_APART_MAX).unwrap_or(jiff::SignedDuration::ZERO);
+        if own { now } else { now.saturating_sub(apart).unwrap_or(now) }
+    }
 }
 
 impl Outlook {

@@ -43,6 +43,11 @@ impl Tally {
         }
     }
 
+    /// How many different ones were taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.len()
+    }
+
     /// How much has arrived, refused or not.
     pub(crate) fn arrivals(&self) -> usize {
         self.seen.iter().sum()

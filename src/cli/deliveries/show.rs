@@ -46,6 +46,9 @@ pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) 
     if let Some(due) = row.due_at {
         fact("due", moment(due))?;
     }
+    if let Some(instance) = &row.held_by {
+        fact("sent by", format!("instance {instance}"))?;
+    }
     if let Some(settled) = row.settled_at {
         fact("ended", moment(settled))?;
     }
@@ -97,6 +100,7 @@ mod tests {
             template: "default".into(),
             messages: vec!["m1".into()],
             state: StateName::Dead,
+            held_by: None,
             due_at: None,
             created_at: at,
             settled_at: Some(at),

@@ -39,7 +39,8 @@ impl Postgres {
                 move_cursor(tx, &admission.account, admission.cursor.as_ref()),
             )?;
             let mut taken = Taken { messages: fresh.len(), deliveries: 0, quarantined };
-            let (mut openings, mut standings) = openings(tx, &wants, tokens.clone(), now).await?;
+            let (mut openings, mut standings) =
+                openings(tx, &wants, tokens.clone(), self.instance(), now).await?;
             let mut leases: Vec<(&Planned, &Message, Option<Lease>)> = Vec::new();
             for admitted in &admission.messages {
                 if fresh.remove(&*text(&admitted.message.uid)) {
@@ -55,7 +56,8 @@ impl Postgres {
             taken.deliveries = new.len();
             crate::failpoint::pass("admit");
             for (target, next) in openings.paced(now) {
-                standings.of_mut(target).state.next_slot = Some(next);
+                let state = &mut standings.of_mut(target).state;
+                (state.next_slot, state.paced_by) = (Some(next), Some(self.instance().to_owned()));
             }
             standings.write(tx).await?;
             let mut jobs = Vec::new();
@@ -149,6 +151,7 @@ async fn openings(
     tx: &Tx<'_>,
     wants: &[Want],
     tokens: String,
+    me: &str,
     now: Timestamp,
 ) -> Result<(Openings, Standings)> {
     let mut openings = Openings::new(tokens);
@@ -168,7 +171,7 @@ async fn openings(
     let quiet: HashSet<String> = quiet.iter().map(|row| get(row, "name")).collect::<Result<_>>()?;
     for want in wants.iter().filter(|want| quiet.contains(&want.target)) {
         let under_way = sending.get(&want.target).copied().unwrap_or_default();
-        openings.add(want, standings.of(&want.target).map(|one| &one.state), under_way, now);
+        openings.add(want, standings.of(&want.target).map(|one| &one.state), under_way, me, now);
     }
     Ok((openings, standings))
 }

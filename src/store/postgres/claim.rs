@@ -36,7 +36,16 @@ impl Postgres {
             claimed.ended.extend(take_back(tx, &late, now).await?);
             let limits = wants.iter().map(|want| {
                 let under_way = sending.get(&want.target).copied().unwrap_or_default();
-                (want, opening(want, standings.of(&want.target).map(|one| &one.state), under_way, now))
+                (
+                    want,
+                    opening(
+                        want,
+                        standings.of(&want.target).map(|one| &one.state),
+                        under_way,
+                        self.instance(),
+                        now,
+                    ),
+                )
             });
             let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
             if limits.is_empty() {
@@ -51,7 +60,7 @@ impl Postgres {
                 }
             }
             claimed.ended.extend(bury(tx, &unreadable, now).await?);
-            note(tx, standings, &wants, &claimed.jobs, now).await?;
+            note(tx, standings, &wants, &claimed.jobs, self.instance(), now).await?;
             Ok(claimed)
         })
     }
@@ -204,6 +213,7 @@ async fn note(
     mut standings: Standings,
     wants: &[Want],
     jobs: &[Job],
+    me: &str,
     now: Timestamp,
 ) -> Result<()> {
     for want in wants {
@@ -215,6 +225,7 @@ async fn note(
         if let Some(rate) = want.rate {
             let state = &mut standings.of_mut(&want.target).state;
             state.next_slot = Some(rate.taken(state.next_slot, of_target.count(), now));
+            state.paced_by = Some(me.to_owned());
         }
     }
     standings.write(tx).await

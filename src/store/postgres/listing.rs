@@ -11,6 +11,7 @@ use super::connect::{query, transact};
 use super::tx::{Tx, get, ms, number, rows, state, text, time, time_or_none, value, value_or_none};
 use crate::model::delivery::{Attempt, StateName};
 use crate::model::id::DeliveryId;
+use crate::store::rows::holder;
 use crate::store::{Counts, Detail, Filter, Result, Row, StoredMessage};
 
 /// More rows than this in `counts` are added up by the one who reads them.
@@ -247,6 +248,7 @@ fn row(row: &SqlRow) -> Result<Row> {
         template: get(row, "template")?,
         messages: get(row, "uids")?,
         state: state(row)?,
+        held_by: get::<Option<String>>(row, "lease")?.as_deref().map(holder),
         due_at: time_or_none(row, "shown_due_at")?,
         created_at: time(row, "created_at")?,
         settled_at: time_or_none(row, "settled_at")?,

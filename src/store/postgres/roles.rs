@@ -72,6 +72,19 @@ impl Postgres {
         })
     }
 
+    /// Gives everything up and is forgotten.
+    pub(in crate::store) async fn leave(&self) -> Result<()> {
+        transact!(self.db, |tx| {
+            tx.run(
+                "DELETE FROM holds WHERE role = ANY (array(
+                       SELECT role FROM holds WHERE instance = $1 ORDER BY role FOR UPDATE))",
+                &[&self.instance()],
+            )
+            .await?;
+            tx.run("DELETE FROM instances WHERE id = $1", &[&self.instance()]).await.map(|_| ())
+        })
+    }
+
     /// All that are held.
     pub(in crate::store) async fn holds(&self) -> Result<Vec<Hold>> {
         query!(self.db, |tx| {

@@ -108,6 +108,7 @@ fn standing(row: &Row) -> Result<Standing> {
         reason: get(row, "reason")?,
         probes: number(row, "probes")?,
         next_slot: time_or_none(row, "next_slot")?,
+        paced_by: get(row, "paced_by")?,
         failing_since: time_or_none(row, "failing_since")?,
         recovered_at: time_or_none(row, "recovered_at")?,
         failures: number(row, "failures")?,
@@ -174,17 +175,19 @@ impl Standings {
         let probes = kept.iter().map(|standing| i32::try_from(standing.state.probes).unwrap_or(i32::MAX));
         let failures = kept.iter().map(|one| i32::try_from(one.state.failures).unwrap_or(i32::MAX));
         let probe: Vec<Option<&str>> = kept.iter().map(|standing| standing.probe.as_deref()).collect();
+        let paced_by: Vec<Option<&str>> = kept.iter().map(|one| one.state.paced_by.as_deref()).collect();
         let reasons = kept.iter().map(|standing| text_or_none(standing.state.reason.as_deref()));
         tx.run(
             "INSERT INTO targets (name, paused, wait_until, parked_until, probes, probe, reason, next_slot,
-               failing_since, recovered_at, failures)
+               failing_since, recovered_at, failures, paced_by)
              SELECT * FROM unnest($1::text[], $2::boolean[], $3::bigint[], $4::bigint[], $5::integer[],
-               $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::integer[])
+               $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::integer[],
+               $12::text[])
              ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, wait_until = excluded.wait_until,
                parked_until = excluded.parked_until, probes = excluded.probes, probe = excluded.probe,
                reason = excluded.reason, next_slot = excluded.next_slot,
                failing_since = excluded.failing_since, recovered_at = excluded.recovered_at,
-               failures = excluded.failures",
+               failures = excluded.failures, paced_by = excluded.paced_by",
             &[
                 &names,
                 &paused,
@@ -197,6 +200,7 @@ impl Standings {
                 &times(|state| state.failing_since),
                 &times(|state| state.recovered_at),
                 &failures.collect::<Vec<_>>(),
+                &paced_by,
             ],
         )
         .await

@@ -27,7 +27,7 @@ pub(super) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Claimed> 
     for want in wants {
         let state = standings.get(&want.target);
         let under_way = sending.get(&want.target).copied().unwrap_or_default();
-        let limit = opening(want, state, under_way, now);
+        let limit = opening(want, state, under_way, db.instance(), now);
         if limit == 0 {
             continue;
         }
@@ -72,7 +72,7 @@ pub(super) fn openings(db: &Db, wants: &[Want], now: Timestamp) -> Result<Openin
     let mut openings = Openings::new(db.next_tokens());
     for want in wants.iter().filter(|want| quiet.contains(&want.target)) {
         let under_way = sending.get(&want.target).copied().unwrap_or_default();
-        openings.add(want, standings.get(&want.target), under_way, now);
+        openings.add(want, standings.get(&want.target), under_way, db.instance(), now);
     }
     Ok(openings)
 }
@@ -196,7 +196,7 @@ fn take_back_ended(db: &Db, now: Timestamp, ended: &mut Vec<Ended>) -> Result<()
 pub(super) fn take_over(db: &Db) -> Result<()> {
     db.batch("BEGIN IMMEDIATE")?;
     let all = || {
-        db.batch("DELETE FROM holds; DELETE FROM instances")?;
+        db.batch("DELETE FROM holds; DELETE FROM instances; UPDATE targets SET paced_by = NULL")?;
         let held =
             db.all("SELECT seq, attempts, starts FROM deliveries WHERE state = 'sending'", [], held)?;
         // A probe that was under way is as lost as the rest: the next one may go at once.

@@ -254,6 +254,10 @@ impl Sqlite {
         self.write(move |db| roles::let_go(db, &roles)).await
     }
 
+    pub(in crate::store) async fn leave(&self) -> Result<()> {
+        self.write(roles::leave).await
+    }
+
     pub(in crate::store) async fn holds(&self) -> Result<Vec<Hold>> {
         self.read(roles::holds).await
     }

@@ -11,6 +11,7 @@ use crate::model::delivery::{Attempt, Notice, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::payload::Payload;
+use crate::store::rows::holder;
 use crate::store::{Counts, Detail, Filter, Result, Row, StoredMessage};
 
 /// A delivery with its last attempt and its messages' uids. While its target waits or is parked it is due only when
@@ -108,6 +109,7 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         template: row.get("template")?,
         messages: row.get::<_, Json<Vec<String>>>("uids")?.0,
         state,
+        held_by: row.get::<_, Option<String>>("lease")?.as_deref().map(holder),
         due_at: time_or_none(row, "shown_due_at")?,
         created_at: time(row, "created_at")?,
         settled_at: time_or_none(row, "settled_at")?,

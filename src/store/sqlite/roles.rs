@@ -44,6 +44,13 @@ pub(super) fn let_go(db: &Db, roles: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Gives everything up and is forgotten.
+pub(super) fn leave(db: &Db) -> Result<()> {
+    db.run("DELETE FROM holds WHERE instance = ?1", params![db.instance()])?;
+    db.run("DELETE FROM instances WHERE id = ?1", params![db.instance()])?;
+    Ok(())
+}
+
 /// Fails unless this instance holds the role: whoever has taken it over is not written over.
 pub(super) fn require(db: &Db, role: &str) -> Result<()> {
     let holder = db.one(

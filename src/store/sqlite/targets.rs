@@ -26,6 +26,7 @@ pub(super) fn list(db: &Db) -> Result<Vec<TargetState>> {
             reason: row.get("reason")?,
             probes: row.get("probes")?,
             next_slot: time_or_none(row, "next_slot")?,
+            paced_by: row.get("paced_by")?,
             failing_since: time_or_none(row, "failing_since")?,
             recovered_at: time_or_none(row, "recovered_at")?,
             failures: row.get("failures")?,
@@ -110,9 +111,9 @@ pub(super) fn recovery_seen(db: &Db, target: &str) -> Result<()> {
 /// What the sends that start leave of the target's rate.
 pub(super) fn pace(db: &Db, target: &str, next: Timestamp) -> Result<()> {
     db.run(
-        "INSERT INTO targets (name, next_slot) VALUES (?1, ?2)
-         ON CONFLICT DO UPDATE SET next_slot = excluded.next_slot",
-        params![target, Ms(next)],
+        "INSERT INTO targets (name, next_slot, paced_by) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET next_slot = excluded.next_slot, paced_by = excluded.paced_by",
+        params![target, Ms(next), db.instance()],
     )?;
     Ok(())
 }

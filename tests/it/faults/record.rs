@@ -30,6 +30,8 @@ pub(crate) const FAULTS: &[(&str, &str)] = &[
     ("kill-random", "kill -9 at random, again and again"),
     ("two-processes", "two processes on one database"),
     ("stopped-past-lease", "one of two stopped past its lease, then resumed"),
+    ("clocks-apart", "clocks of two hosts 5 s apart"),
+    ("poller-killed", "the instance that polls is killed"),
     ("disk-full", "disk full"),
     ("db-locked", "database locked by somebody else"),
     ("db-slow", "database slow"),

@@ -11,8 +11,9 @@ CREATE TABLE instances (
   seen_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The state of a target's rate, since when it takes nothing, and how many attempts in a row have failed. A target with a rate has a row, ready or not.
+-- The state of a target's rate and by whose clock that is, since when it takes nothing, and how many attempts in a row have failed. A target with a rate has a row, ready or not.
 ALTER TABLE targets ADD COLUMN next_slot INTEGER;
+ALTER TABLE targets ADD COLUMN paced_by TEXT;
 ALTER TABLE targets ADD COLUMN failing_since INTEGER;
 ALTER TABLE targets ADD COLUMN recovered_at INTEGER;
 ALTER TABLE targets ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;

@@ -1,0 +1,258 @@
+//! Several processes on one PostgreSQL database, killed, stopped and resumed: nothing is lost, nothing is damaged.
+//!
+//! `KILL_MESSAGES` and `KILLS` make the random one as long as wanted, `KILL_SEED` another one.
+
+use std::time::{Duration, Instant};
+
+use activity_relay::daemon::poller::polling_role;
+use activity_relay::sandbox::script::{Answer, busy, ok, slow, status};
+use tokio_postgres::{Client, NoTls};
+use tokio_util::task::TaskTracker;
+
+use crate::faults::record::record;
+use crate::oracle::{Tally, Verdict};
+use crate::postgres::fresh_url;
+use crate::stage::{Running, Stage};
+use crate::world::{PATIENCE, say, setting};
+
+/// Two targets, which lose their patience soon.
+const TWO: &str = r#"
+version: 1
+accounts:
+  - { name: main, token: "${TOKEN}", base_url: "${API}", start_from: beginning, poll_every: 1s, lookup: false }
+defaults: { retry: { first: 1s, max: 2s } }
+targets:
+  desk: { type: slack, webhook_url: "${SLACK}", allow_private: true, rate: 500/s, concurrency: 4, timeout: 1s }
+  crm: { type: http, url: "${HTTP}", allow_private: true, body: event, timeout: 1s, concurrency: 8 }
+rules:
+  - { name: all, match: {}, deliver: [{ to: desk }, { to: crm }] }
+"#;
+/// One channel, one message a second, in turn.
+const PACED: &str = r#"
+version: 1
+accounts:
+  - { name: main, token: "${TOKEN}", base_url: "${API}", start_from: beginning, poll_every: 1s, lookup: false }
+targets:
+  desk: { type: slack, webhook_url: "${SLACK}", allow_private: true, rate: 1/s, burst: 1 }
+rules:
+  - { name: all, match: {}, deliver: [{ to: desk }] }
+"#;
+/// So many deliveries may be under way at once by [`TWO`], over all instances.
+const TWO_IN_FLIGHT: usize = 12;
+const RUN: &str = "run --listen none";
+/// Longer than the HTTP target's time-out.
+const TOO_SLOW: Duration = Duration::from_millis(1_500);
+
+/// A stage on a database of its own, and a connection to that.
+struct Shared {
+    stage: Stage,
+    database: Client,
+}
+
+impl Shared {
+    async fn new(rules: &str) -> Option<Self> {
+        let url = fresh_url().await?;
+        let (database, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        TaskTracker::new().spawn(connection);
+        Some(Self { stage: Stage::with(rules).await.on(url), database })
+    }
+
+    /// Time passes for what this process holds: an hour, as if it had said nothing for as long.
+    async fn outlast(&self, process: &str) {
+        let of = format!("(SELECT id FROM instances WHERE host LIKE '%:{process}')");
+        let sql = format!(
+            "UPDATE deliveries SET due_at = due_at - 3600000
+               WHERE state = 'sending' AND split_part(lease, '.', 1) IN {of};
+             UPDATE holds SET until = until - 3600000 WHERE instance IN {of};
+             UPDATE instances SET seen_at = seen_at - 3600000 WHERE id IN {of};"
+        );
+        self.database.batch_execute(&sql).await.unwrap();
+    }
+
+    /// The process that polls.
+    async fn poller(&self) -> Option<String> {
+        let sql = "SELECT split_part(i.host, ':', 2) FROM holds h JOIN instances i ON i.id = h.instance WHERE h.role = $1";
+        let found = self.database.query_opt(sql, &[&polling_role("main")]).await.unwrap();
+        found.map(|row| row.get(0))
+    }
+
+    /// Stops all in order once everything was taken; what waits for another try is left to one more.
+    async fn finish(&self, tally: &mut Tally, mut running: Vec<Running>, owed: usize) -> Verdict {
+        tally.until(&self.stage.sandbox, |tally| tally.taken() >= owed).await;
+        loop {
+            for mut running in running.drain(..) {
+                // Until then a signal ends it in another way.
+                self.stage.until_logged(&running, "running").await;
+                running.signal("TERM");
+                assert_eq!(running.ended().await.code(), Some(0), "{}", self.stage.logged());
+            }
+            let counts = self.stage.store().await.counts(None).await.unwrap();
+            tally.look(&self.stage.sandbox);
+            if counts.pending + counts.sending == 0 {
+                return Verdict::of(&self.stage, tally, owed).await;
+            }
+            let before = tally.arrivals();
+            running.push(self.stage.start(RUN));
+            tally.until(&self.stage.sandbox, |tally| tally.arrivals() > before).await;
+        }
+    }
+}
+
+fn moods(rng: &mut fastrand::Rng, count: usize) -> (Vec<Answer>, usize) {
+    let mut doubts = 0;
+    let answers = (0..count)
+        .map(|_| match rng.u8(..100) {
+            0..8 => status(503),
+            8..10 => {
+                doubts += 1;
+                slow(TOO_SLOW)
+            }
+            10 => busy(1),
+            _ => ok(),
+        })
+        .collect();
+    (answers, doubts)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_are_killed_at_any_moment_lose_nothing() {
+    let Some(shared) = Shared::new(TWO).await else { return };
+    let (messages, kills) = (setting("KILL_MESSAGES", 200), setting("KILLS", 4));
+    let seed = u64::try_from(setting("KILL_SEED", 1)).unwrap();
+    let (mut rng, owed) = (fastrand::Rng::with_seed(seed), 2 * messages);
+    let stage = &shared.stage;
+    stage.receive(messages);
+    let (answers, doubts) = moods(&mut rng, messages);
+    stage.sandbox.http.answers(answers);
+    let mut moments: Vec<usize> = (0..kills).map(|_| rng.usize(0..owed)).collect();
+    moments.sort_unstable();
+    let (started, mut tally) = (Instant::now(), Tally::default());
+    let mut running = vec![stage.start(RUN), stage.start(RUN)];
+    for moment in moments {
+        tally.until(&stage.sandbox, |tally| tally.arrivals() >= moment).await;
+        let killed = running.remove(rng.usize(..2));
+        let process = killed.id();
+        killed.kill().await;
+        shared.outlast(&process).await;
+        running.push(stage.start(RUN));
+    }
+    let verdict = shared.finish(&mut tally, running, owed).await;
+    say(&format!(
+        "seed {seed}: messages={messages} kills={kills} lost={} duplicates={} marked={} ({:.1?})",
+        verdict.lost.len(),
+        verdict.duplicates,
+        verdict.doubtful,
+        started.elapsed()
+    ));
+    let saw = format!("{kills} kills under load, one of the two at a time; the other one went on");
+    let how =
+        "SIGKILL of one of two instances on PostgreSQL while they send to Slack and a flaky HTTP target";
+    record("kill-random+postgres", how, &verdict.observed(seed, kills * TWO_IN_FLIGHT + doubts, &saw));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_past_its_leases_it_writes_nothing_that_somebody_else_has() {
+    const MESSAGES: usize = 12;
+    let Some(shared) = Shared::new(TWO).await else { return };
+    let stage = &shared.stage;
+    stage.receive(MESSAGES);
+    let first = stage.start_armed(RUN, "settle-before=stop");
+    first.stopped().await;
+    shared.outlast(&first.id()).await;
+    let second = stage.start(RUN);
+    let mut tally = Tally::default();
+    stage.until_logged(&second, "held by this instance").await;
+    // Everything is sent and written by the other one; then the first goes on.
+    tally.until(&stage.sandbox, |tally| tally.arrivals() > 2 * MESSAGES).await;
+    stage.until_logged(&second, "delivered").await;
+    first.signal("CONT");
+    stage.until_logged(&first, "the lease was lost while sending").await;
+    stage.receive(MESSAGES);
+    let verdict = shared.finish(&mut tally, vec![first, second], 4 * MESSAGES).await;
+    let saw = "the settlements of the one that was resumed were refused and counted; what it had sent went again, marked";
+    let how =
+        "SIGSTOP of one of two between the answer and the settlement, leases and roles run out, SIGCONT";
+    record("stopped-past-lease+postgres", how, &verdict.observed(0, TWO_IN_FLIGHT, saw));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_was_fetched_before_somebody_else_took_over_is_dropped() {
+    const MESSAGES: usize = 12;
+    let Some(shared) = Shared::new(TWO).await else { return };
+    let stage = &shared.stage;
+    stage.receive(MESSAGES);
+    let first = stage.start_armed(RUN, "fetched=stop");
+    first.stopped().await;
+    shared.outlast(&first.id()).await;
+    let second = stage.start(RUN);
+    let mut tally = Tally::default();
+    tally.until(&stage.sandbox, |tally| tally.arrivals() >= 2 * MESSAGES).await;
+    first.signal("CONT");
+    stage.until_logged(&first, "another instance has taken over").await;
+    let verdict = shared.finish(&mut tally, vec![first, second], 2 * MESSAGES).await;
+    let saw = "its page was refused, the other one's was taken; each message was sent once";
+    let how = "SIGSTOP of the poller with a page in its hands, another takes over, SIGCONT";
+    record("two-processes+postgres", how, &verdict.observed(0, 0, saw));
+}
+
+/// Kills the one that polls; says how long it took until the other one did.
+async fn poller_killed(shared: &Shared, wait: bool) -> (Duration, Verdict) {
+    const MESSAGES: usize = 12;
+    let stage = &shared.stage;
+    let (one, other) = (stage.start(RUN), stage.start(RUN));
+    stage.receive(MESSAGES);
+    let mut tally = Tally::default();
+    tally.until(&stage.sandbox, |tally| tally.arrivals() >= 2 * MESSAGES).await;
+    let poller = shared.poller().await.expect("somebody polls");
+    let (dies, lives) = if one.id() == poller { (one, other) } else { (other, one) };
+    dies.kill().await;
+    let killed = Instant::now();
+    stage.receive(MESSAGES);
+    if !wait {
+        shared.outlast(&poller).await;
+    }
+    tally.until(&stage.sandbox, |tally| tally.arrivals() > 3 * MESSAGES).await;
+    let took = killed.elapsed();
+    assert_ne!(shared.poller().await.unwrap(), poller);
+    (took, shared.finish(&mut tally, vec![lives], 4 * MESSAGES).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_poller_is_replaced() {
+    let Some(shared) = Shared::new(TWO).await else { return };
+    let (_, verdict) = poller_killed(&shared, false).await;
+    let saw = "the other one polled on from where it stopped";
+    let how = "SIGKILL of the one of two instances that polls; its hold runs out";
+    record("poller-killed", how, &verdict.observed(0, TWO_IN_FLIGHT, saw));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "half a minute of real time"]
+async fn a_killed_poller_is_replaced_within_half_a_minute() {
+    let Some(shared) = Shared::new(TWO).await else { return };
+    let (took, verdict) = poller_killed(&shared, true).await;
+    say(&format!("the other instance polled {took:.1?} after the kill; lost={}", verdict.lost.len()));
+    assert!(verdict.lost.is_empty() && took < Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_keep_a_channel_s_pace_and_order() {
+    const MESSAGES: usize = 8;
+    let Some(shared) = Shared::new(PACED).await else { return };
+    let stage = &shared.stage;
+    let mut both = [stage.start(RUN), stage.start(RUN)];
+    stage.receive(MESSAGES);
+    stage.sandbox.slack.wait_for(MESSAGES, PATIENCE).await.unwrap();
+    for running in &mut both {
+        running.signal("TERM");
+        assert_eq!(running.ended().await.code(), Some(0), "{}", stage.logged());
+    }
+    let sql = "SELECT claimed_at FROM deliveries ORDER BY claimed_at";
+    let rows = shared.database.query(sql, &[]).await.unwrap();
+    let claimed: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(claimed.windows(2).all(|pair| pair[1] - pair[0] >= 1000), "{claimed:?}");
+    let said: Vec<String> = stage.sandbox.slack.received().into_iter().map(|arrival| arrival.body).collect();
+    for (number, body) in said.iter().enumerate() {
+        assert!(body.contains(&format!("message no. {number}")), "{said:?}");
+    }
+}
