@@ -1,5 +1,6 @@
 //! The running relay: polls, plans, claims, delivers, settles, until it is told to stop.
 
+mod backlog;
 pub mod clock;
 pub mod courier;
 pub mod driver;

@@ -16,6 +16,7 @@ mod engine_courier;
 mod every_kind;
 mod hostile;
 mod kill;
+mod outage;
 mod outbox;
 mod process;
 mod sandbox_api;

@@ -144,6 +144,7 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
     };
     admit::admit(db, &joining("m3"), wants, at(0)).unwrap();
     admit::admit(db, &joining("m4"), wants, at(0)).unwrap();
+    gather::waiting(db, "desk", at(2), 9).unwrap();
     let whole =
         Planned { id: DeliveryId::from_text("d-whole"), ..admission("m3").messages[0].deliveries[0].clone() };
     gather::gather(db, whole, std::slice::from_ref(id), at(2)).unwrap();
