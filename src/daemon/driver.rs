@@ -8,11 +8,9 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
-use crate::rules::notice::Trouble;
-
+use super::alarm::Alarm;
 use super::metrics::OfAccount;
 use super::poller::{Hand, PollError, Tick};
-use super::watch::{News, Watch};
 use super::{Relay, janitor};
 
 /// The longest the courier sleeps: another process may have resumed a target or replayed a delivery.
@@ -73,13 +71,13 @@ async fn unfailing<F: Future<Output = ()>>(relay: &Relay, part: &str, body: impl
 }
 
 async fn poll_for_ever(relay: &Relay, index: usize) {
-    let mut watch = Watch::default();
+    let mut alarm = Alarm::new(relay, index).await;
     while !relay.stop.is_cancelled() {
         let tick = tokio::select! {
             tick = poll_handing(relay, index) => tick,
             () = relay.stop.cancelled() => return,
         };
-        tell(relay, index, &mut watch, &tick).await;
+        alarm.note(relay, &tick).await;
         if tick.result.as_ref().is_ok_and(|taken| taken.deliveries > 0) {
             relay.owed.notify_one();
         }
@@ -115,43 +113,26 @@ async fn poll_counted(relay: &Relay, index: usize, hand: Option<Hand>) -> Tick {
             let counter = metrics.unknown.get_or_create(&of);
             counter.inc_by(poller.unknown().values().sum::<u64>().saturating_sub(counter.get()));
         }
-        Err(_) => {
+        Err(error) => {
             metrics.poll_failures.get_or_create(&of).inc();
+            if let PollError::Store(error) = error {
+                relay.store_failed(error);
+            }
         }
     }
     tick
 }
 
-/// Tells people of polling that fails, and of its end.
-async fn tell(relay: &Relay, index: usize, watch: &mut Watch, tick: &Tick) {
-    let config = relay.config();
-    let Some(account) = config.accounts.get(index) else { return };
-    let error = tick.result.as_ref().err();
-    let error_is_over = error.is_none();
-    let refused = matches!(error, Some(PollError::Api(error)) if error.token_refused());
-    let reason = error.map(ToString::to_string).unwrap_or_default();
-    let before = watch.clone();
-    let trouble = match watch.note(error.is_some(), refused, account.poll_every, relay.clock.now()) {
-        News::None => return,
-        News::Failing => Trouble::Polling { account: &account.name, reason: &reason },
-        News::Recovered => Trouble::PollingRecovered { account: &account.name },
-    };
-    if let Err(error) = relay.alert(&trouble).await {
-        tracing::error!(account = account.name, %error, "nobody could be told of this account's trouble");
-        if error_is_over {
-            // Told by the next poll that works.
-            *watch = before;
-        }
-    }
-}
-
-/// Sends whatever is due until the relay stops.
-pub async fn send_for_ever(relay: &Relay) {
+async fn send_for_ever(relay: &Relay) {
     let ended = relay.courier.ended();
     let mut troubled = false;
     while !relay.stop.is_cancelled() {
         let now = relay.clock.now();
+        relay.look_after_store().await;
         let ticked = relay.courier.tick(&relay.config(), now).await;
+        if let Err(error) = &ticked {
+            relay.store_failed(error);
+        }
         match &ticked {
             Ok(_) if std::mem::take(&mut troubled) => tracing::info!("deliveries can be claimed again"),
             Err(error) if !std::mem::replace(&mut troubled, true) => {

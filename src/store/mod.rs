@@ -187,6 +187,18 @@ impl Store {
         both!(self.owe(planned, now).await)
     }
 
+    /// Takes in the notices if they are news: that a trouble `lasts` and nobody was told of it, or that it is over and
+    /// somebody was. Returns whether they were. It is remembered over restarts, and one memory for all instances.
+    pub async fn tell(
+        &self,
+        trouble: &str,
+        lasts: bool,
+        notices: Vec<Planned>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        both!(self.tell(trouble, lasts, notices, now).await)
+    }
+
     /// Ends those of `parts` that are pending as withheld, and takes in `whole`, about all their messages, in their
     /// place. Returns how many parts it stands for; with none left, or where `whole` is there already, nothing happens.
     pub async fn gather(&self, whole: Planned, parts: &[DeliveryId], now: Timestamp) -> Result<usize> {

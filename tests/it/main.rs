@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod alerts;
 mod cli_check;
 mod cli_contract;
 mod cli_docs;

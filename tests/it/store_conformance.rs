@@ -467,6 +467,8 @@ behaviours! {
     what_is_due_at_once_is_handed_over_leased
     nothing_is_handed_over_past_the_queue_the_pace_or_the_parking
     a_lease_of_a_page_is_lost_like_any_other messages_join_what_is_open_and_not_what_was_begun
+    what_was_gathered_once_is_not_gathered_into_the_same_again what_waits_is_listed_as_it_was_planned
+    a_trouble_and_its_end_are_told_once_each
     a_backlog_is_gathered_into_one what_the_store_ends_by_itself_is_told a_cursor_never_goes_back
     trouble_is_remembered_until_its_backlog_was_seen a_role_has_one_holder_until_it_ends
     instances_come_and_are_forgotten a_batch_is_written_with_what_was_lost_left_out

@@ -224,6 +224,17 @@ impl Sqlite {
         self.write(move |db| gather::gather(db, whole, &parts, now)).await
     }
 
+    pub(in crate::store) async fn tell(
+        &self,
+        trouble: &str,
+        lasts: bool,
+        notices: Vec<Planned>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let trouble = trouble.to_owned();
+        self.write(move |db| admit::tell(db, &trouble, lasts, &notices, now)).await
+    }
+
     pub(in crate::store) async fn waiting(
         &self,
         target: &str,

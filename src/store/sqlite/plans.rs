@@ -134,6 +134,8 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
     targets::change(db, "desk", TargetChange::Failing, "why", Some("token"), Some(at(3))).unwrap();
     targets::change(db, "desk", TargetChange::Healthy, "why", None, Some(at(3))).unwrap();
     targets::recovery_seen(db, "desk").unwrap();
+    admit::tell(db, "polling main", true, &[], at(1)).unwrap();
+    admit::tell(db, "polling main", false, &[], at(1)).unwrap();
     roles::beat(db, "host", at(0), at(1)).unwrap();
     roles::hold(db, &["janitor".into()], Duration::from_secs(1), at(1)).unwrap();
     roles::let_go(db, &["janitor".into()]).unwrap();

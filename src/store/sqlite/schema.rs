@@ -10,9 +10,10 @@ use crate::store::{Result, StoreError};
 const CHECKSUM_BYTES: usize = 16;
 
 /// The files, oldest first; the number of one is its place in the list, from 1.
-pub(super) const MIGRATIONS: [(&str, &str); 2] = [
+pub(super) const MIGRATIONS: [(&str, &str); 3] = [
     ("start", include_str!("migrations/0001_start.sql")),
     ("instances", include_str!("migrations/0002_instances.sql")),
+    ("told", include_str!("migrations/0003_told.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
