@@ -240,6 +240,7 @@ impl Courier {
             created_at: job.created_at,
             expires_at: job.expires_at,
             plain: job.plain,
+            serial: target.concurrency.get() == 1,
             probes: state.probes,
         };
         let verdict =

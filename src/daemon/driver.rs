@@ -123,7 +123,8 @@ async fn poll_counted(relay: &Relay, index: usize, hand: Option<Hand>) -> Tick {
     tick
 }
 
-async fn send_for_ever(relay: &Relay) {
+/// Sends whatever is due until the relay stops.
+pub async fn send_for_ever(relay: &Relay) {
     let ended = relay.courier.ended();
     let mut troubled = false;
     while !relay.stop.is_cancelled() {

@@ -20,6 +20,9 @@ const DOUBTFUL_WAIT: Duration = Duration::from_mins(10);
 const PROBE_FIRST: Duration = Duration::from_mins(1);
 const PROBE_MAX: Duration = Duration::from_hours(1);
 
+/// A target that takes one at a time waits so long at the most for one that is soon tried again.
+const HOLD_MAX: Duration = Duration::from_mins(1);
+
 /// What `settle` is to know of the delivery beside the outcome.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
@@ -31,6 +34,8 @@ pub struct Facts {
     pub expires_at: Option<Timestamp>,
     /// This attempt already was the plain rendering.
     pub plain: bool,
+    /// The target takes one at a time, so that what is sent there is read in order.
+    pub serial: bool,
     /// How often in a row the target's probe failed before.
     pub probes: u32,
 }
@@ -42,6 +47,11 @@ pub enum TargetChange {
     None,
     /// It did not take this one, for a reason that may be the target's.
     Failing,
+    /// The same, and the target takes one at a time: nothing overtakes the one that is tried again then.
+    Hold {
+        /// When it is tried again.
+        until: Timestamp,
+    },
     /// Nobody sends to it before then; it is healthy otherwise.
     Pause {
         /// The end of the pause.
@@ -85,7 +95,12 @@ pub fn settle(
         Outcome::Delivered => verdict(State::Delivered { at: now }, TargetChange::Healthy),
         Outcome::Retry { after } => {
             let wait = after.map_or_else(|| policy.backoff.wait(attempts, jitter), asked);
-            verdict(later(facts, policy, now, wait, reason), TargetChange::Failing)
+            let state = later(facts, policy, now, wait, reason);
+            if facts.serial && wait <= HOLD_MAX && matches!(state, State::Pending { .. }) {
+                let until = after_now(now, wait);
+                return verdict(in_turn(facts, state, now), TargetChange::Hold { until });
+            }
+            verdict(state, TargetChange::Failing)
         }
         Outcome::Busy { after } => {
             let wait = after.map_or(BUSY_PAUSE, asked);
@@ -105,7 +120,10 @@ pub fn settle(
         }
         Outcome::ShapeRefused if !facts.plain => Verdict {
             plain: true,
-            ..verdict(later(facts, policy, now, Duration::ZERO, reason), TargetChange::None)
+            ..verdict(
+                in_turn(facts, later(facts, policy, now, Duration::ZERO, reason), now),
+                TargetChange::None,
+            )
         },
         Outcome::Doubtful if attempts < DOUBTFUL_ATTEMPTS_MAX => {
             let wait = scaled(DOUBTFUL_WAIT.saturating_mul(attempts), 0.8 + 0.4 * jitter.clamp(0.0, 1.0));
@@ -162,7 +180,7 @@ mod tests {
     }
 
     fn facts(attempts: u32) -> Facts {
-        Facts { attempts, created_at: at(0), expires_at: None, plain: false, probes: 0 }
+        Facts { attempts, created_at: at(0), expires_at: None, plain: false, serial: false, probes: 0 }
     }
 
     fn judge(facts: Facts, outcome: Outcome, now: Timestamp) -> Verdict {
@@ -189,6 +207,19 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_waits_for_one_that_is_soon_tried_again_and_not_for_one_that_is_not() {
+        let serial = Facts { serial: true, ..facts(0) };
+        let retry = |seconds| Outcome::Retry { after: Some(Duration::from_secs(seconds)) };
+        let verdict = judge(serial, retry(60), at(10));
+        assert_eq!(verdict.state, State::Pending { due_at: at(0) });
+        assert_eq!((verdict.target, verdict.counts), (TargetChange::Hold { until: at(70) }, true));
+        for verdict in [judge(serial, retry(61), at(10)), judge(facts(0), retry(61), at(10))] {
+            assert_eq!(verdict.state, State::Pending { due_at: at(71) });
+            assert_eq!(verdict.target, TargetChange::Failing);
+        }
+    }
+
+    #[test]
     fn a_parked_target_is_tried_after_a_minute_then_twice_as_long_up_to_an_hour() {
         let waits = [0, 1, 2, 5, 6, 40].map(|probes| {
             let verdict = judge(Facts { probes, ..facts(0) }, Outcome::TargetBroken, at(0));
@@ -208,7 +239,7 @@ mod tests {
     #[test]
     fn a_refused_shape_is_tried_once_more_in_plain_words() {
         let verdict = judge(facts(0), Outcome::ShapeRefused, at(1));
-        assert_eq!((verdict.state, verdict.plain), (State::Pending { due_at: at(1) }, true));
+        assert_eq!((verdict.state, verdict.plain), (State::Pending { due_at: at(0) }, true));
         let verdict = judge(Facts { plain: true, ..facts(1) }, Outcome::ShapeRefused, at(1));
         assert!(matches!(verdict.state, State::Dead { .. }), "{verdict:?}");
     }
@@ -247,13 +278,15 @@ mod tests {
             give_up_seconds in 0_i64..4 * DAY_SECONDS,
             first_ms in 0_u64..1_000_000,
             life_seconds in prop::option::of(0_i64..2 * DAY_SECONDS),
+            serial in any::<bool>(),
         ) {
             let policy = RetryPolicy {
                 backoff: Backoff { first: Duration::from_millis(first_ms), max: Duration::from_hours(1) },
                 give_up_after: Duration::from_secs(give_up_seconds.unsigned_abs()),
             };
             let expires_at = life_seconds.map(at);
-            let (mut facts, mut now, mut parked) = (Facts { expires_at, ..facts(0) }, at(0), 0_i64);
+            let mut facts = Facts { expires_at, serial, ..facts(0) };
+            let (mut now, mut parked) = (at(0), 0_i64);
             for (outcome, jitter) in outcomes {
                 let verdict = settle(facts, outcome, "because", &policy, now, jitter);
                 let free = matches!(outcome, Outcome::Busy { .. } | Outcome::TargetBroken);
@@ -263,7 +296,7 @@ mod tests {
                 facts.plain = verdict.plain;
                 let State::Pending { due_at } = verdict.state else { break };
                 let held = match verdict.target {
-                    TargetChange::Pause { until } => until,
+                    TargetChange::Hold { until } | TargetChange::Pause { until } => until,
                     TargetChange::Park { probe_at } => {
                         facts.probes += 1;
                         parked += probe_at.duration_since(now).as_secs() + 1;
@@ -296,7 +329,7 @@ mod tests {
             (first, max, give_up) in (any::<u64>(), any::<u64>(), any::<u64>()),
         ) {
             let moment = |second| Timestamp::from_second(second).unwrap();
-            let facts = Facts { attempts, created_at: moment(created), expires_at: None, plain, probes };
+            let facts = Facts { attempts, created_at: moment(created), expires_at: None, plain, serial: plain, probes };
             let backoff =
                 Backoff { first: Duration::from_secs(first), max: Duration::from_secs(max) };
             let policy = RetryPolicy { backoff, give_up_after: Duration::from_secs(give_up) };

@@ -225,6 +225,18 @@ pub(crate) async fn trouble_is_remembered_until_its_backlog_was_seen(store: Stor
     assert!(store.target_states().await.unwrap().is_empty());
 }
 
+pub(crate) async fn a_target_that_is_held_for_one_is_failing_and_sent_nothing(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    let job = claim_one(&store, "desk", at(0)).await;
+    let first = job.claim.id.clone();
+    let held = TargetChange::Hold { until: at(30) };
+    assert!(end(&store, job, State::Pending { due_at: at(0) }, held, at(1)).await);
+    let state = store.target_states().await.unwrap().remove(0);
+    assert_eq!((state.failing_since, state.wait_until), (Some(at(1)), Some(at(30))));
+    assert!(claim(&store, "desk", 2, at(29)).await.is_empty());
+    assert_eq!(claim_one(&store, "desk", at(30)).await.claim.id, first);
+}
+
 pub(crate) async fn a_role_has_one_holder_until_it_ends(store: Store) {
     let poll = ["poll main".to_owned()];
     let ttl = Duration::from_secs(20);

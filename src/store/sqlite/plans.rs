@@ -108,7 +108,11 @@ fn do_everything(db: &Db) {
     claim::outlook(db, &["desk".into()]).unwrap();
     replay::replay(db, std::slice::from_ref(&id), at(2)).unwrap();
     replay::discard(db, std::slice::from_ref(&id), at(2)).unwrap();
-    for change in [TargetChange::Park { probe_at: at(9) }, TargetChange::Pause { until: at(9) }] {
+    for change in [
+        TargetChange::Hold { until: at(9) },
+        TargetChange::Park { probe_at: at(9) },
+        TargetChange::Pause { until: at(9) },
+    ] {
         targets::change(db, "desk", change, "why", None, None).unwrap();
     }
     share_everything(db, &wants, &id);

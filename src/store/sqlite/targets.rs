@@ -56,6 +56,14 @@ pub(super) fn change(
             }
             Ok(false)
         }
+        TargetChange::Hold { until } => {
+            if let (Some(token), Some(now)) = (token, now) {
+                end_probe(db, token, now)?;
+                failing(db, target, now)?;
+            }
+            pause_until(db, target, until, reason)?;
+            Ok(false)
+        }
         TargetChange::Pause { until } => {
             if let (Some(token), Some(now)) = (token, now) {
                 end_probe(db, token, now)?;
