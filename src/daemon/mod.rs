@@ -55,6 +55,8 @@ pub struct Relay {
     pub chance: Chance,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The names of people, by account.
+    pub names: Arc<HashMap<String, NameBook>>,
     /// The sending half.
     pub courier: Courier,
     /// The receiving half, one for each account, in file order.
@@ -107,12 +109,13 @@ impl Relay {
             pollers.push(tokio::sync::Mutex::new(poller));
             books.insert(account.name.clone(), book);
         }
+        let names = Arc::new(books);
         let parts = Parts {
             store: store.clone(),
             clock: clock.clone(),
             chance: chance.clone(),
             metrics: metrics.clone(),
-            names: Arc::new(books),
+            names: names.clone(),
             stop: stop.clone(),
         };
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));
@@ -122,6 +125,7 @@ impl Relay {
             clock,
             chance,
             metrics,
+            names,
             courier,
             pollers,
             stop,
