@@ -15,6 +15,7 @@ mod crash;
 mod daemon_once;
 mod engine_courier;
 mod every_kind;
+mod fairness;
 mod hostile;
 mod kill;
 mod outage;
