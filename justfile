@@ -40,5 +40,19 @@ soak seeds="20" messages="10000":
     SOAK_SEEDS={{seeds}} SOAK_MESSAGES={{messages}} cargo test --release --locked --test it soak -- --nocapture
 
 # the program killed while it sends, at length
-kill messages="5000" kills="10":
-    KILL_MESSAGES={{messages}} KILLS={{kills}} cargo test --locked --test it kill:: -- --nocapture
+kill messages="5000" kills="10" seed="1":
+    KILL_MESSAGES={{messages}} KILLS={{kills}} KILL_SEED={{seed}} cargo test --locked --test it kill:: -- --nocapture
+
+# every fault of the guarantee's list, and docs/faults.md out of what was observed
+faults:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export FAULTS_DIR="$PWD/target/faults" MESSAGE_MEGABYTES=50
+    rm -rf "$FAULTS_DIR"
+    cargo test --locked --test it
+    tests/faults/write
+
+# everything long and random, in parts that each print their seed: KILL_PARTS, KILLS and KILL_MESSAGES (of each part),
+# KILL_FIRST (the first part's seed), SOAK_SEEDS, SOAK_MESSAGES; POSTGRES_URL where the store is to be that one too
+torture:
+    tests/torture

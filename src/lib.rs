@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod egress;
+mod failpoint;
 pub mod model;
 pub mod render;
 pub mod rules;

@@ -11,7 +11,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("egress", &["model"]),
     ("rules", &["model"]),
     ("render", &["model"]),
-    ("store", &["model"]),
+    ("store", &["model", "egress"]),
     ("source", &["model", "egress"]),
     ("target", &["model", "egress"]),
     ("config", &["model", "egress", "rules", "render", "source", "target"]),
@@ -26,6 +26,9 @@ const EDGES: [(&str, &[&str]); 12] = [
         ],
     ),
 ];
+
+/// Files beside the folders that every folder may name.
+const KNOWN_TO_ALL: [&str; 1] = ["failpoint"];
 
 /// What a pure module never names.
 const IMPURE: [&str; 9] = [
@@ -111,7 +114,12 @@ fn dependencies_point_one_way() {
         for (line, code) in code(&text) {
             for used in code.split("crate::").skip(1) {
                 let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                if !used.is_empty() && used != module && !allowed.contains(&used.as_str()) {
+                let used = used.as_str();
+                if !used.is_empty()
+                    && used != module
+                    && !allowed.contains(&used)
+                    && !KNOWN_TO_ALL.contains(&used)
+                {
                     wrong.push(format!("{}:{line}: `{module}` may not know `{used}`", path.display()));
                 }
             }

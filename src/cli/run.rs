@@ -79,9 +79,28 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         dry_run: false,
     };
     let relay = Arc::new(Relay::new(setup));
+    tell_of_gone(&relay).await?;
     let signals = TaskTracker::new();
     lifecycle::watch(&signals, relay.stop.clone()).context("signals cannot be watched")?;
     if args.once { once(context, &relay).await } else { for_ever(args, &relay, listener).await }
+}
+
+/// Says so where something is owed to a target that is no longer there: it was renamed or taken out.
+async fn tell_of_gone(relay: &Relay) -> anyhow::Result<()> {
+    let config = relay.config();
+    for target in relay.store.owed_targets().await? {
+        let counts = relay.store.counts(Some(&target)).await?;
+        let waiting = counts.pending + counts.sending;
+        if waiting > 0 && !config.targets.contains_key(&target) {
+            tracing::warn!(
+                target,
+                waiting,
+                "deliveries wait for a target that is not in the rules file: name it there again, or discard them with \
+                 `activity-relay deliveries discard --target {target} --state pending`"
+            );
+        }
+    }
+    Ok(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]

@@ -5,13 +5,15 @@ use serde::Serialize;
 
 use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::table::{self, plain};
-use super::{Context, Exit, Format, when};
+use super::{Context, Exit, Format, targets, when};
+use crate::config::Config;
 use crate::model::delivery::StateName;
 use crate::store::{AccountStatus, Counts, Store, TargetState};
 
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
-/// Something needs attention while an account's polling fails, a target is parked, or a delivery is dead.
+/// Something needs attention while an account's polling fails, a target is parked, a delivery is dead, or one waits for a
+/// target that is not in the rules file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// For people or for programs
@@ -54,13 +56,18 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let store = context.store().await?;
     let now = context.clock.now();
     let counts = store.counts(None).await?;
-    let accounts = accounts(context, &store, now).await?;
-    let targets = held(&store, now).await?;
+    let loaded = context.load().config;
+    let accounts = accounts(context, &store, loaded.as_ref(), now).await?;
+    let mut targets = held(&store, now).await?;
+    let gone = gone(&store, loaded.as_ref()).await?;
+    let forsaken = !gone.is_empty();
+    targets.retain(|target| !gone.iter().any(|gone| gone.name == target.name));
+    targets.extend(gone);
     let oldest_due = store.oldest_due().await?;
     let oldest_due_seconds = oldest_due.map(|due| now.duration_since(due).as_secs().max(0));
     let parked = targets.iter().any(|target| target.state == "parked");
     let failing = accounts.iter().any(|account| account.error.is_some());
-    let troubled = parked || failing || counts.dead > 0;
+    let troubled = parked || failing || forsaken || counts.dead > 0;
     match args.format {
         Format::Json => {
             let deliveries =
@@ -85,14 +92,18 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
 }
 
 /// Those that were ever polled, and those of the rules file that never were.
-async fn accounts(context: &Context, store: &Store, now: Timestamp) -> anyhow::Result<Vec<Account>> {
+async fn accounts(
+    context: &Context,
+    store: &Store,
+    config: Option<&Config>,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Account>> {
     let mut known = store.accounts().await?;
-    let loaded = context.load();
-    if loaded.config.is_none() {
+    if config.is_none() {
         let file = context.global.config.display();
         context.out.note(format!("{file} does not load; only what the store knows is shown"))?;
     }
-    for account in loaded.config.iter().flat_map(|config| &config.accounts) {
+    for account in config.iter().flat_map(|config| &config.accounts) {
         if !known.iter().any(|status| status.name == account.name) {
             known.push(AccountStatus { name: account.name.clone(), ..AccountStatus::default() });
         }
@@ -118,6 +129,21 @@ async fn held(store: &Store, now: Timestamp) -> anyhow::Result<Vec<Held>> {
         held.push(Held { name: state.name, state: name, until, reason, pending, dead });
     }
     Ok(held)
+}
+
+/// Targets that something is owed to and that the rules file does not name: nobody sends to them.
+async fn gone(store: &Store, config: Option<&Config>) -> anyhow::Result<Vec<Held>> {
+    let Some(config) = config else { return Ok(Vec::new()) };
+    let mut gone = Vec::new();
+    for name in store.owed_targets().await? {
+        let Counts { pending, sending, dead, .. } = store.counts(Some(&name)).await?;
+        if pending + sending == 0 || config.targets.contains_key(&name) {
+            continue;
+        }
+        let reason = Some(targets::NOT_THERE.to_owned());
+        gone.push(Held { name, state: "paused", until: None, reason, pending: pending + sending, dead });
+    }
+    Ok(gone)
 }
 
 /// A target's standing in the words of the JSON contract.

@@ -56,6 +56,10 @@ enum Action {
     },
 }
 
+/// Why nothing is sent to a target that the rules file does not name.
+pub(super) const NOT_THERE: &str =
+    "not in the rules file; what is owed waits until it is back, expires, or is discarded";
+
 #[derive(Serialize)]
 struct Listed {
     name: String,
@@ -132,12 +136,7 @@ async fn list(format: Format, config: &Config, context: &Context) -> anyhow::Res
     }
     for name in store.owed_targets().await?.iter().filter(|name| !config.targets.contains_key(*name)) {
         let counts = store.counts(Some(name)).await?;
-        targets.push(listed(
-            name,
-            GONE,
-            held("not in the rules file; what is owed waits for its return"),
-            counts,
-        ));
+        targets.push(listed(name, GONE, held(NOT_THERE), counts));
     }
     match format {
         Format::Json => context.out.json(&List { targets })?,

@@ -114,6 +114,11 @@ impl Courier {
         }
     }
 
+    /// After a trouble of the store: writes down what it could not take, before anything is claimed.
+    pub async fn catch_up(&self) {
+        self.shared.scribe.catch_up().await;
+    }
+
     /// Claims what is due and can be sent, and starts the attempts.
     ///
     /// # Errors
@@ -158,6 +163,7 @@ impl Courier {
 
     fn start_knowing(&self, jobs: Vec<Job>, config: &Arc<Config>, outlook: &Outlook) {
         for job in jobs {
+            crate::failpoint::pass("claimed");
             self.lanes(|lanes| lanes.enter(&job.target));
             let lane = Lane { shared: self.shared.clone(), target: job.target.clone() };
             let (courier, config, state) = (self.clone(), config.clone(), outlook.state(&job.target));
@@ -242,6 +248,8 @@ impl Courier {
             plain: job.plain,
             serial: target.concurrency.get() == 1,
             probes: state.probes,
+            failures: state.failures,
+            failing_since: state.failing_since,
         };
         let verdict =
             settle(facts, report.outcome, &report.reason, &target.retry, now, self.shared.chance.unit());

@@ -45,6 +45,7 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
     tracker.spawn(async move { unfailing(&cleaning, "cleaning", || clean_for_ever(&cleaning)).await });
     tracker.close();
     relay.stop.cancelled().await;
+    crate::failpoint::pass("stopping");
     let finished = async {
         tracker.wait().await;
         relay.courier.idle().await;
@@ -128,6 +129,13 @@ pub async fn send_for_ever(relay: &Relay) {
     let ended = relay.courier.ended();
     let mut troubled = false;
     while !relay.stop.is_cancelled() {
+        if troubled {
+            if relay.store.ping().await.is_err() {
+                rest(relay).await;
+                continue;
+            }
+            relay.courier.catch_up().await;
+        }
         let now = relay.clock.now();
         relay.look_after_store().await;
         let ticked = relay.courier.tick(&relay.config(), now).await;
@@ -148,10 +156,7 @@ pub async fn send_for_ever(relay: &Relay) {
                 .map_or(COURIER_SLEEP_MAX, |at| until(at, now))
                 .clamp(COURIER_SLEEP_MIN, COURIER_SLEEP_MAX),
             Err(_) => {
-                tokio::select! {
-                    () = tokio::time::sleep(STORE_TROUBLE_SLEEP) => {}
-                    () = relay.stop.cancelled() => {}
-                }
+                rest(relay).await;
                 continue;
             }
         };
@@ -161,6 +166,14 @@ pub async fn send_for_ever(relay: &Relay) {
             () = relay.owed.notified() => {}
             () = relay.stop.cancelled() => {}
         }
+    }
+}
+
+/// Waits a little for a store in trouble.
+async fn rest(relay: &Relay) {
+    tokio::select! {
+        () = tokio::time::sleep(STORE_TROUBLE_SLEEP) => {}
+        () = relay.stop.cancelled() => {}
     }
 }
 

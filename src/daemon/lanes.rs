@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::model::rate::{CLOCKS_APART_MAX, Rate};
-use crate::model::settle::after_now;
+use crate::model::settle::{FAILURES_MANY, after_now};
 use crate::store::{Outlook, TargetState, Want};
 use crate::target::Target;
 
@@ -131,7 +131,11 @@ impl Lanes {
         let here = self.in_flight.get(&target.name).copied().unwrap_or_default();
         // Those of other instances are under way as well.
         let busy = here.max(outlook.sending.get(&target.name).copied().unwrap_or_default());
-        let lanes = if state.parked_until.is_some() { 1 } else { concurrency(target) };
+        let lanes = if state.parked_until.is_some() || state.failures >= FAILURES_MANY {
+            1
+        } else {
+            concurrency(target)
+        };
         lanes.saturating_sub(busy).min(CLAIM_MAX)
     }
 }

@@ -201,6 +201,7 @@ impl Poller {
         let mut server_now = now;
         while let Some(query) = walk.next() {
             let answer = self.api.list(&query).await?;
+            crate::failpoint::pass("fetched");
             server_now = answer.server_now.unwrap_or(now);
             self.take(config, &mut walk, &mut cursor, answer, now, gain).await?;
         }
@@ -335,6 +336,7 @@ impl Poller {
         let offer = |hand: &Hand| hand.courier.offer(&hand.config, targets.iter().map(String::as_str));
         let wants = gain.hand.as_ref().map(offer).unwrap_or_default();
         let (taken, jobs) = self.store.admit_leasing(admission, wants, now).await?;
+        crate::failpoint::pass("admitted");
         if let Some(hand) = &gain.hand {
             hand.courier.start(jobs, &hand.config);
         }
@@ -444,8 +446,10 @@ impl Poller {
                     Ok(answer) => answer,
                     Err(error) => {
                         tracing::warn!(account = self.account.name, %error, "the past cannot be looked through again");
-                        if !matches!(error, ApiError::Refused { .. }) {
-                            self.sweeps.give_back(sweep);
+                        match error {
+                            ApiError::Refused { .. } => {}
+                            ApiError::TooLong(_) => self.sweeps.restart(sweep),
+                            _ => self.sweeps.give_back(sweep),
                         }
                         return Ok(error.asked_to_wait());
                     }

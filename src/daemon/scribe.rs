@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::store::{Settlement, Store, StoreError};
@@ -17,6 +17,8 @@ const BATCH_MAX: usize = 64;
 const AGAIN: Duration = Duration::from_millis(500);
 /// It doubles up to this.
 const AGAIN_MAX: Duration = Duration::from_secs(4);
+/// How long those who claim wait for what could not be written.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
 /// The one who writes. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
@@ -31,6 +33,26 @@ struct Shared {
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
     desk: Mutex<Desk>,
+    /// Batches that the store could not take so far.
+    stuck: watch::Sender<usize>,
+    /// Tells them to try again at once.
+    again: Notify,
+}
+
+/// A batch that the store could not take, counted as long as this lives.
+struct Stuck<'a>(&'a Shared);
+
+impl<'a> Stuck<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.stuck.send_modify(|stuck| *stuck += 1);
+        Self(shared)
+    }
+}
+
+impl Drop for Stuck<'_> {
+    fn drop(&mut self) {
+        self.0.stuck.send_modify(|stuck| *stuck -= 1);
+    }
 }
 
 /// What waits to be written.
@@ -50,7 +72,17 @@ struct Entry {
 
 impl Scribe {
     pub(super) fn new(store: Store, clock: Clock, metrics: Arc<Metrics>, tracker: TaskTracker) -> Self {
-        Self { shared: Arc::new(Shared { store, clock, metrics, tracker, desk: Mutex::default() }) }
+        let (desk, stuck, again) = (Mutex::default(), watch::Sender::new(0), Notify::new());
+        Self { shared: Arc::new(Shared { store, clock, metrics, tracker, desk, stuck, again }) }
+    }
+
+    /// The store can be written again: what it could not take is tried at once, and waited for, for a moment. Who claims
+    /// before that takes back what was sent before the trouble, if its lease has run out meanwhile, and sends it twice.
+    pub(super) async fn catch_up(&self) {
+        let mut stuck = self.shared.stuck.subscribe();
+        self.shared.again.notify_waiters();
+        // What cannot be written even now has a trouble of its own, which holds up nobody else.
+        let _ = tokio::time::timeout(CATCH_UP_MAX, stuck.wait_for(|stuck| *stuck == 0)).await;
     }
 
     /// Writes a settlement; returns once it is written or its lease is found lost, however long that takes: what was
@@ -95,13 +127,14 @@ impl Scribe {
     /// # Errors
     /// The store makes no sense of one of several.
     async fn persist(&self, batch: &[Entry]) -> Result<(), StoreError> {
-        let mut wait = AGAIN;
+        let (mut wait, mut stuck) = (AGAIN, None);
         loop {
             match self.settle(batch).await {
                 Ok(()) => return Ok(()),
                 Err(error @ StoreError::Corrupt(_)) if batch.len() > 1 => return Err(error),
                 Err(error) => {
-                    if wait == AGAIN {
+                    if stuck.is_none() {
+                        stuck = Some(Stuck::new(&self.shared));
                         let first =
                             batch.first().map(|entry| tracing::field::display(&entry.settlement.claim.id));
                         tracing::error!(
@@ -109,7 +142,11 @@ impl Scribe {
                             "what became of attempts cannot be written down; it is tried again until it can"
                         );
                     }
-                    tokio::time::sleep(wait).await;
+                    tracing::debug!(?wait, "waiting to write down what became of attempts");
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.shared.again.notified() => {}
+                    }
                     wait = wait.saturating_mul(2).min(AGAIN_MAX);
                 }
             }
@@ -119,7 +156,9 @@ impl Scribe {
     async fn settle(&self, batch: &[Entry]) -> Result<(), StoreError> {
         let shared = &self.shared;
         let settlements = batch.iter().map(|entry| entry.settlement.clone()).collect();
+        crate::failpoint::pass("settle-before");
         let written = shared.store.settle(settlements, shared.clock.now()).await?;
+        crate::failpoint::pass("settled");
         for (entry, written) in batch.iter().zip(written) {
             if !written {
                 shared.metrics.leases_lost.inc();

@@ -24,10 +24,7 @@ pub(super) fn owed(
             notices(&Trouble::Parked { target: &job.target, reason: &report.reason }, &to, now)
         }
         TargetChange::Healthy => notices(&Trouble::Recovered { target: &job.target }, &to, now),
-        TargetChange::Pause { .. }
-        | TargetChange::Hold { .. }
-        | TargetChange::Failing
-        | TargetChange::None => Vec::new(),
+        TargetChange::Pause { .. } | TargetChange::Failing { .. } | TargetChange::None => Vec::new(),
     };
     let ended = match &verdict.state {
         // A notice that dies is told nobody, or one that cannot be delivered would go round for ever.

@@ -7,6 +7,7 @@ use std::io;
 use rustls::CertificateError;
 use url::Url;
 
+use super::handed::Handed;
 use super::policy::Refusal;
 use super::resolve::NoAddress;
 
@@ -36,6 +37,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// In words for a person.
     pub text: String,
+    /// The whole request had been handed to a connection, so that it may have been acted upon although no answer came.
+    pub handed: bool,
 }
 
 impl fmt::Display for Failure {
@@ -53,25 +56,33 @@ pub fn place(url: &Url) -> String {
 }
 
 impl Failure {
-    /// The request may have been acted upon although no answer came.
-    pub fn may_have_arrived(&self) -> bool {
-        matches!(self.kind, FailureKind::Timeout | FailureKind::Reset | FailureKind::Other)
+    /// A failure of a request that got no connection.
+    pub(super) fn new(kind: FailureKind, text: String) -> Self {
+        Self { kind, text, handed: false }
+    }
+
+    /// The same, of a request that came as far as this.
+    pub(super) fn after(self, handed: &Handed) -> Self {
+        use FailureKind::{Connect, Dns, Policy, Tls};
+        // A request without a body does not tell, so the kind has to.
+        let handed = handed.is().unwrap_or(!matches!(self.kind, Policy | Dns | Connect | Tls));
+        Self { handed, ..self }
     }
 
     pub(super) fn refused(refusal: &Refusal) -> Self {
-        Self { kind: FailureKind::Policy, text: refusal.to_string() }
+        Self::new(FailureKind::Policy, refusal.to_string())
     }
 
     pub(super) fn timeout(url: &Url, deadline: std::time::Duration) -> Self {
         let text = format!("{} gave no answer within {:.1} s", place(url), deadline.as_secs_f64());
-        Self { kind: FailureKind::Timeout, text }
+        Self::new(FailureKind::Timeout, text)
     }
 
     pub(super) fn of_client(error: &rustls::Error) -> Self {
         let text = format!(
             "this machine's certificate authorities cannot be read ({error}); install `ca-certificates`"
         );
-        Self { kind: FailureKind::Other, text }
+        Self::new(FailureKind::Other, text)
     }
 
     /// Classifies an error by what is found along its chain of causes.
@@ -81,13 +92,10 @@ impl Failure {
         if let Some(cause) = chain().find_map(|error| error.downcast_ref::<NoAddress>()) {
             let kind =
                 if matches!(cause, NoAddress::Refused(_)) { FailureKind::Policy } else { FailureKind::Dns };
-            return Self { kind, text: cause.to_string() };
+            return Self::new(kind, cause.to_string());
         }
         if let Some(cause) = chain().find_map(|error| error.downcast_ref::<rustls::Error>()) {
-            return Self {
-                kind: FailureKind::Tls,
-                text: format!("TLS to {place} failed: {}", tls_words(cause)),
-            };
+            return Self::new(FailureKind::Tls, format!("TLS to {place} failed: {}", tls_words(cause)));
         }
         let io = chain().filter_map(|error| error.downcast_ref::<io::Error>()).last().map(io::Error::kind);
         let connecting = chain()
@@ -97,28 +105,21 @@ impl Failure {
             .filter_map(|error| error.downcast_ref::<reqwest::Error>())
             .any(reqwest::Error::is_timeout);
         let cause = chain().last().map(ToString::to_string).unwrap_or_default();
-        match io {
-            Some(io::ErrorKind::ConnectionRefused) => Self {
-                kind: FailureKind::Connect,
-                text: format!("{place} refused the connection: nothing listens there"),
-            },
+        let (kind, text) = match io {
+            Some(io::ErrorKind::ConnectionRefused) => {
+                (FailureKind::Connect, format!("{place} refused the connection: nothing listens there"))
+            }
             _ if connecting && timed_out => {
-                Self { kind: FailureKind::Connect, text: format!("no connection to {place} in time") }
+                (FailureKind::Connect, format!("no connection to {place} in time"))
             }
-            _ if connecting => {
-                Self { kind: FailureKind::Connect, text: format!("no connection to {place}: {cause}") }
-            }
-            Some(_) => {
-                Self { kind: FailureKind::Reset, text: format!("the connection to {place} broke: {cause}") }
-            }
+            _ if connecting => (FailureKind::Connect, format!("no connection to {place}: {cause}")),
+            Some(_) => (FailureKind::Reset, format!("the connection to {place} broke: {cause}")),
             None if cause.contains("closed before") || cause.contains("connection closed") => {
-                let text = format!("{place} closed the connection without an answer");
-                Self { kind: FailureKind::Reset, text }
+                (FailureKind::Reset, format!("{place} closed the connection without an answer"))
             }
-            None => {
-                Self { kind: FailureKind::Other, text: format!("{place} gave no usable answer: {cause}") }
-            }
-        }
+            None => (FailureKind::Other, format!("{place} gave no usable answer: {cause}")),
+        };
+        Self::new(kind, text)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one HTTP client: own name resolution with every address checked when dialling, no redirects, no proxies, capped answers.
 
 pub mod failure;
+mod handed;
 pub mod policy;
 pub mod resolve;
 pub mod tls;
@@ -19,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 pub use failure::{Failure, FailureKind, place};
+use handed::Handed;
 use policy::{Policy, check_url};
 use resolve::{Guarded, Resolver};
 
@@ -129,12 +131,12 @@ impl Egress {
         let Request { method, url, headers, body, answer_bytes_max } = request;
         check_url(&url, self.policy()).map_err(|refusal| Failure::refused(&refusal))?;
         let (client, _) = self.client()?;
-        let request = client.request(method, url.clone()).headers(headers);
-        let request = if body.is_empty() { request } else { request.body(body) };
+        let (body, handed) = Handed::of(body);
+        let request = client.request(method, url.clone()).headers(headers).body(body);
         let response = match timeout_at(end, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Failure::of(&url, &error)),
-            Err(_) => return Err(Failure::timeout(&url, deadline)),
+            Ok(Err(error)) => return Err(Failure::of(&url, &error).after(&handed)),
+            Err(_) => return Err(Failure::timeout(&url, deadline).after(&handed)),
         };
         let (status, headers) = (response.status(), response.headers().clone());
         let (body, cut) = read(response, answer_bytes_max, end).await;
@@ -201,9 +203,9 @@ impl Egress {
             .pool_idle_timeout(IDLE_TIME_MAX)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build();
-        let client = client.map_err(|error| Failure {
-            kind: FailureKind::Other,
-            text: format!("the HTTP client cannot be made: {error}"),
+        let client = client.map_err(|error| {
+            let text = format!("the HTTP client cannot be made: {error}");
+            Failure::new(FailureKind::Other, text)
         })?;
         Ok((client, plain))
     }

@@ -20,24 +20,51 @@ pub enum Resolver {
 }
 
 /// For each name its answers in turn; the last one is repeated. A name without answers does not exist.
-pub type Script = HashMap<String, Vec<Vec<IpAddr>>>;
+pub type Script = HashMap<String, Vec<Told>>;
+
+/// What a scripted name server tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// These addresses, perhaps none at all.
+    Addresses(Vec<IpAddr>),
+    /// The name does not exist (NXDOMAIN).
+    NoSuchName,
+    /// The server cannot say (SERVFAIL).
+    Failure,
+    /// Nothing, for as long as anybody waits.
+    Nothing,
+}
 
 impl Resolver {
     /// One name that gives these answers in turn.
     pub fn script(name: &str, answers: Vec<Vec<IpAddr>>) -> Self {
-        Self::Script(Arc::new(Mutex::new(HashMap::from([(name.to_owned(), answers)]))))
+        Self::telling(name, answers.into_iter().map(Told::Addresses).collect())
+    }
+
+    /// One name whose server tells this in turn.
+    pub fn telling(name: &str, told: Vec<Told>) -> Self {
+        Self::Script(Arc::new(Mutex::new(HashMap::from([(name.to_owned(), told)]))))
     }
 
     async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, std::io::Error> {
         match self {
             Self::System => Ok(lookup_host((name, 0)).await?.map(|address| address.ip()).collect()),
-            Self::Script(script) => {
-                let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-                let answers = script.get_mut(name).filter(|answers| !answers.is_empty());
-                let answers = answers.ok_or_else(|| std::io::Error::other("no such name"))?;
-                Ok(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() })
-            }
+            Self::Script(script) => match next(script, name) {
+                Told::Addresses(addresses) => Ok(addresses),
+                Told::NoSuchName => Err(std::io::Error::other("no such name")),
+                Told::Failure => Err(std::io::Error::other("temporary failure in name resolution")),
+                Told::Nothing => std::future::pending().await,
+            },
         }
+    }
+}
+
+fn next(script: &Mutex<Script>, name: &str) -> Told {
+    let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
+    match script.get_mut(name) {
+        Some(told) if told.len() > 1 => told.remove(0),
+        Some(told) => told.first().cloned().unwrap_or(Told::NoSuchName),
+        None => Told::NoSuchName,
     }
 }
 

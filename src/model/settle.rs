@@ -22,6 +22,12 @@ const PROBE_MAX: Duration = Duration::from_hours(1);
 
 /// A target that takes one at a time waits so long at the most for one that is soon tried again.
 const HOLD_MAX: Duration = Duration::from_mins(1);
+/// A target that failed so often in a row, whatever it was sent, is tried with one delivery at a time: one that is dead
+/// occupies nothing, however much queues for it.
+pub const FAILURES_MANY: u32 = 10;
+/// Between such tries it rests a quarter of the time that it has failed, within these bounds.
+const REST_MIN: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_mins(1);
 
 /// What `settle` is to know of the delivery beside the outcome.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +44,10 @@ pub struct Facts {
     pub serial: bool,
     /// How often in a row the target's probe failed before.
     pub probes: u32,
+    /// Attempts at the target in a row that failed before, whatever they were about.
+    pub failures: u32,
+    /// When the first of them was.
+    pub failing_since: Option<Timestamp>,
 }
 
 /// What follows for the target as a whole.
@@ -46,11 +56,10 @@ pub enum TargetChange {
     /// Nothing.
     None,
     /// It did not take this one, for a reason that may be the target's.
-    Failing,
-    /// The same, and the target takes one at a time: nothing overtakes the one that is tried again then.
-    Hold {
-        /// When it is tried again.
-        until: Timestamp,
+    Failing {
+        /// Nobody sends to it before then: it has taken nothing for long, or takes one at a time and waits
+        /// for this one.
+        rest_until: Option<Timestamp>,
     },
     /// Nobody sends to it before then; it is healthy otherwise.
     Pause {
@@ -95,12 +104,12 @@ pub fn settle(
         Outcome::Delivered => verdict(State::Delivered { at: now }, TargetChange::Healthy),
         Outcome::Retry { after } => {
             let wait = after.map_or_else(|| policy.backoff.wait(attempts, jitter), asked);
-            let state = later(facts, policy, now, wait, reason);
+            let (state, rest_until) = (later(facts, policy, now, wait, reason), rest_until(facts, now));
             if facts.serial && wait <= HOLD_MAX && matches!(state, State::Pending { .. }) {
-                let until = after_now(now, wait);
-                return verdict(in_turn(facts, state, now), TargetChange::Hold { until });
+                let rest_until = rest_until.max(Some(after_now(now, wait)));
+                return verdict(in_turn(facts, state, now), TargetChange::Failing { rest_until });
             }
-            verdict(state, TargetChange::Failing)
+            verdict(state, TargetChange::Failing { rest_until })
         }
         Outcome::Busy { after } => {
             let wait = after.map_or(BUSY_PAUSE, asked);
@@ -147,6 +156,13 @@ fn later(facts: Facts, policy: &RetryPolicy, now: Timestamp, wait: Duration, rea
     State::Pending { due_at }
 }
 
+/// Until when a target that fails again and again is left alone.
+fn rest_until(facts: Facts, now: Timestamp) -> Option<Timestamp> {
+    let since = facts.failing_since.filter(|_| facts.failures >= FAILURES_MANY)?;
+    let failing = Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO);
+    Some(after_now(now, (failing / 4).clamp(REST_MIN, REST_MAX)))
+}
+
 /// What waits because its whole target does keeps its place: it is due since it was planned, and the target's own
 /// moment holds it, so that nothing planned later overtakes it.
 fn in_turn(facts: Facts, state: State, now: Timestamp) -> State {
@@ -180,7 +196,16 @@ mod tests {
     }
 
     fn facts(attempts: u32) -> Facts {
-        Facts { attempts, created_at: at(0), expires_at: None, plain: false, serial: false, probes: 0 }
+        Facts {
+            attempts,
+            created_at: at(0),
+            expires_at: None,
+            plain: false,
+            serial: false,
+            probes: 0,
+            failures: 0,
+            failing_since: None,
+        }
     }
 
     fn judge(facts: Facts, outcome: Outcome, now: Timestamp) -> Verdict {
@@ -212,10 +237,13 @@ mod tests {
         let retry = |seconds| Outcome::Retry { after: Some(Duration::from_secs(seconds)) };
         let verdict = judge(serial, retry(60), at(10));
         assert_eq!(verdict.state, State::Pending { due_at: at(0) });
-        assert_eq!((verdict.target, verdict.counts), (TargetChange::Hold { until: at(70) }, true));
+        assert_eq!(
+            (verdict.target, verdict.counts),
+            (TargetChange::Failing { rest_until: Some(at(70)) }, true)
+        );
         for verdict in [judge(serial, retry(61), at(10)), judge(facts(0), retry(61), at(10))] {
             assert_eq!(verdict.state, State::Pending { due_at: at(71) });
-            assert_eq!(verdict.target, TargetChange::Failing);
+            assert_eq!(verdict.target, TargetChange::Failing { rest_until: None });
         }
     }
 
@@ -227,6 +255,18 @@ mod tests {
             probe_at.duration_since(at(0)).as_secs()
         });
         assert_eq!(waits, [60, 120, 240, 1920, 3600, 3600]);
+    }
+
+    #[test]
+    fn a_target_that_takes_nothing_rests_a_quarter_of_the_time_it_failed_up_to_a_minute() {
+        let rest = |failures, failed_for: i64| {
+            let facts = Facts { failures, failing_since: Some(at(0)), ..facts(0) };
+            let verdict = judge(facts, Outcome::Retry { after: None }, at(failed_for));
+            let TargetChange::Failing { rest_until } = verdict.target else { panic!("{verdict:?}") };
+            rest_until.map(|until| until.duration_since(at(failed_for)).as_secs())
+        };
+        assert_eq!(rest(9, 100), None);
+        assert_eq!([0, 40, 100, 240, 9000].map(|failed| rest(10, failed)), [1, 10, 25, 60, 60].map(Some));
     }
 
     #[test]
@@ -296,13 +336,13 @@ mod tests {
                 facts.plain = verdict.plain;
                 let State::Pending { due_at } = verdict.state else { break };
                 let held = match verdict.target {
-                    TargetChange::Hold { until } | TargetChange::Pause { until } => until,
+                    TargetChange::Pause { until } => until,
                     TargetChange::Park { probe_at } => {
                         facts.probes += 1;
                         parked += probe_at.duration_since(now).as_secs() + 1;
                         probe_at
                     }
-                    TargetChange::None | TargetChange::Failing | TargetChange::Healthy => now,
+                    TargetChange::None | TargetChange::Failing { .. } | TargetChange::Healthy => now,
                 };
                 let next = due_at.max(held);
                 prop_assert!(due_at >= at(0));
@@ -329,7 +369,11 @@ mod tests {
             (first, max, give_up) in (any::<u64>(), any::<u64>(), any::<u64>()),
         ) {
             let moment = |second| Timestamp::from_second(second).unwrap();
-            let facts = Facts { attempts, created_at: moment(created), expires_at: None, plain, serial: plain, probes };
+            let since = Some(moment(created));
+            let facts = Facts {
+                attempts, created_at: moment(created), expires_at: None, plain, serial: plain, probes, failures: probes,
+                failing_since: since,
+            };
             let backoff =
                 Backoff { first: Duration::from_secs(first), max: Duration::from_secs(max) };
             let policy = RetryPolicy { backoff, give_up_after: Duration::from_secs(give_up) };

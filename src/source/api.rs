@@ -1,5 +1,6 @@
 //! The calls that polling needs: a page of the list of messages, and whose token it is.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use tokio::sync::Mutex;
 use super::fault::{ApiError, judge};
 use super::http::Http;
 use super::pace::Pace;
-use super::walk::Query;
+use super::walk::{PAGE_ROWS, Query};
 use super::wire::{Page, read_page};
 use super::{Account, wire};
 use crate::egress::Egress;
@@ -20,6 +21,8 @@ pub const REQUESTS_PER_SECOND: f64 = 2.0;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// The longest answer that is read, after decompression.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// After an answer that was too long, so many times fewer messages are asked for at once.
+const FEWER: usize = 10;
 const LIST: &str = "/v3/communication/activity_messages";
 const USERINFO: &str = "/oauth/userinfo";
 
@@ -31,6 +34,8 @@ pub struct Api {
     http: Http,
     pace: Pace,
     deadline: Duration,
+    /// The most messages that are asked for at once.
+    rows_max: AtomicUsize,
     /// Held during a request: one in flight per token.
     turn: Mutex<()>,
 }
@@ -68,6 +73,7 @@ impl Api {
             http: Http::new(account, egress),
             pace,
             deadline: DEADLINE,
+            rows_max: AtomicUsize::new(usize::MAX),
             turn: Mutex::new(()),
         }
     }
@@ -81,12 +87,22 @@ impl Api {
     /// Fetches one page. Never asks by type or direction: some messages cannot be asked for that way.
     ///
     /// # Errors
-    /// See [`ApiError`]; nothing may be concluded about the list from any of them.
+    /// See [`ApiError`]; nothing may be concluded about the list from any of them. After [`ApiError::TooLong`] pages are
+    /// smaller: a walk that has turned pages has to begin anew.
     pub async fn list(&self, query: &Query) -> Result<Answer, ApiError> {
-        let reply = self.get(LIST, &parameters(query, self.unread_only)).await?;
+        let per_page = query.per_page.min(self.rows_max.load(Ordering::Relaxed));
+        let query = Query { per_page, ..*query };
+        let reply = self.get(LIST, &parameters(&query, self.unread_only)).await;
+        if matches!(reply, Err(ApiError::TooLong(_))) {
+            self.rows_max.store((per_page / FEWER).max(1), Ordering::Relaxed);
+        }
+        let reply = reply?;
         judge(&reply)?;
         let page = read_page(&self.account, &reply.body);
-        let page = page.map_err(|why| ApiError::Unreadable(why.to_string()))?;
+        let mut page = page.map_err(|why| ApiError::Unreadable(why.to_string()))?;
+        if per_page < PAGE_ROWS {
+            page.per_page = Some(page.per_page.map_or(per_page, |given| given.min(per_page)));
+        }
         Ok(Answer { page, server_now: reply.server_now })
     }
 

@@ -68,6 +68,11 @@ pub enum ApiError {
     /// A success whose body makes no sense: nothing is concluded from it.
     #[error("the API's answer cannot be read: {0}")]
     Unreadable(String),
+    /// A success that is longer than anything that is read.
+    #[error(
+        "the API's answer is longer than {0} bytes; from the next poll on fewer messages are asked for at once"
+    )]
+    TooLong(usize),
     /// No answer came.
     #[error("no answer from the API: {reason} ({detail})")]
     Network {
@@ -193,7 +198,7 @@ pub fn judge(reply: &Reply) -> Result<(), ApiError> {
             Err(ApiError::Unauthorized { reason: Unauthorized::NotAllowed, words: words(reply) })
         }
         429 => Err(ApiError::RateLimited { after: reply.retry_after, words: words(reply) }),
-        500.. => Err(ApiError::Server { status, after: reply.retry_after, words: words(reply) }),
+        408 | 425 | 500.. => Err(ApiError::Server { status, after: reply.retry_after, words: words(reply) }),
         _ => Err(ApiError::Refused { status, words: words(reply) }),
     }
 }
@@ -289,6 +294,7 @@ mod tests {
         );
         assert_eq!(invalid.to_string(), "the API refuses the request (400: unknown activity_type)");
         assert!(judged(404, "").to_string().ends_with("(404: no reason given): check base_url"));
+        assert!(matches!(judged(408, "slow"), ApiError::Server { status: 408, .. }));
         assert!(
             matches!(judged(502, "<h1>Bad Gateway</h1>"), ApiError::Server { words, .. } if words == "Bad Gateway")
         );

@@ -181,7 +181,7 @@ fn reply(answer: Answer, bytes_max: usize) -> Result<Reply, ApiError> {
     let received = answer.body.len();
     let lost = |reason| ApiError::Network { reason, detail: format!("after {received} bytes of its answer") };
     match answer.cut.filter(|_| answer.status.is_success()) {
-        Some(Cut::TooLong) => Err(ApiError::Unreadable(format!("it is longer than {bytes_max} bytes"))),
+        Some(Cut::TooLong) => Err(ApiError::TooLong(bytes_max)),
         Some(Cut::Deadline) => Err(lost(Network::Timeout)),
         Some(Cut::Broken) => Err(lost(Network::Broken)),
         None => Ok(Reply {

@@ -1,6 +1,7 @@
 //! JSON as the API sends it, in all its shapes, turned into messages. One bad item never blocks a page.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,6 +18,9 @@ const UID_BYTES_MAX: usize = 128;
 const DIGEST_BYTES: usize = 16;
 /// How much is kept of an item that is no JSON, in characters.
 const BROKEN_CHARS_MAX: usize = 20_000;
+/// How deep a field may be nested. A deeper one is kept as its text: whatever is made of the item has to be readable
+/// again, and the reader stops at 128.
+const DEPTH_MAX: usize = 64;
 /// How much of the API's own words is repeated, in characters.
 const WORDS_CHARS_MAX: usize = 300;
 
@@ -166,16 +170,42 @@ fn no_json(body: &str, error: &serde_json::Error) -> String {
     format!("the answer is not JSON: {error}")
 }
 
-/// An item's JSON. A `\ud83d` without its other half, as in a text cut inside an emoji, is read as a mark.
+/// An item's JSON. A `\ud83d` without its other half, as in a text cut inside an emoji, is read as a mark; a field that
+/// cannot be read, or is nested beyond sense, stays as its text.
 fn parse_item(raw: &str) -> Result<Value, Unreadable> {
-    serde_json::from_str(raw).or_else(|error| {
+    let read = |raw: &str| {
+        serde_json::from_str(raw)
+            .map(|item| if deep(&item, DEPTH_MAX) { fields_of(raw).unwrap_or(item) } else { item })
+    };
+    read(raw).or_else(|error| {
         let mended = if raw.contains("\\u") { mend_surrogates(raw) } else { Cow::Borrowed(raw) };
-        serde_json::from_str(&mended).map_err(|_| Unreadable {
+        read(&mended).ok().or_else(|| fields_of(&mended)).ok_or_else(|| Unreadable {
             uid: derived(&["broken", raw]),
             raw: Value::String(raw.chars().take(BROKEN_CHARS_MAX).collect()),
             why: format!("the item is not valid JSON: {error}"),
         })
     })
+}
+
+/// An object whose fields are read one by one; `None` for what is no object.
+fn fields_of(raw: &str) -> Option<Value> {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(raw).ok()?;
+    let field = |raw: &RawValue| {
+        let read: Option<Value> = serde_json::from_str(raw.get()).ok();
+        let text = || Value::String(raw.get().chars().take(BROKEN_CHARS_MAX).collect());
+        read.filter(|field| !deep(field, DEPTH_MAX)).unwrap_or_else(text)
+    };
+    Some(Value::Object(fields.into_iter().map(|(name, raw)| (name, field(raw))).collect()))
+}
+
+/// Whether a value is nested deeper than that.
+fn deep(value: &Value, depth_max: usize) -> bool {
+    let deeper = |inner: &Value| depth_max == 0 || deep(inner, depth_max - 1);
+    match value {
+        Value::Array(items) => items.iter().any(deeper),
+        Value::Object(fields) => fields.values().any(deeper),
+        _ => false,
+    }
 }
 
 fn mend_surrogates(raw: &str) -> Cow<'_, str> {

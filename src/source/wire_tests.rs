@@ -206,8 +206,12 @@ fn an_item_that_is_no_valid_json_is_set_aside_alone() {
         item()
     );
     let page = read_page("main", body.as_bytes()).unwrap();
-    assert!(matches!(&page.items[0], Item::Unreadable(item) if item.why.contains("not valid JSON")));
-    assert!(matches!(&page.items[1], Item::Unreadable(_)));
+    // Every other field of theirs can be read: what is missing is the time.
+    for (nth, uid) in [(0, "deep"), (1, "big")] {
+        assert!(
+            matches!(&page.items[nth], Item::Unreadable(item) if item.uid == uid && item.why.contains("created_at"))
+        );
+    }
     assert!(matches!(&page.items[2], Item::Message(_)));
 }
 
@@ -293,4 +297,22 @@ fn the_words_of_an_error_are_found_in_every_shape() {
     assert_eq!(words_of("{}"), None);
     let long = json!({ "error": "é".repeat(500) }).to_string();
     assert_eq!(words_of(&long).unwrap().chars().count(), 301);
+}
+
+#[test]
+fn a_field_that_is_nested_beyond_sense_stays_as_its_text_and_harms_no_other() {
+    for depth in [10, DEPTH_MAX, DEPTH_MAX + 2, 126, 127, 128, 100_000] {
+        let nested = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let item = item().to_string().replace("null", &nested);
+        let body = format!(r#"{{"success":true,"data":{{"activity_messages":[{item}]}}}}"#);
+        let page = read_page("main", body.as_bytes()).unwrap();
+        let Item::Message(message) = &page.items[0] else { panic!("{depth}") };
+        assert_eq!(
+            (message.uid.as_str(), message.body.as_str()),
+            ("gn5zqo7nfbwee21c", "Sorry, I can't come.")
+        );
+        assert_eq!(message.raw["link_url_params"].is_string(), depth > DEPTH_MAX, "{depth}");
+        let kept = serde_json::to_string(message).unwrap();
+        assert_eq!(&serde_json::from_str::<Message>(&kept).unwrap(), message.as_ref(), "{depth}");
+    }
 }

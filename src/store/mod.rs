@@ -3,9 +3,12 @@
 mod admission;
 mod ends;
 mod opening;
+pub mod postgres;
 mod roles;
 pub mod rows;
 pub mod sqlite;
+mod standing;
+mod steps;
 mod work;
 
 pub use admission::{AccountStatus, Admission, Admitted, Cursor, Quarantined, Taken};
@@ -29,6 +32,8 @@ use crate::model::settle::TargetChange;
 pub enum Store {
     /// The embedded one.
     Sqlite(sqlite::Sqlite),
+    /// The one for several instances.
+    Postgres(postgres::Postgres),
 }
 
 /// Why the store could not do it.
@@ -71,10 +76,21 @@ pub enum NameKind {
     Business,
 }
 
+impl NameKind {
+    /// The name under which it is kept.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Staff => "staff",
+            Self::Business => "business",
+        }
+    }
+}
+
 /// How the store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// By the one `run`: takes the lock and gives back all leases of a predecessor.
+    /// By `run`. Of a SQLite file it is the only one: it takes the lock and gives back all leases of a predecessor.
     Daemon,
     /// By any other command, beside a running `run` and before its first.
     Tool,
@@ -85,16 +101,20 @@ macro_rules! both {
     ($self:ident.$($call:tt)*) => {
         match $self {
             Self::Sqlite(store) => store.$($call)*,
+            Self::Postgres(store) => store.$($call)*,
         }
     };
 }
 
 impl Store {
-    /// Opens `sqlite://PATH` or `sqlite::memory:`, brings the schema up to date.
+    /// Opens `sqlite://PATH`, `sqlite::memory:` or `postgres://…`, brings the schema up to date.
     ///
     /// # Errors
     /// In use by another daemon, too new, or not to be opened.
     pub async fn open(url: &str, mode: Mode) -> Result<Self> {
+        if postgres::is_postgres(url) {
+            return Ok(Self::Postgres(postgres::Postgres::open(url).await?));
+        }
         Ok(Self::Sqlite(sqlite::Sqlite::open(url, mode).await?))
     }
 
@@ -352,6 +372,7 @@ impl Store {
     pub fn is_shared(&self) -> bool {
         match self {
             Self::Sqlite(_) => false,
+            Self::Postgres(_) => true,
         }
     }
 

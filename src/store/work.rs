@@ -93,6 +93,8 @@ pub struct TargetState {
     pub next_slot: Option<Timestamp>,
     /// It has taken nothing since: the first attempt that failed for a reason that may be the target's.
     pub failing_since: Option<Timestamp>,
+    /// Attempts in a row that failed so.
+    pub failures: u32,
     /// It took a message again then, and what queued up during the trouble has not been looked at yet.
     pub recovered_at: Option<Timestamp>,
 }

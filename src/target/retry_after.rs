@@ -5,17 +5,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 
 /// The three forms of an HTTP date (RFC 9110, 5.6.7) behind the weekday, which says nothing new and may be wrong.
 const DATE_FORMS: [&str; 3] = ["%d %b %Y %H:%M:%S GMT", "%d-%b-%y %H:%M:%S GMT", "%b %e %H:%M:%S %Y"];
 
 /// The longest usable wait that an answer asks for. What is not a wait (negative, infinite, overflowing, in the past,
-/// not a number) counts as absent. Never panics, whatever it is given.
+/// not a number) counts as absent. A date is meant by the clock of whoever wrote it, which is the answer's own `Date`
+/// where there is one, so that a clock that is set wrong on either side does no harm. Never panics, whatever it is given.
 pub fn asked(headers: &HeaderMap, body: &[u8], now: Timestamp) -> Option<Duration> {
-    let header = |value: &reqwest::header::HeaderValue| value.to_str().ok().and_then(|text| wait(text, now));
-    headers.get_all(RETRY_AFTER).iter().filter_map(header).chain(in_body(body)).max()
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let now = headers.get(DATE).and_then(text).and_then(|text| date(&text)).unwrap_or(now);
+    let waits = headers.get_all(RETRY_AFTER).iter().filter_map(|value| wait(&text(value)?, now));
+    waits.chain(in_body(body)).max()
 }
 
 /// One header value: seconds, whole or decimal, or a date.
@@ -24,10 +27,15 @@ fn wait(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return seconds_of(seconds);
     }
+    Duration::try_from(date(text)?.duration_since(now)).ok().filter(|wait| !wait.is_zero())
+}
+
+/// A date in one of its forms.
+fn date(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
     let date = text.split_once(", ").or_else(|| text.split_once(' ')).map(|(_weekday, date)| date.trim())?;
     let civil = DATE_FORMS.iter().find_map(|form| DateTime::strptime(form, date).ok())?;
-    let at = civil.to_zoned(TimeZone::UTC).ok()?.timestamp();
-    Duration::try_from(at.duration_since(now)).ok().filter(|wait| !wait.is_zero())
+    Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 /// `retry_after` at the top (Discord) or under `parameters` (Telegram), in seconds.
@@ -73,6 +81,20 @@ mod tests {
             ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
         {
             assert_eq!(of(&[text]), Some(37.0), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_meant_by_the_clock_of_whoever_wrote_it() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "Sun, 06 Nov 1994 09:49:37 GMT".parse().unwrap());
+        for (date, seconds) in [
+            ("Sun, 06 Nov 1994 09:49:07 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 10:49:37 GMT", None),
+            ("yesterday", Some(3_637)),
+        ] {
+            headers.insert(DATE, date.parse().unwrap());
+            assert_eq!(asked(&headers, b"", now()).map(|wait| wait.as_secs()), seconds, "{date}");
         }
     }
 

@@ -24,9 +24,14 @@ pub(super) fn answered(start: Instant, answer: &Answer, (outcome, reason): Verdi
         status: Some(answer.status.as_u16()),
         answer: excerpt(&answer.text()),
         latency: start.elapsed(),
-        // The gateway gave up waiting; what stands behind it may have taken the message all the same.
-        maybe_duplicate: answer.status.as_u16() == 504 && !matches!(outcome, Outcome::Delivered),
+        maybe_duplicate: outcome != Outcome::Delivered && in_doubt(answer.status.as_u16()),
     }
+}
+
+/// Whether somebody may have taken the message although this status says no: what stands behind a gateway that got no
+/// usable answer from it (502) or gave up waiting (504), or whoever says yes in a way that the target does not count.
+fn in_doubt(status: u16) -> bool {
+    matches!(status, 200..=299 | 502 | 504)
 }
 
 /// The report on an exchange without an answer.
@@ -42,7 +47,7 @@ pub(super) fn failed(start: Instant, failure: &Failure) -> Report {
         status: None,
         answer: None,
         latency: start.elapsed(),
-        maybe_duplicate: failure.may_have_arrived(),
+        maybe_duplicate: failure.handed,
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use activity_relay::daemon::clock::Clock;
+use activity_relay::sandbox::inboxes::Inbox;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::script::{Answer, Cut, Fault};
 use activity_relay::sandbox::{Sandbox, Settings};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const BOUND: Duration = Duration::from_secs(30);
+use crate::stage::Running;
+use crate::world::PATIENCE;
 
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_activity-relay"));
@@ -105,41 +106,16 @@ impl World {
     }
 }
 
-/// A running `run`, which does not outlive its test.
-struct Running(Child);
-
-impl Running {
-    fn start(world: &World, options: &str) -> Self {
-        let mut command = program(world.at());
-        command.args(["run", "--listen", "none"]).args(options.split_whitespace());
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
-    }
-
-    fn ended(&mut self) -> Option<i32> {
-        until(|| self.0.try_wait().unwrap().is_some());
-        self.0.wait().unwrap().code()
-    }
+/// A running `run`.
+fn start(world: &World, options: &str) -> Running {
+    let mut command = program(world.at());
+    command.args(["run", "--listen", "none"]).args(options.split_whitespace());
+    Running::quietly(&mut command)
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Asks again until it holds; fails after the bound.
-fn until(mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < BOUND, "it did not come to pass");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+/// Waits until the inbox has taken so many.
+async fn taken(inbox: &Inbox, count: usize) {
+    inbox.wait_for(count, PATIENCE).await.unwrap();
 }
 
 #[test]
@@ -289,21 +265,21 @@ async fn replays_and_discards_say_what_they_did() {
 async fn tools_reach_into_a_running_relay() {
     let world = World::new().await;
     world.receive(1);
-    let mut running = Running::start(&world, "");
-    until(|| world.sandbox.http.received().len() == 1);
+    let mut running = start(&world, "");
+    taken(&world.sandbox.http, 1).await;
     let (code, _, stderr) = said(world.at(), "run --listen none");
     assert_eq!((code, stderr.contains("in use")), (69, true), "{stderr}");
     assert_eq!(exit(world.at(), "targets pause crm"), 0);
     world.receive(1);
-    until(|| world.sandbox.slack.received().len() == 2);
+    taken(&world.sandbox.slack, 2).await;
     assert_eq!(world.deliveries(" --target crm --state pending").len(), 1);
     assert_eq!(exit(world.at(), "targets resume crm"), 0);
-    until(|| world.sandbox.http.received().len() == 2);
+    taken(&world.sandbox.http, 2).await;
     assert_eq!(exit(world.at(), "targets test crm"), 0);
-    until(|| world.sandbox.http.received().len() == 3);
+    taken(&world.sandbox.http, 3).await;
     assert_eq!(exit(world.at(), "status"), 0);
     running.signal("TERM");
-    assert_eq!(running.ended(), Some(0));
+    assert_eq!(running.ended().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,10 +289,11 @@ async fn what_is_under_way_at_the_end_of_the_grace_is_due_again() {
     let slow = Answer { wait_ms: 60_000, ..Answer::default() };
     world.sandbox.http.fault(Fault { on: "/".into(), times: Some(1), answer: slow });
     world.receive(1);
-    let mut running = Running::start(&world, "--grace 200ms");
-    until(|| world.deliveries("").first().is_some_and(|one| one["state"] == "sending"));
+    let mut running = start(&world, "--grace 200ms");
+    world.sandbox.http.wait_until(PATIENCE, |arrivals| !arrivals.is_empty()).await.unwrap();
+    assert_eq!(world.deliveries("")[0]["state"], "sending");
     running.signal("TERM");
-    assert_eq!(running.ended(), Some(0));
+    assert_eq!(running.ended().await.code(), Some(0));
     assert_eq!(exit(world.at(), "run --once"), 0);
     assert_eq!(world.deliveries("")[0]["state"], "delivered");
 }
@@ -347,10 +324,17 @@ async fn a_failing_account_is_a_problem_of_its_round_and_of_the_status() {
     assert_eq!(exit(world.at(), "status"), 1);
     assert!(json(world.at(), "status --format json")["accounts"][0]["error"].is_string());
     world.receive(1);
-    let _running = Running::start(&world, "");
+    let _running = start(&world, "");
     std::fs::write(world.at().join("token"), world.sandbox.token()).unwrap();
-    until(|| world.sandbox.http.received().len() == 1);
-    until(|| exit(world.at(), "status") == 0);
+    taken(&world.sandbox.http, 1).await;
+    // The poll is over a moment later; the next one wakes who looks again.
+    let mut changes = world.sandbox.business.watch();
+    let looking = async {
+        while exit(world.at(), "status") != 0 {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect("the account recovers");
 }
 
 #[tokio::test(flavor = "multi_thread")]

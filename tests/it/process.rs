@@ -1,135 +1,12 @@
 //! The program itself, as a process: how it starts, stops and ends.
 
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use activity_relay::daemon::clock::Clock;
-use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::script::{Fault, slow, status};
-use activity_relay::sandbox::{Sandbox, Settings};
-use tempfile::TempDir;
 
+use crate::stage::{RULES, Stage};
 use crate::world::PATIENCE;
-
-const RULES: &str = r#"
-version: 1
-accounts:
-  - { name: main, token: "${TOKEN}", base_url: "${API}", start_from: beginning, poll_every: 1s }
-targets:
-  crm: { type: http, url: "${HTTP}", allow_private: true, body: event, concurrency: 8, retry: { first: 1s } }
-rules:
-  - { name: all, match: {}, deliver: [{ to: crm }] }
-"#;
-/// How often it is looked whether a process has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// A folder for the program to run in, and what it talks to.
-pub(crate) struct Stage {
-    pub(crate) sandbox: Sandbox,
-    pub(crate) folder: TempDir,
-}
-
-/// A process that does not outlive its test.
-pub(crate) struct Running(Child);
-
-impl Stage {
-    pub(crate) async fn new() -> Self {
-        let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
-        Self { sandbox, folder }
-    }
-
-    /// The program with these arguments; the log goes into `log.txt`.
-    pub(crate) fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_activity-relay"));
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        command
-            .args(line.split_whitespace())
-            .current_dir(self.folder.path())
-            .env_clear()
-            .envs([
-                ("TOKEN", self.sandbox.token()),
-                ("API", self.sandbox.url()),
-                ("HTTP", self.sandbox.http.url()),
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
-        command
-    }
-
-    pub(crate) fn start(&self, line: &str) -> Running {
-        Running(self.command(line).stdout(Stdio::null()).spawn().unwrap())
-    }
-
-    /// Runs to the end, beside the sandbox's tasks.
-    pub(crate) async fn output(&self, line: &str) -> Output {
-        let mut command = self.command(line);
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
-    }
-
-    pub(crate) fn receive(&self, count: usize) {
-        for nth in 0..count {
-            self.sandbox.business.receive(Incoming::text("Ann", &format!("message {nth}")));
-        }
-    }
-
-    fn log(&self) -> std::path::PathBuf {
-        self.folder.path().join("log.txt")
-    }
-
-    fn logged(&self) -> String {
-        std::fs::read_to_string(self.log()).unwrap()
-    }
-
-    /// Waits until the log says this.
-    async fn until_logged(&self, words: &str) {
-        let started = Instant::now();
-        while !self.logged().contains(words) {
-            assert!(started.elapsed() < PATIENCE, "{words:?} is not in {}", self.logged());
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// A free address; somebody else may take it, but hardly does.
-    fn address() -> String {
-        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-    }
-}
-
-impl Running {
-    /// SIGKILL, and gone.
-    pub(crate) fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < PATIENCE, "it does not end");
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn exists(folder: &Path, name: &str) -> bool {
     folder.join(name).exists()
@@ -163,7 +40,7 @@ async fn a_second_signal_ends_it_at_once_and_nothing_is_lost() {
     let mut running = stage.start("run --listen none --grace 60s");
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
     running.signal("TERM");
-    stage.until_logged("stopping").await;
+    stage.until_logged(&running, "stopping").await;
     let started = Instant::now();
     running.signal("INT");
     assert!(!running.ended().await.success());

@@ -188,6 +188,25 @@ async fn a_success_that_makes_no_sense_is_never_taken_for_an_empty_page() {
 }
 
 #[tokio::test]
+async fn after_an_answer_that_is_too_long_fewer_are_asked_for() {
+    let page = |size: usize| {
+        let page = r#"{"success":true,"data":{"activity_messages":[]}}"#;
+        answer(200, "", &format!("{page}{}", " ".repeat(size)))
+    };
+    let server = Server::of([page(65 << 20), page(65 << 20), page(0)]).await;
+    let api = server.api();
+    for _ in 0..2 {
+        assert!(matches!(api.list(&query()).await, Err(ApiError::TooLong(_))));
+    }
+    let read = api.list(&query()).await.unwrap();
+    assert_eq!(read.page.per_page, Some(1), "whoever walks on is told how long a full page is");
+    let asked = server.asked();
+    for (asked, per_page) in asked.iter().zip(["per_page=100", "per_page=10", "per_page=1"]) {
+        assert!(asked.lines().next().unwrap().split(['&', ' ']).any(|part| part == per_page), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_named_and_not_followed() {
     let elsewhere = Server::of([answer(200, "", EMPTY)]).await;
     let location = format!("location: {}x\r\n", elsewhere.base_url);

@@ -449,6 +449,13 @@ macro_rules! behaviours {
                 super::$behaviour(super::Store::open("sqlite::memory:", super::Mode::Daemon).await.unwrap()).await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let Some(url) = crate::postgres::fresh_url().await else { return };
+                super::$behaviour(super::Store::open(&url, super::Mode::Daemon).await.unwrap()).await;
+            })*
+        }
     };
 }
 
@@ -470,6 +477,7 @@ behaviours! {
     what_was_gathered_once_is_not_gathered_into_the_same_again what_waits_is_listed_as_it_was_planned
     a_trouble_and_its_end_are_told_once_each a_target_that_is_held_for_one_is_failing_and_sent_nothing
     a_backlog_is_gathered_into_one what_the_store_ends_by_itself_is_told a_cursor_never_goes_back
-    trouble_is_remembered_until_its_backlog_was_seen a_role_has_one_holder_until_it_ends
+    trouble_is_remembered_until_its_backlog_was_seen
+    a_target_that_takes_nothing_is_tried_with_one_at_a_time a_role_has_one_holder_until_it_ends
     instances_come_and_are_forgotten a_batch_is_written_with_what_was_lost_left_out
 }

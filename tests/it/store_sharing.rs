@@ -13,6 +13,7 @@ use super::store_kit::{
     admitted, at, claim, claim_one, end, owe, page, planned, settlement, state_of, uids, want,
 };
 
+const FAILING: TargetChange = TargetChange::Failing { rest_until: None };
 const DELIVERED: fn(i64) -> State = |second| State::Delivered { at: at(second) };
 
 fn paced(target: &str, every_seconds: u64, burst: u32) -> Want {
@@ -149,7 +150,7 @@ pub(crate) async fn what_waits_is_listed_as_it_was_planned(store: Store) {
     owe(&store, "desk", &["a", "b", "c"]).await;
     let job = claim_one(&store, "desk", at(0)).await;
     let backed_off = job.claim.id.clone();
-    assert!(end(&store, job, State::Pending { due_at: at(900) }, TargetChange::Failing, at(1)).await);
+    assert!(end(&store, job, State::Pending { due_at: at(900) }, FAILING, at(1)).await);
     let notice = Notice { subject: "s".into(), text: "t".into() };
     let notice = Planned { notice: Some(notice), messages: vec![], ..planned("desk", "n", at(0)) };
     store.owe(vec![notice], at(2)).await.unwrap();
@@ -211,9 +212,9 @@ pub(crate) async fn a_cursor_never_goes_back(store: Store) {
 pub(crate) async fn trouble_is_remembered_until_its_backlog_was_seen(store: Store) {
     owe(&store, "desk", &["a", "b"]).await;
     let job = claim_one(&store, "desk", at(0)).await;
-    assert!(end(&store, job, State::Pending { due_at: at(9) }, TargetChange::Failing, at(1)).await);
+    assert!(end(&store, job, State::Pending { due_at: at(9) }, FAILING, at(1)).await);
     let job = claim_one(&store, "desk", at(5)).await;
-    assert!(end(&store, job, State::Pending { due_at: at(9) }, TargetChange::Failing, at(6)).await);
+    assert!(end(&store, job, State::Pending { due_at: at(9) }, FAILING, at(6)).await);
     let state = || async { store.target_states().await.unwrap().remove(0) };
     assert_eq!((state().await.failing_since, state().await.recovered_at), (Some(at(1)), None));
     store.recovery_seen("desk").await.unwrap();
@@ -229,12 +230,30 @@ pub(crate) async fn a_target_that_is_held_for_one_is_failing_and_sent_nothing(st
     owe(&store, "desk", &["a", "b"]).await;
     let job = claim_one(&store, "desk", at(0)).await;
     let first = job.claim.id.clone();
-    let held = TargetChange::Hold { until: at(30) };
+    let held = TargetChange::Failing { rest_until: Some(at(30)) };
     assert!(end(&store, job, State::Pending { due_at: at(0) }, held, at(1)).await);
     let state = store.target_states().await.unwrap().remove(0);
     assert_eq!((state.failing_since, state.wait_until), (Some(at(1)), Some(at(30))));
     assert!(claim(&store, "desk", 2, at(29)).await.is_empty());
     assert_eq!(claim_one(&store, "desk", at(30)).await.claim.id, first);
+}
+
+pub(crate) async fn a_target_that_takes_nothing_is_tried_with_one_at_a_time(store: Store) {
+    let names: Vec<String> = (b'a'..b'z').map(|letter| char::from(letter).to_string()).collect();
+    owe(&store, "desk", &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for job in claim(&store, "desk", 10, at(0)).await {
+        assert!(end(&store, job, State::Pending { due_at: at(900) }, FAILING, at(1)).await);
+    }
+    assert_eq!(store.target_states().await.unwrap()[0].failures, 10);
+    let mut one = claim(&store, "desk", 9, at(2)).await;
+    assert_eq!(one.len(), 1);
+    assert!(claim(&store, "desk", 9, at(2)).await.is_empty(), "the others wait for its end");
+    let resting = TargetChange::Failing { rest_until: Some(at(20)) };
+    assert!(end(&store, one.remove(0), State::Pending { due_at: at(900) }, resting, at(3)).await);
+    assert!(claim(&store, "desk", 9, at(19)).await.is_empty());
+    let one = claim_one(&store, "desk", at(20)).await;
+    assert!(end(&store, one, DELIVERED(21), TargetChange::Healthy, at(21)).await);
+    assert_eq!(claim(&store, "desk", 9, at(21)).await.len(), 9);
 }
 
 pub(crate) async fn a_role_has_one_holder_until_it_ends(store: Store) {

@@ -166,7 +166,7 @@ async fn a_body_without_end_is_read_to_the_cap_only() {
 }
 
 /// A gzip stream of zeros that never ends: after a literal 0, each 13 bits repeat it 258 times.
-fn bomb(stream: &mut dyn Write, count: &AtomicU64) {
+pub(crate) fn bomb(stream: &mut dyn Write, count: &AtomicU64) {
     let mut bits: Vec<u8> = vec![1, 1, 0];
     bits.extend([0, 0, 1, 1, 0, 0, 0, 0]);
     let mut send = |bits: &mut Vec<u8>| {

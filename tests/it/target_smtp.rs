@@ -167,7 +167,8 @@ async fn a_no_at_each_stage_has_its_class() {
         ("DATA", "451 4.3.0 disk", RETRY),
         ("DATA", "554 5.5.1 no", Outcome::Refused),
         (".", "452 4.3.1 disk", RETRY),
-        (".", "552 5.3.4 too big", Outcome::Refused),
+        (".", "552 5.3.4 too big", Outcome::ShapeRefused),
+        (".", "552 too much", Outcome::Refused),
         (".", "421 4.3.0 closing", Outcome::Busy { after: None }),
     ] {
         let report = against(Quirk::Says(at, words)).await;

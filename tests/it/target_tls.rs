@@ -24,16 +24,16 @@ use url::Url;
 use crate::target_server::{Server, answer, read_request};
 
 const PATIENT: Duration = Duration::from_secs(10);
-const NAME: &str = "hooks.example.com";
+pub(crate) const NAME: &str = "hooks.example.com";
 
 /// An authority of our own.
-struct Authority {
-    certificate: CertificateDer<'static>,
+pub(crate) struct Authority {
+    pub(crate) certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -43,7 +43,7 @@ impl Authority {
     }
 
     /// A server's certificate for a name, good from 2000 to the given year.
-    fn certify(&self, name: &str, until: i32) -> Arc<ServerConfig> {
+    pub(crate) fn certify(&self, name: &str, until: i32) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -59,6 +59,13 @@ fn config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConf
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     Arc::new(builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
+}
+
+/// A certificate that vouches for itself.
+pub(crate) fn self_signed(name: &str) -> Arc<ServerConfig> {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    config(params.self_signed(&key).unwrap().der().clone(), &key)
 }
 
 fn https(config: Arc<ServerConfig>) -> Server {
@@ -91,13 +98,11 @@ async fn a_certificate_of_a_known_authority_is_accepted() {
 #[tokio::test]
 async fn wrong_certificates_are_refused_in_words() {
     let (authority, unknown) = (Authority::new("ours"), Authority::new("theirs"));
-    let key = KeyPair::generate().unwrap();
-    let own = CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap().der().clone();
     for (config, words) in [
         (authority.certify(NAME, 2001), "has expired"),
         (authority.certify("other.example.com", 2099), "is for another host name"),
         (unknown.certify(NAME, 2099), "self-signed or from an authority"),
-        (config(own, &key), "self-signed or from an authority"),
+        (self_signed(NAME), "self-signed or from an authority"),
     ] {
         let server = https(config);
         let (egress, url) = egress(&server, vec![authority.certificate.clone()]);

@@ -1,18 +1,21 @@
 //! A whole relay in a test's hands: fake business, inboxes, a store in a folder of its own, and time that moves when told to.
 
+use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
 
-use activity_relay::config;
 use activity_relay::config::secret::Environment;
+use activity_relay::config::{self, Config};
 use activity_relay::daemon::clock::{Chance, Clock};
 use activity_relay::daemon::poller::Tick;
 use activity_relay::daemon::{Relay, Setup, driver};
 use activity_relay::sandbox::behaviour::Behaviour;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
-use activity_relay::store::{Filter, Mode, Row, Store, StoreError, Taken};
+use activity_relay::store::{Filter, Mode, Row, Store, Taken};
 use jiff::SignedDuration;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use crate::source_api::install_crypto;
 
@@ -24,8 +27,9 @@ accounts:
 ";
 /// The bound of every wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is looked whether a store's last holder is gone.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What a test changes in a configuration that the rules file cannot say: authorities and name servers of its own.
+type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;
 
 /// See the module.
 pub(crate) struct World {
@@ -34,6 +38,7 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     relay: Option<Relay>,
     rules: String,
+    adjust: Option<Adjust>,
     seed: u64,
 }
 
@@ -46,27 +51,43 @@ impl World {
 
     /// A world with one template beside the rules: its part's name, such as `greeting/text.hbs`, and text.
     pub(crate) async fn with_template(rules: &str, template: (&str, &str)) -> Self {
-        Self::build(Behaviour::default(), 1, rules, Some(template)).await
+        Self::build(Behaviour::default(), 1, rules, Some(template), None).await
+    }
+
+    /// A world where the business behaves in this way, with one template beside the rules.
+    pub(crate) async fn shaped(behaviour: Behaviour, rules: &str, template: (&str, &str)) -> Self {
+        Self::build(behaviour, 1, rules, Some(template), None).await
+    }
+
+    /// A world whose configuration is changed in this way whenever it is loaded.
+    pub(crate) async fn adjusted(rules: &str, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        Self::build(Behaviour::default(), 1, rules, None, Some(Arc::new(adjust))).await
     }
 
     /// A world where the business behaves in this way, and chance is drawn from this seed.
     pub(crate) async fn with(behaviour: Behaviour, seed: u64, rules: &str) -> Self {
-        Self::build(behaviour, seed, rules, None).await
+        Self::build(behaviour, seed, rules, None, None).await
     }
 
-    async fn build(behaviour: Behaviour, seed: u64, rules: &str, template: Option<(&str, &str)>) -> Self {
+    async fn build(
+        behaviour: Behaviour,
+        seed: u64,
+        rules: &str,
+        template: Option<(&str, &str)>,
+        adjust: Option<Adjust>,
+    ) -> Self {
         install_crypto();
         let clock = Clock::manual("2026-03-10T09:00:00Z".parse().unwrap());
         let settings = Settings { behaviour, seed, ..Settings::default() };
         let sandbox = Sandbox::start(settings, clock.clone()).await.unwrap();
-        let head = if rules.contains("accounts:") { "" } else { HEAD };
         let folder = tempfile::tempdir().unwrap();
         if let Some((name, text)) = template {
             let path = folder.path().join("templates").join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let mut world = Self { sandbox, clock, folder, relay: None, rules: format!("{head}{rules}"), seed };
+        let rules = whole(rules);
+        let mut world = Self { sandbox, clock, folder, relay: None, rules, adjust, seed };
         world.open().await;
         world
     }
@@ -123,10 +144,26 @@ impl World {
         self.tick().await;
     }
 
+    /// This machine's clock is set, forwards or back; the business's goes on as before.
+    pub(crate) fn jump(&self, by: SignedDuration) {
+        let truth = self.sandbox.business.now();
+        let Clock::Manual(at) = &self.clock else { panic!("a clock that can be set") };
+        let mut now = at.lock().unwrap();
+        *now = now.checked_add(by).unwrap();
+        drop(now);
+        self.sandbox.business.set_clock(truth);
+    }
+
     /// The relay is gone between two steps, as after a crash, and another one takes its store over.
     pub(crate) async fn reopen(&mut self) {
         self.relay = None;
         self.open().await;
+    }
+
+    /// The same with another rules file.
+    pub(crate) async fn reopen_with(&mut self, rules: &str) {
+        self.rules = whole(rules);
+        self.reopen().await;
     }
 
     async fn open(&mut self) {
@@ -140,25 +177,34 @@ impl World {
             ("MAIL", self.sandbox.mail.url()),
         ]);
         let loaded = config::load(&path, &environment);
-        let config = loaded.config.unwrap_or_else(|| panic!("{:#?}", loaded.problems));
+        let mut config = loaded.config.unwrap_or_else(|| panic!("{:#?}", loaded.problems));
+        if let Some(adjust) = &self.adjust {
+            adjust(&mut config);
+        }
         let (store, clock) = (self.take_store().await, self.clock.clone());
         let chance = Chance::seeded(self.seed);
         let setup = Setup { config, store, clock, chance, paced: false, dry_run: false };
         self.relay = Some(Relay::new(setup));
     }
 
-    /// Lookups in the background may hold the old relay's store a moment longer.
+    /// Lookups in the background may hold the old relay's store, and with it its lock, a moment longer.
     async fn take_store(&self) -> Store {
-        let url = format!("sqlite://{}", self.folder.path().join("relay.db").display());
-        let free = async {
-            loop {
-                match Store::open(&url, Mode::Daemon).await {
-                    Err(StoreError::InUse(_)) => tokio::time::sleep(LOOK_EVERY).await,
-                    opened => return opened.unwrap(),
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, free).await.expect("the store is given back")
+        let path = self.folder.path().join("relay.db");
+        let lock = File::options().create(true).append(true).open(path.with_extension("db.lock")).unwrap();
+        let (free, freed) = oneshot::channel();
+        std::thread::spawn(move || {
+            lock.lock().unwrap();
+            drop(lock);
+            // Its test may be over.
+            let _ = free.send(());
+        });
+        tokio::time::timeout(PATIENCE, freed).await.expect("the store is given back").unwrap();
+        Store::open(&format!("sqlite://{}", path.display()), Mode::Daemon).await.unwrap()
+    }
+
+    /// What chance is drawn from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// All deliveries, oldest first.
@@ -172,6 +218,12 @@ impl World {
         let lines: Vec<String> = self.rows().await.iter().map(|row| line(row, now)).collect();
         lines.join("\n")
     }
+}
+
+/// A rules file's text with the usual beginning, unless it has its own.
+fn whole(rules: &str) -> String {
+    let head = if rules.contains("accounts:") { "" } else { HEAD };
+    format!("{head}{rules}")
 }
 
 fn line(row: &Row, now: jiff::Timestamp) -> String {

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{named_params, params};
 
-use super::claim::Openings;
-use super::db::{Db, Json, Ms, stored};
-use super::roles;
-use crate::model::delivery::{Claim, Job, Lease, Planned, StateName};
+use super::claim::openings;
+use super::db::{Db, Json, Ms};
+use super::{roles, targets};
+use crate::model::delivery::{Job, Lease, Planned, StateName};
 use crate::model::id::DeliveryId;
-use crate::model::message::Message;
+use crate::store::opening::job;
 use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError, Taken, Want};
 
 /// Takes in one page, and leases of it what the wants may have at once.
@@ -25,7 +25,7 @@ pub(super) fn admit(
         roles::require(db, role)?;
     }
     let (mut taken, mut jobs) = (Taken::default(), Vec::new());
-    let mut openings = Openings::beside_the_queue(db, wants, now)?;
+    let mut openings = openings(db, wants, now)?;
     let mut links = Links::default();
     for admitted in &admission.messages {
         let Some(id) = keep_message(db, &admission.account, admitted, now)? else { continue };
@@ -37,9 +37,10 @@ pub(super) fn admit(
             taken.deliveries += usize::from(new);
             jobs.extend(lease.filter(|_| new).map(|lease| job(planned, &admitted.message, lease, now)));
         }
+        crate::failpoint::pass("admit");
     }
     links.write(db)?;
-    openings.note(db, now)?;
+    openings.paced(now).try_for_each(|(target, next)| targets::pace(db, target, next))?;
     for quarantined in &admission.quarantined {
         taken.quarantined += keep_aside(db, &admission.account, quarantined, now)?;
     }
@@ -179,25 +180,6 @@ fn find_message(db: &Db, planned: &Planned, uid: &str) -> Result<i64> {
     found.ok_or_else(|| {
         StoreError::Corrupt(format!("delivery {id} is about message {uid}, which is not there"))
     })
-}
-
-/// What a courier is given that needs no search for it.
-fn job(planned: &Planned, message: &Message, lease: Lease, now: Timestamp) -> Job {
-    Job {
-        claim: Claim { id: planned.id.clone(), attempts: 0, starts: 1, lease },
-        account: planned.account.clone(),
-        rule: planned.rule.clone(),
-        target: planned.target.clone(),
-        recipient: planned.recipient.clone(),
-        template: planned.template.clone(),
-        messages: vec![message.clone()],
-        notice: None,
-        payload: None,
-        plain: false,
-        created_at: stored(now),
-        expires_at: planned.expires_at.map(stored),
-        replay_of: None,
-    }
 }
 
 /// The row's number; `None` if the message was there already.

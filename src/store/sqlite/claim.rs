@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::db::{Db, Json, Ms, rows, state, stored, time, time_or_none};
+use super::db::{Db, Json, Ms, rows, state, time, time_or_none};
 use super::settle;
 use super::targets;
-use crate::model::delivery::{Claim, Job, Lease, Planned, StateName};
+use crate::model::delivery::{Claim, Job, Lease, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::settle::after_now;
 use crate::store::ends::{EXPIRED, SWEEP_MAX, complete, fatal, lost_attempt};
-use crate::store::opening::opening;
-use crate::store::{Claimed, Ended, Outlook, Result, StoreError, TargetState, Want};
+use crate::store::opening::{Openings, opening, stored};
+use crate::store::{Claimed, Ended, Outlook, Result, StoreError, Want};
 
 /// Claims for every want as much as its target may have.
 pub(super) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Claimed> {
@@ -37,7 +37,10 @@ pub(super) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Claimed> 
         {
             targets::probe(db, &want.target, &probe.claim.lease)?;
         }
-        targets::pace(db, want, state, jobs.len(), now)?;
+        if let Some(rate) = want.rate.filter(|_| !jobs.is_empty()) {
+            let next = rate.taken(state.and_then(|state| state.next_slot), jobs.len(), now);
+            targets::pace(db, &want.target, next)?;
+        }
         claimed.jobs.extend(jobs);
     }
     Ok(claimed)
@@ -54,64 +57,24 @@ fn sending(db: &Db) -> Result<HashMap<String, usize>> {
 }
 
 /// What may be leased of a page while it is taken in.
-pub(super) struct Openings {
-    of: HashMap<String, Opening>,
-    tokens: String,
-    leased: usize,
-}
-
-struct Opening {
-    want: Want,
-    state: Option<TargetState>,
-    free: usize,
-    leased: usize,
-}
-
-impl Openings {
-    /// Targets for which something older is due have none, nor has one that is parked: what queues goes first.
-    pub(super) fn beside_the_queue(db: &Db, wants: &[Want], now: Timestamp) -> Result<Self> {
-        let mut openings = Self { of: HashMap::new(), tokens: String::new(), leased: 0 };
-        if wants.is_empty() {
-            return Ok(openings);
-        }
-        openings.tokens = db.next_tokens();
-        let targets: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
-        let quiet = db.all(
-            "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM deliveries d
-               WHERE d.target = value AND d.settled_at IS NULL AND d.state = 'pending' AND d.due_at <= ?2)",
-            params![Json(targets), Ms(now)],
-            |row| row.get::<_, String>(0),
-        )?;
-        let (standings, sending) = (targets::standings(db)?, sending(db)?);
-        for want in wants.iter().filter(|want| quiet.contains(&want.target)) {
-            let state = standings.get(&want.target).cloned();
-            let under_way = sending.get(&want.target).copied().unwrap_or_default();
-            let parked = state.as_ref().is_some_and(|state| state.parked_until.is_some());
-            let free = if parked { 0 } else { opening(want, state.as_ref(), under_way, now) };
-            let target = want.target.clone();
-            openings.of.insert(target, Opening { want: want.clone(), state, free, leased: 0 });
-        }
-        Ok(openings)
+pub(super) fn openings(db: &Db, wants: &[Want], now: Timestamp) -> Result<Openings> {
+    if wants.is_empty() {
+        return Ok(Openings::default());
     }
-
-    /// A lease for what is due at once, if its target has one left.
-    pub(super) fn lease(&mut self, planned: &Planned, now: Timestamp) -> Option<Lease> {
-        let opening = self.of.get_mut(&planned.target).filter(|opening| opening.leased < opening.free)?;
-        let expired = planned.expires_at.is_some_and(|end| end <= now);
-        if planned.due_at > now || planned.withheld.is_some() || planned.joins.is_some() || expired {
-            return None;
-        }
-        opening.leased += 1;
-        self.leased += 1;
-        let token = format!("{}n{}", self.tokens, self.leased);
-        Some(Lease { token, until: stored(after_now(now, opening.want.lease)) })
+    let targets: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
+    let quiet = db.all(
+        "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM deliveries d
+           WHERE d.target = value AND d.settled_at IS NULL AND d.state = 'pending' AND d.due_at <= ?2)",
+        params![Json(targets), Ms(now)],
+        |row| row.get::<_, String>(0),
+    )?;
+    let (standings, sending) = (targets::standings(db)?, sending(db)?);
+    let mut openings = Openings::new(db.next_tokens());
+    for want in wants.iter().filter(|want| quiet.contains(&want.target)) {
+        let under_way = sending.get(&want.target).copied().unwrap_or_default();
+        openings.add(want, standings.get(&want.target), under_way, now);
     }
-
-    /// Writes down what the leases took of the targets' rates.
-    pub(super) fn note(&self, db: &Db, now: Timestamp) -> Result<()> {
-        let mut all = self.of.values();
-        all.try_for_each(|one| targets::pace(db, &one.want, one.state.as_ref(), one.leased, now))
-    }
+    Ok(openings)
 }
 
 /// Leases the first `limit` due deliveries of a target.

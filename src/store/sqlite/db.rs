@@ -123,11 +123,6 @@ impl Db {
     }
 }
 
-/// The moment as the store keeps it: to the millisecond.
-pub(super) fn stored(at: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
-}
-
 /// A moment as milliseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ms(pub(super) Timestamp);

@@ -30,6 +30,7 @@ pub(super) fn prune(
             params![Json(states), Ms(before), rows(batch - gone.min(batch))],
         )?;
     }
+    crate::failpoint::pass("prune");
     gone += db.run(
         "DELETE FROM messages WHERE id IN (
            SELECT m.id FROM messages m LEFT JOIN accounts a ON a.name = m.account

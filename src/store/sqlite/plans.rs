@@ -108,11 +108,7 @@ fn do_everything(db: &Db) {
     claim::outlook(db, &["desk".into()]).unwrap();
     replay::replay(db, std::slice::from_ref(&id), at(2)).unwrap();
     replay::discard(db, std::slice::from_ref(&id), at(2)).unwrap();
-    for change in [
-        TargetChange::Hold { until: at(9) },
-        TargetChange::Park { probe_at: at(9) },
-        TargetChange::Pause { until: at(9) },
-    ] {
+    for change in [TargetChange::Park { probe_at: at(9) }, TargetChange::Pause { until: at(9) }] {
         targets::change(db, "desk", change, "why", None, None).unwrap();
     }
     share_everything(db, &wants, &id);
@@ -135,7 +131,15 @@ fn do_everything(db: &Db) {
 
 /// What several couriers and instances need of it, once.
 fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
-    targets::change(db, "desk", TargetChange::Failing, "why", Some("token"), Some(at(3))).unwrap();
+    targets::change(
+        db,
+        "desk",
+        TargetChange::Failing { rest_until: Some(at(9)) },
+        "why",
+        Some("token"),
+        Some(at(3)),
+    )
+    .unwrap();
     targets::change(db, "desk", TargetChange::Healthy, "why", None, Some(at(3))).unwrap();
     targets::recovery_seen(db, "desk").unwrap();
     admit::tell(db, "polling main", true, &[], at(1)).unwrap();
@@ -213,7 +217,7 @@ async fn a_full_disk_is_trouble_that_passes() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("relay.db").display());
     let store = Store::open(&url, Mode::Daemon).await.unwrap();
-    let Store::Sqlite(sqlite) = &store;
+    let Store::Sqlite(sqlite) = &store else { panic!("a SQLite store") };
     // SQLite answers a file that may not grow exactly as it answers a disk that has no room.
     let room = |pages: u32| sqlite.write(move |db| db.batch(&format!("PRAGMA max_page_count = {pages}")));
     room(1).await.unwrap();
@@ -229,7 +233,7 @@ async fn a_full_disk_is_trouble_that_passes() {
 #[tokio::test]
 async fn work_that_fails_takes_no_other_down() {
     let store = Store::open("sqlite::memory:", Mode::Daemon).await.unwrap();
-    let Store::Sqlite(sqlite) = &store;
+    let Store::Sqlite(sqlite) = &store else { panic!("a SQLite store") };
     let broken = sqlite.write(|db| {
         db.run("UPDATE heartbeat SET n = 99", [])?;
         db.run("INSERT INTO heartbeat VALUES (2, 0)", [])

@@ -82,14 +82,6 @@ pub(super) fn quarantine(db: &Db) -> Result<Vec<(String, Quarantined, Timestamp)
     })
 }
 
-fn kind_name(kind: NameKind) -> &'static str {
-    match kind {
-        NameKind::Client => "client",
-        NameKind::Staff => "staff",
-        NameKind::Business => "business",
-    }
-}
-
 /// A cached name and when it was fetched.
 pub(super) fn name(
     db: &Db,
@@ -99,7 +91,7 @@ pub(super) fn name(
 ) -> Result<Option<(serde_json::Value, Timestamp)>> {
     db.one(
         "SELECT value, fetched_at FROM names WHERE account = ?1 AND kind = ?2 AND uid = ?3",
-        params![account, kind_name(kind), uid],
+        params![account, kind.as_str(), uid],
         |row| Ok((row.get::<_, Json<serde_json::Value>>("value")?.0, time(row, "fetched_at")?)),
     )
 }
@@ -115,7 +107,7 @@ pub(super) fn keep_names(
         db.run(
             "INSERT INTO names (account, kind, uid, value, fetched_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET value = excluded.value, fetched_at = excluded.fetched_at",
-            params![account, kind_name(*kind), uid, Json(value), Ms(now)],
+            params![account, kind.as_str(), uid, Json(value), Ms(now)],
         )?;
     }
     Ok(())

@@ -35,6 +35,7 @@ pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<
              FROM delivery_messages WHERE delivery = ?1",
             params![seq, new.as_str()],
         )?;
+        crate::failpoint::pass("replay");
         planned.push(new);
     }
     Ok(planned)

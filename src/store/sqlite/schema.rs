@@ -3,14 +3,11 @@
 use rusqlite::params;
 
 use super::db::{Db, rows};
-use crate::model::id::hex_of;
+use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
-/// Bytes of SHA-256 by which an applied file is recognised.
-const CHECKSUM_BYTES: usize = 16;
-
 /// The files, oldest first; the number of one is its place in the list, from 1.
-pub(super) const MIGRATIONS: [(&str, &str); 3] = [
+pub(super) const MIGRATIONS: [Step; 3] = [
     ("start", include_str!("migrations/0001_start.sql")),
     ("instances", include_str!("migrations/0002_instances.sql")),
     ("told", include_str!("migrations/0003_told.sql")),
@@ -40,20 +37,7 @@ pub(super) fn missing(db: &Db) -> Result<(usize, usize)> {
     let applied = db.all("SELECT version, checksum FROM migrations ORDER BY version", [], |row| {
         Ok((row.get::<_, u32>("version")?, row.get::<_, String>("checksum")?))
     })?;
-    let found = applied.last().map_or(0, |(version, _)| *version);
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    if found > known {
-        return Err(StoreError::TooNew { found, known });
-    }
-    for ((version, checksum), (name, sql)) in applied.iter().zip(&MIGRATIONS) {
-        if *checksum != hex_of(&[sql], CHECKSUM_BYTES) {
-            return Err(StoreError::Corrupt(format!(
-                "schema step {version} ({name}) is not the one this program knows; \
-                 it was written by an unreleased version"
-            )));
-        }
-    }
-    Ok((MIGRATIONS.len() - applied.len(), MIGRATIONS.len()))
+    Ok((steps::missing(&MIGRATIONS, &applied)?, MIGRATIONS.len()))
 }
 
 /// Applies what is missing, all of it or nothing.
@@ -73,9 +57,10 @@ fn apply(db: &Db) -> Result<()> {
     db.batch(TABLE)?;
     for (index, (name, sql)) in MIGRATIONS.iter().enumerate().skip(all - missing) {
         db.batch(sql)?;
+        crate::failpoint::pass("migrate");
         db.run(
             "INSERT INTO migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
-            params![rows(index + 1), name, hex_of(&[sql], CHECKSUM_BYTES)],
+            params![rows(index + 1), name, checksum(sql)],
         )?;
     }
     Ok(())

@@ -39,6 +39,7 @@ pub(super) fn settle(db: &Db, settlements: &[Arc<Settlement>], now: Timestamp) -
         }
     }
     keep_payloads(db, &ended)?;
+    crate::failpoint::pass("settle");
     let attempts: Vec<_> = ended.iter().map(|(seq, settlement)| (*seq, &settlement.attempt)).collect();
     record(db, &attempts)?;
     Ok(written)

@@ -8,7 +8,7 @@ use rusqlite::{Row, params};
 use super::db::{Db, Ms, time_or_none};
 use crate::model::delivery::Lease;
 use crate::model::settle::TargetChange;
-use crate::store::{Result, TargetState, Want};
+use crate::store::{Result, TargetState};
 
 /// All targets that have a row, by name.
 pub(super) fn standings(db: &Db) -> Result<HashMap<String, TargetState>> {
@@ -28,6 +28,7 @@ pub(super) fn list(db: &Db) -> Result<Vec<TargetState>> {
             next_slot: time_or_none(row, "next_slot")?,
             failing_since: time_or_none(row, "failing_since")?,
             recovered_at: time_or_none(row, "recovered_at")?,
+            failures: row.get("failures")?,
         })
     })
 }
@@ -49,19 +50,14 @@ pub(super) fn change(
             }
             Ok(false)
         }
-        TargetChange::Failing => {
+        TargetChange::Failing { rest_until } => {
             if let (Some(token), Some(now)) = (token, now) {
                 end_probe(db, token, now)?;
                 failing(db, target, now)?;
             }
-            Ok(false)
-        }
-        TargetChange::Hold { until } => {
-            if let (Some(token), Some(now)) = (token, now) {
-                end_probe(db, token, now)?;
-                failing(db, target, now)?;
+            if let Some(until) = rest_until {
+                pause_until(db, target, until, reason)?;
             }
-            pause_until(db, target, until, reason)?;
             Ok(false)
         }
         TargetChange::Pause { until } => {
@@ -94,10 +90,9 @@ fn pause_until(db: &Db, target: &str, until: Timestamp, reason: &str) -> Result<
 /// Notes since when the target takes nothing.
 fn failing(db: &Db, target: &str, now: Timestamp) -> Result<()> {
     db.run(
-        "INSERT INTO targets (name, failing_since) VALUES (?1, ?2)
+        "INSERT INTO targets (name, failing_since, failures) VALUES (?1, ?2, 1)
          ON CONFLICT DO UPDATE SET failing_since = coalesce(failing_since, excluded.failing_since),
-           recovered_at = NULL
-         WHERE failing_since IS NULL OR recovered_at IS NOT NULL",
+           recovered_at = NULL, failures = failures + 1",
         params![target, Ms(now)],
     )?;
     Ok(())
@@ -112,20 +107,12 @@ pub(super) fn recovery_seen(db: &Db, target: &str) -> Result<()> {
     forget_ready(db, target)
 }
 
-/// `count` sends start: what that leaves of the target's rate.
-pub(super) fn pace(
-    db: &Db,
-    want: &Want,
-    state: Option<&TargetState>,
-    count: usize,
-    now: Timestamp,
-) -> Result<()> {
-    let Some(rate) = want.rate.filter(|_| count > 0) else { return Ok(()) };
-    let next = rate.taken(state.and_then(|state| state.next_slot), count, now);
+/// What the sends that start leave of the target's rate.
+pub(super) fn pace(db: &Db, target: &str, next: Timestamp) -> Result<()> {
     db.run(
         "INSERT INTO targets (name, next_slot) VALUES (?1, ?2)
          ON CONFLICT DO UPDATE SET next_slot = excluded.next_slot",
-        params![want.target, Ms(next)],
+        params![target, Ms(next)],
     )?;
     Ok(())
 }
@@ -157,7 +144,7 @@ fn healthy(db: &Db, target: &str, now: Option<Timestamp>) -> Result<bool> {
     db.run(
         "UPDATE targets SET parked_until = NULL, probe = NULL, probes = 0,
            wait_until = iif(?2 IS NULL OR wait_until <= ?2, NULL, wait_until),
-           recovered_at = iif(failing_since IS NULL, NULL, coalesce(recovered_at, ?2)),
+           failures = 0, recovered_at = iif(failing_since IS NULL, NULL, coalesce(recovered_at, ?2)),
            reason = iif(paused OR wait_until > ?2, reason, NULL)
          WHERE name = ?1",
         params![target, now.map(Ms)],
@@ -186,7 +173,7 @@ pub(super) fn pause(db: &Db, target: &str, paused: bool, reason: &str) -> Result
         )?;
         db.run(
             "UPDATE targets SET paused = 0, wait_until = NULL, parked_until = NULL, probe = NULL, probes = 0,
-               reason = NULL
+               failures = 0, reason = NULL
              WHERE name = ?1",
             params![target],
         )?;

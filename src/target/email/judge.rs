@@ -15,6 +15,12 @@ pub(super) fn judge(trouble: &Trouble, settings: &Settings) -> (Outcome, String)
             (outcome, format!("{server} said no {stage} ({code} {}){remedy}", short(text)))
         }
         Cause::Tls(words) => (Outcome::TargetBroken, format!("no protected connection to {server}: {words}")),
+        Cause::TooLong { bytes, bytes_max } => {
+            let words = format!(
+                "the mail has {bytes} bytes and {server} takes {bytes_max} at the most; shorten the template"
+            );
+            (Outcome::ShapeRefused, words)
+        }
         Cause::Setup(words) => (Outcome::TargetBroken, format!("{server}, {stage}: {words}")),
         Cause::Lost(words) => {
             (Outcome::Retry { after: None }, format!("the connection to {server} failed {stage}: {words}"))
@@ -40,6 +46,10 @@ fn by_reply(stage: Stage, code: u16, text: &str) -> (Outcome, &'static str) {
             (Outcome::TargetBroken, "; it does not talk to this machine: check host and port in `smtp`")
         }
         (500..=599, Stage::Tls) => (Outcome::TargetBroken, "; it refuses TLS: try smtps:// and port 465"),
+        (500..=599, Stage::Sender | Stage::Data | Stage::Dot) if enhanced == "5.3.4" => {
+            (Outcome::ShapeRefused, "; the mail is too long for it: shorten the template")
+        }
+        (552, Stage::Sender) => (Outcome::Refused, "; it has no room for this mail"),
         (500..=599, Stage::Sender) => {
             (Outcome::TargetBroken, "; check that this account may send as the address in `from`")
         }
@@ -84,7 +94,10 @@ mod tests {
             (Stage::Recipient, 552, "5.2.2 mailbox full", Outcome::Doubtful),
             (Stage::Recipient, 530, "5.7.1 authenticate first", Outcome::TargetBroken),
             (Stage::Data, 554, "5.5.1 no valid recipients", Outcome::Refused),
-            (Stage::Dot, 552, "5.3.4 too big", Outcome::Refused),
+            (Stage::Sender, 552, "5.3.4 too big", Outcome::ShapeRefused),
+            (Stage::Sender, 552, "quota", Outcome::Refused),
+            (Stage::Dot, 552, "5.3.4 too big", Outcome::ShapeRefused),
+            (Stage::Dot, 552, "too much", Outcome::Refused),
             (Stage::Dot, 554, "5.7.1 looks like spam", Outcome::Refused),
             (Stage::Dot, 451, "4.3.0 disk", RETRY),
         ] {

@@ -47,7 +47,7 @@ pub enum Tls {
 }
 
 /// An SMTP server and the envelope.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Host name or address.
     pub host: String,
@@ -209,7 +209,11 @@ impl Email {
     fn keep(&self, connection: AsyncSmtpConnection, uses: u32, result: &Result<Response, Trouble>) {
         let in_step = match result {
             Ok(_) => true,
-            Err(trouble) => matches!(trouble.cause, Cause::Reply(code, _) if code != 421),
+            Err(trouble) => match trouble.cause {
+                Cause::Reply(code, _) => code != 421,
+                Cause::TooLong { .. } => true,
+                _ => false,
+            },
         };
         if !in_step || uses >= USES_MAX {
             return;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
+use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use lettre::transport::smtp::response::Response;
 use secrecy::ExposeSecret;
@@ -20,6 +20,9 @@ use super::{Settings, Tls};
 
 /// The mail goes out in pieces of this size, so that it is known how far it got.
 const PIECE_BYTES: usize = 16 * 1024;
+
+/// Every server takes this much (RFC 5321, 4.5.3.1.7); before a longer mail it is asked how much it takes.
+const BYTES_TAKEN_BY_ALL: usize = 64 * 1024;
 
 /// How far the conversation had got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +61,13 @@ pub(super) enum Cause {
     Reply(u16, String),
     /// The TLS handshake failed, or TLS is demanded and not offered.
     Tls(String),
+    /// The mail is longer than the server says it takes; nothing of it was sent.
+    TooLong {
+        /// The mail's bytes.
+        bytes: usize,
+        /// What the server takes.
+        bytes_max: usize,
+    },
     /// Something about our settings that no retry cures.
     Setup(String),
     /// The connection was refused, broke, or carried no SMTP.
@@ -153,7 +163,11 @@ pub(super) async fn hand_over(
         let words = "the address holds letters beyond ASCII, which the server does not take (no SMTPUTF8)";
         return Err(trouble(Stage::Recipient, Cause::Reply(553, format!("5.6.7 {words}"))));
     }
-    let options = if unicode { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
+    let mut options = if unicode { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
+    if mail.bytes.len() > BYTES_TAKEN_BY_ALL {
+        let fits = timeout_at(end, fits(connection, mail.bytes.len()));
+        options.extend(fits.await.map_err(late(Stage::Sender))??);
+    }
     let command = connection.command(Mail::new(Some(mail.sender.clone()), options));
     step(Stage::Sender, 250, timeout_at(end, command).await.map_err(late(Stage::Sender))?)?;
     let command = connection.command(Rcpt::new(mail.recipient.clone(), Vec::new()));
@@ -175,6 +189,23 @@ pub(super) async fn hand_over(
     drop(handing);
     let stage = reached();
     step(stage, 250, reply.map_err(late(stage))?)
+}
+
+/// Asks how long a mail may be (`SIZE`, RFC 1870). The library reads the answer to the first EHLO and forgets this part;
+/// another one is allowed at any time before a mail (RFC 5321, 4.1.4). Gives the parameter that announces the length.
+async fn fits(connection: &mut AsyncSmtpConnection, bytes: usize) -> Result<Option<MailParameter>, Trouble> {
+    let reply = connection.command(Ehlo::new(ClientId::default())).await;
+    let reply = step(Stage::Sender, 250, reply)?;
+    let size = reply.message().find_map(|line| {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        word.eq_ignore_ascii_case("SIZE").then(|| rest.trim().parse().unwrap_or(0))
+    });
+    match size {
+        None => Ok(None),
+        // Zero, or nothing, says that there is no fixed limit.
+        Some(bytes_max) if bytes_max == 0 || bytes <= bytes_max => Ok(Some(MailParameter::Size(bytes))),
+        Some(bytes_max) => Err(trouble(Stage::Sender, Cause::TooLong { bytes, bytes_max })),
+    }
 }
 
 fn step(

@@ -11,10 +11,11 @@ CREATE TABLE instances (
   seen_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The state of a target's rate, and since when it takes nothing. A target with a rate has a row, ready or not.
+-- The state of a target's rate, since when it takes nothing, and how many attempts in a row have failed. A target with a rate has a row, ready or not.
 ALTER TABLE targets ADD COLUMN next_slot INTEGER;
 ALTER TABLE targets ADD COLUMN failing_since INTEGER;
 ALTER TABLE targets ADD COLUMN recovered_at INTEGER;
+ALTER TABLE targets ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 
 -- A delivery with a group key takes in later messages of its group until it is first attempted.
 ALTER TABLE deliveries ADD COLUMN group_key TEXT;

@@ -1,0 +1,216 @@
+//! Claiming: what is due and may be sent gets a lease, with no two instances in each other's way.
+
+use std::collections::HashMap;
+
+use futures_util::try_join;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::Postgres;
+use super::connect::{query, transact};
+use super::sweep::{bury, expire, late, take_back};
+use super::targets::{self, Standings};
+use super::tx::{Params, Tx, get, ms, number, rows, text, time, time_or_none};
+use crate::model::delivery::{Claim, Job, Lease};
+use crate::model::id::DeliveryId;
+use crate::model::settle::after_now;
+use crate::store::ends::complete;
+use crate::store::opening::opening;
+use crate::store::{Claimed, Outlook, Result, Want};
+
+impl Postgres {
+    /// Claims for every want as much as its target may have.
+    pub(in crate::store) async fn claim(&self, wants: Vec<Want>, now: Timestamp) -> Result<Claimed> {
+        let tokens = self.next_tokens();
+        transact!(self.db, |tx| {
+            let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
+            // Behind the locks nobody changes any more how the targets stand; then one journey for all.
+            targets::lock(tx, &names).await?;
+            let (late, expired, standings, sending) = try_join!(
+                late(tx, now),
+                expire(tx, now),
+                Standings::read(tx, &names),
+                sending(tx, Some(&names)),
+            )?;
+            let mut claimed = Claimed { jobs: Vec::new(), ended: expired };
+            claimed.ended.extend(take_back(tx, &late, now).await?);
+            let limits = wants.iter().map(|want| {
+                let under_way = sending.get(&want.target).copied().unwrap_or_default();
+                (want, opening(want, standings.of(&want.target).map(|one| &one.state), under_way, now))
+            });
+            let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
+            if limits.is_empty() {
+                return Ok(claimed);
+            }
+            let leased = lease(tx, &limits, &tokens, now).await?;
+            let mut unreadable = Vec::new();
+            for found in leased {
+                match found.finish() {
+                    Ok(job) => claimed.jobs.push(job),
+                    Err(bad) => unreadable.push(bad),
+                }
+            }
+            claimed.ended.extend(bury(tx, &unreadable, now).await?);
+            note(tx, standings, &wants, &claimed.jobs, now).await?;
+            Ok(claimed)
+        })
+    }
+
+    /// How the targets stand, and when the first pending delivery of each wanted one is due.
+    pub(in crate::store) async fn outlook(&self, wanted: &[String]) -> Result<Outlook> {
+        let names: Vec<_> = wanted.iter().map(|name| text(name)).collect();
+        query!(self.db, |tx| {
+            let params: Params<'_> = &[&names];
+            let due = tx.all(
+                "SELECT w.name AS target, d.due_at FROM unnest($1::text[]) AS w (name)
+                     CROSS JOIN LATERAL (SELECT due_at FROM deliveries
+                       WHERE target = w.name AND state = 'pending' ORDER BY due_at LIMIT 1) AS d",
+                params,
+            );
+            let (found, states, sending) = try_join!(due, targets::all(tx), sending(tx, None))?;
+            let mut due = HashMap::new();
+            for row in &found {
+                due.insert(get(row, "target")?, time(row, "due_at")?);
+            }
+            Ok(Outlook { states, due, sending })
+        })
+    }
+
+    /// The earliest moment at which a claim for one of the targets would find something.
+    pub(in crate::store) async fn next_due(&self, wanted: &[String]) -> Result<Option<Timestamp>> {
+        let names: Vec<_> = wanted.iter().map(|name| text(name)).collect();
+        query!(self.db, |tx| {
+            let row = tx
+                .one(
+                    "SELECT min(greatest(d.due_at, h.wait_until, h.parked_until)) AS due_at
+                         FROM unnest($1::text[]) AS w (name) LEFT JOIN targets h ON h.name = w.name
+                         CROSS JOIN LATERAL (SELECT least(
+                           (SELECT min(due_at) FROM deliveries WHERE target = w.name AND state = 'pending'),
+                           (SELECT min(due_at) FROM deliveries WHERE target = w.name AND state = 'sending'))
+                           AS due_at) AS d
+                         WHERE h.paused IS NOT TRUE AND d.due_at IS NOT NULL",
+                    &[&names],
+                )
+                .await?;
+            row.map_or(Ok(None), |row| time_or_none(&row, "due_at"))
+        })
+    }
+}
+
+/// How many deliveries of each of the targets, or of all, are under way.
+pub(super) async fn sending(tx: &Tx<'_>, targets: Option<&[&str]>) -> Result<HashMap<String, usize>> {
+    let names: Option<Vec<_>> = targets.map(|names| names.iter().copied().map(text).collect());
+    let found = tx
+        .all(
+            "SELECT target, count(*) AS n FROM deliveries
+             WHERE state = 'sending' AND ($1::text[] IS NULL OR target = ANY ($1)) GROUP BY target",
+            &[&names],
+        )
+        .await?;
+    let mut sending = HashMap::new();
+    for row in &found {
+        sending.insert(get(row, "target")?, usize::try_from(get::<i64>(row, "n")?).unwrap_or_default());
+    }
+    Ok(sending)
+}
+
+/// Leases the first due deliveries of each target, with their messages and payloads.
+async fn lease(tx: &Tx<'_>, limits: &[(&Want, usize)], tokens: &str, now: Timestamp) -> Result<Vec<Leased>> {
+    let names: Vec<_> = limits.iter().map(|(want, _)| text(&want.target)).collect();
+    let numbers: Vec<i64> = limits.iter().map(|(_, limit)| rows(*limit)).collect();
+    let ends: Vec<i64> = limits.iter().map(|(want, _)| ms(after_now(now, want.lease))).collect();
+    let found = tx
+        .all(
+            "WITH due AS MATERIALIZED (
+               SELECT d.seq, d.due_at, w.until, w.position
+               FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (name, n, until, position)
+               CROSS JOIN LATERAL (
+                 SELECT seq, due_at FROM deliveries
+                 WHERE target = w.name AND state = 'pending' AND due_at <= $4
+                 ORDER BY due_at, created_at, seq LIMIT w.n FOR UPDATE SKIP LOCKED) AS d),
+             leased AS (
+               UPDATE deliveries d SET state = 'sending', lease = $5 || d.seq, due_at = due.until, claimed_at = $4,
+                 starts = starts + 1
+               FROM due WHERE d.seq = due.seq RETURNING d.*, due.position, due.due_at AS was_due)
+             SELECT l.*, p.payload,
+               array(SELECT m.message FROM delivery_messages dm JOIN messages m ON m.id = dm.message
+                     WHERE dm.delivery = l.seq ORDER BY dm.position) AS messages
+             FROM leased l LEFT JOIN payloads p ON p.delivery = l.seq AND p.plain = l.plain
+             ORDER BY l.position, l.was_due, l.created_at, l.seq",
+            &[&names, &numbers, &ends, &ms(now), &tokens],
+        )
+        .await?;
+    found.iter().map(Leased::read).collect()
+}
+
+/// A leased row, its JSON still unread: one row that cannot be read must not stop the others.
+struct Leased {
+    seq: i64,
+    job: Job,
+    messages: Vec<String>,
+    payload: Option<String>,
+    notice: Option<String>,
+}
+
+impl Leased {
+    fn read(row: &Row) -> Result<Self> {
+        let lease = Lease { token: get(row, "lease")?, until: time(row, "due_at")? };
+        let claim = Claim {
+            id: DeliveryId::from_text(get::<String>(row, "id")?),
+            attempts: number(row, "attempts")?,
+            starts: number(row, "starts")?,
+            lease,
+        };
+        let job = Job {
+            claim,
+            account: get(row, "account")?,
+            rule: get(row, "rule")?,
+            target: get(row, "target")?,
+            recipient: get(row, "recipient")?,
+            template: get(row, "template")?,
+            messages: Vec::new(),
+            notice: None,
+            payload: None,
+            plain: get(row, "plain")?,
+            created_at: time(row, "created_at")?,
+            expires_at: time_or_none(row, "expires_at")?,
+            replay_of: get::<Option<String>>(row, "replay_of")?.map(DeliveryId::from_text),
+        };
+        Ok(Self {
+            seq: get(row, "seq")?,
+            job,
+            messages: get(row, "messages")?,
+            payload: get(row, "payload")?,
+            notice: get(row, "notice")?,
+        })
+    }
+
+    /// The job; or the row's number and why it cannot be one.
+    fn finish(mut self) -> std::result::Result<Job, (i64, String)> {
+        complete(&mut self.job, self.messages, self.payload, self.notice)
+            .map(|()| self.job)
+            .map_err(|why| (self.seq, why))
+    }
+}
+
+/// Writes down what the leases took of the targets' rates, and which of them tries a parked target.
+async fn note(
+    tx: &Tx<'_>,
+    mut standings: Standings,
+    wants: &[Want],
+    jobs: &[Job],
+    now: Timestamp,
+) -> Result<()> {
+    for want in wants {
+        let of_target = jobs.iter().filter(|job| job.target == want.target);
+        let Some(first) = of_target.clone().next() else { continue };
+        if standings.of(&want.target).is_some_and(|standing| standing.state.parked_until.is_some()) {
+            standings.of_mut(&want.target).begin_probe(&first.claim.lease);
+        }
+        if let Some(rate) = want.rate {
+            let state = &mut standings.of_mut(&want.target).state;
+            state.next_slot = Some(rate.taken(state.next_slot, of_target.count(), now));
+        }
+    }
+    standings.write(tx).await
+}

@@ -1,0 +1,86 @@
+//! The past: pruning it in small steps, and what is counted of it.
+
+use jiff::Timestamp;
+
+use super::Postgres;
+use super::connect::{query, transact};
+use super::listing::add_up;
+use super::tx::{get, ms, rows};
+use crate::model::message::Triple;
+use crate::store::Result;
+
+/// Messages made up to this long before an account's watermark stay, however old they are: polling looks
+/// again behind the watermark, and a message it no longer knows would be taken, and delivered, once more.
+const LOOK_BACK_MS: i64 = 7 * 86_400_000;
+
+impl Postgres {
+    /// Removes what ended before the given moments; returns how many deliveries and messages went.
+    pub(in crate::store) async fn prune(
+        &self,
+        delivered_before: Timestamp,
+        dead_before: Timestamp,
+        batch: usize,
+    ) -> Result<usize> {
+        let batch = rows(batch);
+        transact!(self.db, |tx| {
+            let mut gone = 0;
+            for (states, before) in [
+                (&["delivered", "expired", "withheld", "discarded"][..], delivered_before),
+                (&["dead"][..], dead_before),
+            ] {
+                let room = batch - gone.min(batch);
+                let deleted = tx
+                        .run(
+                            "DELETE FROM deliveries WHERE seq = ANY (array(
+                               SELECT d.seq FROM unnest($1::text[]) AS s (state) CROSS JOIN LATERAL (
+                                 SELECT seq FROM deliveries WHERE state = s.state AND settled_at IS NOT NULL
+                                   AND settled_at < $2 ORDER BY settled_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS d
+                               LIMIT $3))",
+                            &[&states, &ms(before), &room],
+                        )
+                        .await?;
+                gone += i64::try_from(deleted).unwrap_or(i64::MAX);
+            }
+            let deleted = tx
+                    .run(
+                        "DELETE FROM messages WHERE id = ANY (array(
+                           SELECT m.id FROM messages m LEFT JOIN accounts a ON a.name = m.account
+                           WHERE m.seen_at < $1 AND m.created_at < coalesce(a.watermark - $2, 9223372036854775807)
+                             AND NOT EXISTS (SELECT 1 FROM delivery_messages dm WHERE dm.message = m.id)
+                           ORDER BY m.seen_at LIMIT $3))",
+                        &[&ms(delivered_before), &LOOK_BACK_MS, &(batch - gone.min(batch))],
+                    )
+                    .await?;
+            add_up(tx).await?;
+            Ok(usize::try_from(gone).unwrap_or(0) + usize::try_from(deleted).unwrap_or(0))
+        })
+    }
+
+    /// How many messages of each triple were ever seen.
+    pub(in crate::store) async fn triples(&self) -> Result<Vec<(Triple, u64)>> {
+        query!(self.db, |tx| {
+            let found = tx
+                .all(
+                    "SELECT activity_type, message_type, direction, sum(n)::bigint AS n FROM triples
+                         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+                    &[],
+                )
+                .await?;
+            let counted = |row| {
+                let triple = Triple {
+                    activity_type: get(row, "activity_type")?,
+                    message_type: get(row, "message_type")?,
+                    direction: get(row, "direction")?,
+                };
+                Ok((triple, get::<i64>(row, "n")?.unsigned_abs()))
+            };
+            found.iter().map(counted).collect()
+        })
+    }
+
+    /// Writes a little, to see that writing works.
+    pub(in crate::store) async fn ping(&self) -> Result<()> {
+        let beat = "UPDATE heartbeat SET n = n + 1";
+        transact!(self.db, |tx| tx.run(beat, &[]).await.map(|_| ()))
+    }
+}

@@ -1,0 +1,78 @@
+//! The store for several instances: PostgreSQL, a bounded pool, every change one transaction.
+
+mod admit;
+mod claim;
+mod connect;
+mod gather;
+mod history;
+mod listing;
+mod owed;
+mod place;
+mod polling;
+mod replay;
+mod roles;
+mod schema;
+mod settle;
+mod sweep;
+mod targets;
+mod tls;
+mod tx;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Result, StoreError};
+use connect::{Database, query};
+use place::Place;
+use tx::get;
+
+pub(super) use place::is_postgres;
+
+/// A handle to the database. Cheap to clone; connections are made when they are needed.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    db: Arc<Database>,
+    /// Who this store is in leases and roles.
+    instance: Arc<str>,
+    /// Claims made so far: no two leases have the same token.
+    claims: Arc<AtomicU64>,
+}
+
+impl Postgres {
+    /// Connects, and brings the schema up to date.
+    pub(super) async fn open(url: &str) -> Result<Self> {
+        let db = Database::new(Place::parse(url)?)?;
+        schema::bring_up_to_date(&db).await.map_err(|error| match error {
+            StoreError::Trouble(text) => StoreError::Unavailable(text),
+            StoreError::Unavailable(text) | StoreError::Corrupt(text) => {
+                StoreError::Unavailable(format!("{}: {text}", db.place()))
+            }
+            other => other,
+        })?;
+        let instance: String = query!(db, |tx| {
+            let row = tx.one("SELECT left(md5(gen_random_uuid()::text), 16) AS id", &[]).await?;
+            row.map_or(Ok(String::new()), |row| get(&row, "id"))
+        })?;
+        Ok(Self { db: Arc::new(db), instance: instance.into(), claims: Arc::default() })
+    }
+
+    /// Who this store is in leases and roles.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The beginning of all tokens of one claim; what follows is the row's number in it.
+    fn next_tokens(&self) -> String {
+        format!("{}.{}.", self.instance, self.claims.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Statements run so far.
+    pub(super) fn statements(&self) -> u64 {
+        self.db.statements()
+    }
+
+    /// Transactions committed so far.
+    pub(super) fn commits(&self) -> u64 {
+        self.db.commits()
+    }
+}

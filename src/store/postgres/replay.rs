@@ -1,0 +1,94 @@
+//! What a person decides about deliveries: send again, do not send.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::Postgres;
+use super::connect::transact;
+use super::tx::{get, ms, number, text};
+use crate::model::id::DeliveryId;
+use crate::store::Result;
+use crate::store::ends::DISCARDED;
+
+impl Postgres {
+    /// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
+    pub(in crate::store) async fn replay(
+        &self,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>> {
+        let wanted = texts(ids);
+        transact!(self.db, |tx| {
+            // The ordinal makes every replay of the same delivery a delivery of its own.
+            let counted = tx
+                    .all(
+                        "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
+                           WHERE id = ANY ($1) AND settled_at IS NOT NULL ORDER BY id FOR UPDATE)
+                         UPDATE deliveries d
+                         SET replays = replays + (SELECT count(*) FROM unnest($1::text[]) AS w (id) WHERE w.id = d.id)
+                         FROM held WHERE d.seq = held.seq RETURNING d.id, d.replays",
+                        &[&wanted],
+                    )
+                    .await?;
+            let mut left = HashMap::new();
+            for row in counted {
+                left.insert(get::<String>(&row, "id")?, number(&row, "replays")?);
+            }
+            let mut originals = Vec::new();
+            let mut planned = Vec::new();
+            for id in wanted.iter().rev() {
+                let Some(ordinal) = left.get_mut(id) else { continue };
+                planned.push(DeliveryId::derive(now, &["replay", id, &ordinal.to_string()]));
+                originals.push(id);
+                *ordinal -= 1;
+            }
+            planned.reverse();
+            originals.reverse();
+            // Whoever replays wants it sent: the end of the original's life is not taken over.
+            tx.run(
+                    "WITH fresh AS (
+                       INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at,
+                         created_at, replay_of, notice)
+                       SELECT w.id, account, rule, target, recipient, template, 'pending', $3, $3, d.id, notice
+                       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (id, original, position)
+                       JOIN deliveries d ON d.id = w.original ORDER BY w.position
+                       RETURNING seq, replay_of)
+                     INSERT INTO delivery_messages (delivery, position, message)
+                     SELECT fresh.seq, dm.position, dm.message FROM fresh
+                     JOIN deliveries d ON d.id = fresh.replay_of JOIN delivery_messages dm ON dm.delivery = d.seq",
+                    &[&texts(&planned), &originals, &ms(now)],
+                )
+                .await?;
+            Ok(planned)
+        })
+    }
+
+    /// Ends those that are pending, being sent or dead; returns them.
+    pub(in crate::store) async fn discard(
+        &self,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>> {
+        let changed: HashSet<String> = transact!(self.db, |tx| {
+            let changed = tx
+                    .all(
+                        "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
+                           WHERE id = ANY ($1) AND state IN ('pending', 'sending', 'dead') ORDER BY id FOR UPDATE)
+                         UPDATE deliveries d
+                         SET state = 'discarded', settled_at = $2, due_at = NULL, lease = NULL, why = $3
+                         FROM held WHERE d.seq = held.seq RETURNING d.id",
+                        &[&texts(ids), &ms(now), &DISCARDED],
+                    )
+                    .await?;
+            changed.iter().map(|row| get(row, "id")).collect()
+        })?;
+        let mut told = HashSet::new();
+        Ok(ids.iter().filter(|id| changed.contains(id.as_str()) && told.insert(*id)).cloned().collect())
+    }
+}
+
+/// Ids as they are kept.
+fn texts(ids: &[DeliveryId]) -> Vec<String> {
+    ids.iter().map(|id| text(id.as_str()).into_owned()).collect()
+}

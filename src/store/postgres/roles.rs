@@ -1,0 +1,112 @@
+//! Roles that one instance holds at a time, and which instances there are.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Postgres;
+use super::connect::{query, transact};
+use super::tx::{Tx, get, ms, text, time};
+use crate::model::rate::CLOCKS_APART_MAX;
+use crate::model::settle::after_now;
+use crate::store::{Hold, Instance, Result, StoreError};
+
+impl Postgres {
+    /// Says that this instance is there; forgets those that said nothing for long.
+    pub(in crate::store) async fn beat(
+        &self,
+        host: &str,
+        gone_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        transact!(self.db, |tx| {
+            tx.run(
+                "DELETE FROM instances WHERE id = ANY (array(
+                       SELECT id FROM instances WHERE seen_at < $1 FOR UPDATE SKIP LOCKED))",
+                &[&ms(gone_before)],
+            )
+            .await?;
+            tx.run(
+                "INSERT INTO instances (id, host, started_at, seen_at) VALUES ($1, $2, $3, $3)
+                     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+                &[&self.instance(), &text(host), &ms(now)],
+            )
+            .await
+            .map(|_| ())
+        })
+    }
+
+    /// Takes what is free, keeps what is held; returns what this instance holds of it.
+    pub(in crate::store) async fn hold(
+        &self,
+        roles: &[String],
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<HashSet<String>> {
+        let apart = i64::try_from(CLOCKS_APART_MAX.as_millis()).unwrap_or(i64::MAX);
+        transact!(self.db, |tx| {
+            let held = tx
+                    .all(
+                        "INSERT INTO holds AS h (role, instance, until)
+                         SELECT DISTINCT role, $2, $3::bigint FROM unnest($1::text[]) AS r (role) ORDER BY role
+                         ON CONFLICT (role) DO UPDATE SET instance = excluded.instance, until = excluded.until
+                         WHERE h.instance = excluded.instance OR h.until + $5 <= $4 RETURNING role",
+                        &[&roles, &self.instance(), &ms(after_now(now, ttl)), &ms(now), &apart],
+                    )
+                    .await?;
+            held.iter().map(|row| get(row, "role")).collect()
+        })
+    }
+
+    /// Gives roles up.
+    pub(in crate::store) async fn let_go(&self, roles: &[String]) -> Result<()> {
+        transact!(self.db, |tx| {
+            tx.run(
+                    "DELETE FROM holds WHERE role = ANY (array(
+                       SELECT role FROM holds WHERE instance = $2 AND role = ANY ($1) ORDER BY role FOR UPDATE))",
+                    &[&roles, &self.instance()],
+                )
+                .await
+                .map(|_| ())
+        })
+    }
+
+    /// All that are held.
+    pub(in crate::store) async fn holds(&self) -> Result<Vec<Hold>> {
+        query!(self.db, |tx| {
+            let found = tx.all("SELECT role, instance, until FROM holds ORDER BY role", &[]).await?;
+            let hold = |row| {
+                Ok(Hold {
+                    role: get(row, "role")?,
+                    instance: get(row, "instance")?,
+                    until: time(row, "until")?,
+                })
+            };
+            found.iter().map(hold).collect()
+        })
+    }
+
+    /// The instances that are there.
+    pub(in crate::store) async fn instances(&self) -> Result<Vec<Instance>> {
+        query!(self.db, |tx| {
+            let found = tx.all("SELECT * FROM instances ORDER BY started_at, id", &[]).await?;
+            let instance = |row| {
+                Ok(Instance {
+                    id: get(row, "id")?,
+                    host: get(row, "host")?,
+                    started_at: time(row, "started_at")?,
+                    seen_at: time(row, "seen_at")?,
+                })
+            };
+            found.iter().map(instance).collect()
+        })
+    }
+
+    /// Fails unless this instance holds the role; nobody takes it over before the transaction's end.
+    pub(super) async fn require(&self, tx: &Tx<'_>, role: &str) -> Result<()> {
+        let sql = "SELECT 1 AS held FROM holds WHERE role = $1 AND instance = $2 FOR SHARE";
+        let holder = tx.one(sql, &[&role, &self.instance()]).await?;
+        holder.map(|_| ()).ok_or_else(|| StoreError::RoleLost(role.to_owned()))
+    }
+}

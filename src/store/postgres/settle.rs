@@ -1,0 +1,218 @@
+//! Settling: the ends of attempts, each fenced by its lease, written together with everything that follows from them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Postgres;
+use super::connect::transact;
+use super::owed::owe;
+use super::targets::{self, Standings};
+use super::tx::{Tx, get, json, ms, text, text_or_none};
+use crate::model::delivery::{Claim, Planned};
+use crate::model::settle::TargetChange;
+use crate::store::ends::Columns;
+use crate::store::standing::Standing;
+use crate::store::{Result, Settlement};
+
+impl Postgres {
+    /// Writes all of them; `false` for one whose lease was lost, of which nothing is written.
+    pub(in crate::store) async fn settle(
+        &self,
+        settlements: Vec<Arc<Settlement>>,
+        now: Timestamp,
+    ) -> Result<Vec<bool>> {
+        let batch = Batch::of(&settlements)?;
+        transact!(self.db, |tx| {
+            let mut standings = telling(tx, &settlements).await?;
+            let written = batch.write(tx).await?;
+            let mut notices: Vec<Planned> = Vec::new();
+            for (settlement, written) in settlements.iter().zip(&written) {
+                if !written {
+                    continue;
+                }
+                notices.extend_from_slice(&settlement.notices);
+                if says_something(settlement, &standings) {
+                    let standing = standings.of_mut(&settlement.target);
+                    let token = Some(settlement.claim.lease.token.as_str());
+                    let reason = &settlement.attempt.reason;
+                    if standing.apply(settlement.verdict.target, reason, token, Some(now)) {
+                        notices.extend_from_slice(&settlement.turn_notices);
+                    }
+                }
+            }
+            standings.write(tx).await?;
+            owe(tx, &notices, now).await?;
+            Ok(written)
+        })
+    }
+
+    /// Gives claims back unattempted; a lost lease needs no giving back.
+    pub(in crate::store) async fn release(&self, claims: Vec<Claim>, now: Timestamp) -> Result<()> {
+        let ids: Vec<_> = claims.iter().map(|claim| text(claim.id.as_str())).collect();
+        let tokens: Vec<&str> = claims.iter().map(|claim| claim.lease.token.as_str()).collect();
+        transact!(self.db, |tx| {
+            let probed = tx.all("SELECT name FROM targets WHERE probe = ANY ($1)", &[&tokens]).await?;
+            let probed: Vec<String> = probed.iter().map(|row| get(row, "name")).collect::<Result<_>>()?;
+            let probed: Vec<&str> = probed.iter().map(String::as_str).collect();
+            targets::lock(tx, &probed).await?;
+            tx.run(
+                "WITH held AS MATERIALIZED (
+                       SELECT d.seq FROM unnest($1::text[], $2::text[]) AS c (id, lease)
+                       JOIN deliveries d ON d.id = c.id AND d.lease = c.lease ORDER BY d.id FOR UPDATE OF d)
+                     UPDATE deliveries d SET state = 'pending', lease = NULL, due_at = least(created_at, $3),
+                       starts = starts - 1
+                     FROM held WHERE d.seq = held.seq",
+                &[&ids, &tokens, &ms(now)],
+            )
+            .await?;
+            if probed.is_empty() {
+                return Ok(());
+            }
+            let mut standings = Standings::read(tx, &probed).await?;
+            for name in probed {
+                let standing = standings.of_mut(name);
+                tokens.iter().for_each(|token| standing.end_probe(Some(token), Some(now)));
+            }
+            standings.write(tx).await
+        })
+    }
+}
+
+/// The standings of those targets that the settlements say something new of, locked. Most targets are healthy, and
+/// another good answer says nothing.
+async fn telling(tx: &Tx<'_>, settlements: &[Arc<Settlement>]) -> Result<Standings> {
+    let mut names: Vec<&str> = settlements.iter().map(|settlement| settlement.target.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let seen = Standings::read(tx, &names).await?;
+    let news = |name: &&str| {
+        let mut of_target = settlements.iter().filter(|settlement| settlement.target == **name);
+        of_target.any(|settlement| says_something(settlement, &seen))
+    };
+    let telling: Vec<&str> = names.into_iter().filter(news).collect();
+    if telling.is_empty() {
+        return Ok(Standings::default());
+    }
+    targets::lock(tx, &telling).await?;
+    // Read again: somebody may have changed them while their locks were waited for.
+    Standings::read(tx, &telling).await
+}
+
+fn says_something(settlement: &Settlement, standings: &Standings) -> bool {
+    settlement.verdict.target != TargetChange::Healthy
+        || standings.of(&settlement.target).is_some_and(Standing::is_troubled)
+}
+
+/// Settlements by column, as `unnest` wants them.
+#[derive(Default)]
+struct Batch<'a> {
+    ids: Vec<Cow<'a, str>>,
+    leases: Vec<&'a str>,
+    states: Vec<&'static str>,
+    due: Vec<Option<i64>>,
+    settled: Vec<Option<i64>>,
+    why: Vec<Option<String>>,
+    counts: Vec<i32>,
+    plain: Vec<bool>,
+    /// The rendering that was sent is the plain one.
+    sent_plain: Vec<bool>,
+    duplicates: Vec<bool>,
+    payloads: Vec<Option<String>>,
+    at: Vec<i64>,
+    outcomes: Vec<Cow<'a, str>>,
+    statuses: Vec<Option<i32>>,
+    reasons: Vec<Cow<'a, str>>,
+    latencies: Vec<i64>,
+    answers: Vec<Option<Cow<'a, str>>>,
+}
+
+impl<'a> Batch<'a> {
+    fn of(settlements: &'a [Arc<Settlement>]) -> Result<Self> {
+        let mut batch = Self::default();
+        for settlement in settlements {
+            let Settlement { claim, verdict, attempt, payload, .. } = &**settlement;
+            let columns = Columns::of(verdict, attempt);
+            batch.ids.push(text(claim.id.as_str()));
+            batch.leases.push(&claim.lease.token);
+            batch.states.push(columns.state.as_str());
+            batch.due.push(columns.due_at.map(ms));
+            batch.settled.push(columns.settled_at.map(ms));
+            batch.why.push(columns.why.map(|why| text(&why).into_owned()));
+            batch.counts.push(i32::from(verdict.counts));
+            batch.plain.push(verdict.plain);
+            batch.sent_plain.push(settlement.plain);
+            batch.duplicates.push(settlement.maybe_duplicate);
+            batch.payloads.push(payload.as_ref().map(json).transpose()?);
+            batch.at.push(ms(attempt.at));
+            batch.outcomes.push(text(&attempt.outcome));
+            batch.statuses.push(attempt.status.map(i32::from));
+            batch.reasons.push(text(&attempt.reason));
+            batch.latencies.push(i64::try_from(attempt.latency_ms).unwrap_or(i64::MAX));
+            batch.answers.push(text_or_none(attempt.answer.as_deref()));
+        }
+        Ok(batch)
+    }
+
+    /// One statement: states, payloads and attempts. Says of each whether its lease still held.
+    async fn write(&self, tx: &Tx<'_>) -> Result<Vec<bool>> {
+        let mut written = vec![false; self.ids.len()];
+        let ended = tx
+            .all(
+                "WITH input AS MATERIALIZED (
+                   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
+                     $7::integer[], $8::boolean[], $9::boolean[], $10::text[], $11::bigint[], $12::text[],
+                     $13::integer[], $14::text[], $15::bigint[], $16::text[], $17::boolean[])
+                     WITH ORDINALITY AS i (id, lease, state, due_at, settled_at, why, counts, plain, duplicate,
+                       payload, at, outcome, status, reason, latency_ms, answer, sent_plain, position)),
+                 held AS MATERIALIZED (
+                   SELECT d.seq, i.position FROM input i JOIN deliveries d ON d.id = i.id AND d.lease = i.lease
+                   ORDER BY d.id FOR UPDATE OF d),
+                 ended AS (
+                   UPDATE deliveries d SET state = i.state, due_at = i.due_at, settled_at = i.settled_at,
+                     why = i.why, lease = NULL, attempts = d.attempts + i.counts, starts = d.attempts + i.counts,
+                     plain = i.plain, maybe_duplicate = d.maybe_duplicate OR i.duplicate
+                   FROM held JOIN input i ON i.position = held.position
+                   WHERE d.seq = held.seq RETURNING d.seq, held.position),
+                 kept AS (
+                   INSERT INTO payloads (delivery, plain, payload)
+                   SELECT e.seq, i.sent_plain, i.payload FROM ended e JOIN input i ON i.position = e.position
+                   WHERE i.payload IS NOT NULL
+                   ON CONFLICT (delivery) DO UPDATE SET plain = excluded.plain, payload = excluded.payload),
+                 noted AS (
+                   INSERT INTO attempts (delivery, n, at, outcome, status, reason, latency_ms, answer)
+                   SELECT e.seq, (SELECT coalesce(max(n), 0) + 1 FROM attempts WHERE delivery = e.seq),
+                     i.at, i.outcome, i.status, i.reason, i.latency_ms, i.answer
+                   FROM ended e JOIN input i ON i.position = e.position)
+                 SELECT position FROM ended",
+                &[
+                    &self.ids,
+                    &self.leases,
+                    &self.states,
+                    &self.due,
+                    &self.settled,
+                    &self.why,
+                    &self.counts,
+                    &self.plain,
+                    &self.duplicates,
+                    &self.payloads,
+                    &self.at,
+                    &self.outcomes,
+                    &self.statuses,
+                    &self.reasons,
+                    &self.latencies,
+                    &self.answers,
+                    &self.sent_plain,
+                ],
+            )
+            .await?;
+        for row in ended {
+            let place = usize::try_from(get::<i64>(&row, "position")?).unwrap_or(usize::MAX);
+            if let Some(written) = written.get_mut(place.saturating_sub(1)) {
+                *written = true;
+            }
+        }
+        Ok(written)
+    }
+}

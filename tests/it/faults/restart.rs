@@ -1,0 +1,204 @@
+//! Another rules file while deliveries are pending: the relay is started anew with it.
+
+use std::time::Duration;
+
+use activity_relay::sandbox::script::{Fault, slow, status};
+use serde_json::Value;
+
+use super::http::rules;
+use super::record::{Observed, record};
+use crate::stage::Stage;
+use crate::world::{PATIENCE, World};
+
+fn rewrite(stage: &Stage, from: &str, to: &str) {
+    let path = stage.folder.path().join("rules.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::write(&path, text.replace(from, to)).unwrap();
+}
+
+async fn json(stage: &Stage, command: &str) -> Value {
+    let output = stage.output(&format!("{command} --format json")).await;
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn rows(stage: &Stage) -> Vec<Value> {
+    let listed = stage.output("deliveries list --format json").await;
+    let lines = String::from_utf8(listed.stdout).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What the oracle sees of a stage whose deliveries are all to be delivered.
+async fn delivered(stage: &Stage, owed: usize, saw: &str) -> Observed {
+    let rows = rows(stage).await;
+    assert_eq!(rows.len(), owed);
+    assert!(rows.iter().all(|row| row["state"] == "delivered"), "{rows:?}");
+    let arrivals = stage.sandbox.http.received();
+    let mut observed = Observed { messages: owed, saw: saw.into(), ..Observed::default() };
+    for row in &rows {
+        let id = row["id"].as_str().unwrap();
+        let times = arrivals.iter().filter(|arrival| arrival.identity() == id).count();
+        observed.delivered += usize::from(times > 0);
+        observed.lost += usize::from(times == 0);
+        observed.duplicates += times.saturating_sub(1);
+        observed.marked += if row["maybe_duplicate"] == true { times.saturating_sub(1) } else { 0 };
+    }
+    observed
+}
+
+/// So many messages are owed, and the target had trouble of its own at each.
+async fn with_pending(messages: usize) -> Stage {
+    let stage = Stage::new().await;
+    stage.receive(messages);
+    stage.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+    assert_eq!(stage.output("run --once").await.status.code(), Some(0));
+    stage.sandbox.http.heal();
+    stage
+}
+
+/// Runs until so many have arrived, and stops it.
+async fn run_until(stage: &Stage, received: usize) {
+    let mut running = stage.start("run --listen none");
+    stage.sandbox.http.wait_for(received, PATIENCE).await.unwrap();
+    running.signal("TERM");
+    assert_eq!(running.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_target_that_is_taken_out_leaves_what_it_is_owed_in_sight() {
+    let stage = with_pending(3).await;
+    rewrite(&stage, "  crm: {", "  other: {");
+    rewrite(&stage, "to: crm", "to: other");
+    stage.receive(1);
+    run_until(&stage, 1).await;
+    assert!(stage.logged().contains("not in the rules file"), "{}", stage.logged());
+    let status = stage.output("status").await;
+    assert_eq!(status.status.code(), Some(1), "it needs attention");
+    assert!(String::from_utf8(status.stdout).unwrap().contains("not in the rules file"));
+    let listed = json(&stage, "targets list").await;
+    let gone = listed["targets"].as_array().unwrap().iter().find(|target| target["name"] == "crm").unwrap();
+    assert_eq!(gone["pending"], 3, "{listed}");
+    assert_eq!(json(&stage, "status").await["targets"][0]["pending"], 3);
+    rewrite(&stage, "  other: {", "  crm: {");
+    rewrite(&stage, "to: other", "to: crm");
+    run_until(&stage, 4).await;
+    let saw = "they waited, told of in the log at the start, by `status` (exit 1) and by `targets list`; delivered when \
+               the target was back";
+    let observed = delivered(&stage, 4, saw).await;
+    assert_eq!((observed.delivered, observed.duplicates), (4, 0));
+    record("reload-removed", "the program is started with a rules file without the target", &observed);
+}
+
+#[tokio::test]
+async fn a_target_that_is_renamed_starts_anew_and_the_old_name_is_owed_still() {
+    let mut world = World::new(&rules("${HTTP}")).await;
+    world.receives("Ann", "to the old name");
+    world.sandbox.http.answers([status(503)]);
+    world.tick().await;
+    world.reopen_with(&rules("${HTTP}").replace("crm", "desk")).await;
+    world.receives("Bob", "to the new one");
+    world.pass("1m").await;
+    let states: Vec<String> =
+        world.rows().await.iter().map(|row| format!("{} {}", row.target, row.state)).collect();
+    assert_eq!(states, ["crm pending", "desk delivered"]);
+    world.reopen_with(&rules("${HTTP}")).await;
+    world.pass("1m").await;
+    let saw =
+        "new messages went to the new name at once, the old one's waited and went when it was named again";
+    let observed = Observed::of(&world, 2, &world.sandbox.http.arrivals(), saw).await;
+    assert_eq!((observed.delivered, observed.duplicates), (2, 0));
+    record(
+        "reload-renamed",
+        "the relay is opened with a rules file that names the target otherwise",
+        &observed,
+    );
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_taken_up_by_the_probe() {
+    const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const NEW: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let signed = |secrets: &str| {
+        rules("${HTTP}").replace("body: event", &format!("body: event, signing_secret: {secrets}"))
+    };
+    let mut world = World::new(&signed(OLD)).await;
+    world.sandbox.http.verify_with([NEW]);
+    for client in ["Ann", "Bob", "Cleo"] {
+        world.receives(client, "Hello?");
+    }
+    world.tick().await;
+    let rows = world.rows().await;
+    assert!(rows.iter().all(|row| (row.state.as_str(), row.attempts) == ("pending", 0)), "{rows:?}");
+    world.reopen_with(&signed(&format!("[{OLD}, {NEW}]"))).await;
+    world.pass("2m").await;
+    let saw = "the target refused the old secret and was parked, at no attempt; with both secrets the probe went through and \
+               all were delivered";
+    let observed = Observed::of(&world, 3, &world.sandbox.http.arrivals(), saw).await;
+    assert_eq!((observed.delivered, observed.duplicates), (3, 0), "{}", world.owed().await);
+    record(
+        "reload-secret",
+        "the receiver wants signatures of a new secret; the rules file gets it later",
+        &observed,
+    );
+}
+
+#[tokio::test]
+async fn a_broken_rules_file_is_refused_and_what_is_owed_stays() {
+    let stage = with_pending(3).await;
+    rewrite(&stage, "targets:", "tragets:");
+    assert_eq!(stage.output("run --listen none").await.status.code(), Some(64));
+    assert_eq!(json(&stage, "status").await["deliveries"]["pending"], 3, "the store is looked at without it");
+    rewrite(&stage, "tragets:", "targets:");
+    run_until(&stage, 3).await;
+    let saw = "refused with exit 64 and the place of the mistake; all delivered once it was mended";
+    let observed = delivered(&stage, 3, saw).await;
+    assert_eq!((observed.delivered, observed.duplicates), (3, 0));
+    record("reload-bad-file", "the program is started with a rules file that has a misspelt key", &observed);
+}
+
+#[tokio::test]
+async fn other_rules_in_the_middle_of_sending_take_over_what_is_owed() {
+    for (key, how, kill) in [
+        ("reload-sending", "SIGTERM while eight are being sent, then started with other rules", false),
+        ("kill-reloading", "kill -9 while eight are being sent, then started with other rules", true),
+    ] {
+        let stage = Stage::new().await;
+        stage.receive(20);
+        let answer = slow(Duration::from_millis(500));
+        stage.sandbox.http.fault(Fault { on: String::new(), times: Some(8), answer });
+        let mut running = stage.start("run --listen none");
+        stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+        rewrite(&stage, "body: event,", "body: event, headers: { x-shop: \"7\" },");
+        if kill {
+            running.kill().await;
+        } else {
+            running.signal("TERM");
+            assert_eq!(running.ended().await.code(), Some(0));
+        }
+        run_until_all(&stage, 20).await;
+        let saw = if kill {
+            "what was under way was taken back at the start and sent again under the new rules, marked"
+        } else {
+            "what was under way was finished, the rest sent under the new rules"
+        };
+        let observed = delivered(&stage, 20, saw).await;
+        assert_eq!(observed.delivered, 20);
+        assert!(kill || observed.duplicates == 0, "{observed:?}");
+        let fresh = stage.sandbox.http.received().last().unwrap().headers.get("x-shop").cloned();
+        assert_eq!(fresh.as_deref(), Some("7"), "the new rules were in force");
+        record(key, how, &observed);
+    }
+}
+
+/// Runs until each of so many deliveries has arrived, and stops it.
+async fn run_until_all(stage: &Stage, owed: usize) {
+    let mut running = stage.start("run --listen none");
+    let all = |arrivals: &[activity_relay::sandbox::inboxes::Arrival]| {
+        let taken = arrivals.iter().filter(|arrival| arrival.accepted);
+        taken.map(|arrival| arrival.identity().to_owned()).collect::<std::collections::BTreeSet<_>>().len()
+            == owed
+    };
+    stage.sandbox.http.wait_until(PATIENCE, all).await.unwrap();
+    running.signal("TERM");
+    assert_eq!(running.ended().await.code(), Some(0));
+}

@@ -1,0 +1,249 @@
+//! What is PostgreSQL's own: restarts and cut connections, the schema's history, several instances at once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use activity_relay::model::delivery::State;
+use activity_relay::model::settle::TargetChange;
+use activity_relay::store::{Mode, Store, StoreError, Want};
+
+use super::postgres::{Cluster, shared};
+use super::store_kit::{admitted, at, claim, claim_one, end, owe, page, planned, settlement, uids, want};
+
+/// The schema's number that this program knows.
+const KNOWN: u32 = 2;
+
+async fn open(url: &str) -> Result<Store, StoreError> {
+    Store::open(url, Mode::Daemon).await
+}
+
+/// A store in a new database of the shared server, and the database's name.
+async fn fresh() -> Option<(&'static Cluster, String, Store)> {
+    let cluster = shared()?;
+    let name = cluster.database().await;
+    let store = open(&cluster.url(&name)).await.unwrap();
+    Some((cluster, name, store))
+}
+
+#[tokio::test]
+async fn cut_connections_are_replaced_unnoticed() {
+    let Some((cluster, name, store)) = fresh().await else { return };
+    owe(&store, "desk", &["a", "b"]).await;
+    let job = claim_one(&store, "desk", at(0)).await;
+    assert!(cluster.cut(&name).await > 0);
+    assert!(end(&store, job, State::Delivered { at: at(1) }, TargetChange::Healthy, at(1)).await);
+    assert!(cluster.cut(&name).await > 0);
+    assert_eq!(uids(&claim(&store, "desk", 9, at(1)).await), ["b"]);
+    assert!(cluster.cut(&name).await > 0);
+    assert_eq!(store.counts(None).await.unwrap().delivered, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_is_trouble_until_it_is_back() {
+    let Some(cluster) = Cluster::start(&[]) else { return };
+    let name = cluster.database().await;
+    let store = open(&cluster.url(&name)).await.unwrap();
+    owe(&store, "desk", &["a", "b"]).await;
+    let job = claim_one(&store, "desk", at(0)).await;
+    cluster.stop_at_once();
+    let error = store.ping().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Trouble(text) if text.contains("database t0")), "{error}");
+    let settlement = Arc::new(settlement(job, State::Delivered { at: at(1) }, TargetChange::Healthy, at(1)));
+    assert!(store.settle(vec![settlement.clone()], at(1)).await.is_err());
+    cluster.start_again();
+    assert_eq!(store.settle(vec![settlement], at(2)).await.unwrap(), [true], "what was answered is there");
+    cluster.stop();
+    cluster.start_again();
+    assert_eq!(uids(&claim(&store, "desk", 9, at(2)).await), ["b"], "not even noticed");
+}
+
+#[tokio::test]
+async fn a_start_without_a_server_says_where_it_should_be() {
+    let Some((cluster, _, _)) = fresh().await else { return };
+    let port = cluster.port();
+    let missing = format!("postgres://postgres:hunter2@127.0.0.1:{port}/nowhere");
+    let error = open(&missing).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Unavailable(text) if text.contains("\"nowhere\" does not exist")
+        && text.contains("create it")),
+        "{error}"
+    );
+    let error = open("postgres://ann:hunter2@127.0.0.1:1/relay").await.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1:1, database relay") && error.contains("refused"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+    let error = open("postgres://ann@no-such-host.invalid/relay").await.unwrap_err().to_string();
+    assert!(error.contains("no-such-host.invalid"), "{error}");
+}
+
+#[tokio::test]
+async fn instances_that_start_together_make_the_schema_once() {
+    let Some(cluster) = shared() else { return };
+    let url = cluster.url(&cluster.database().await);
+    let stores = futures_util::future::join_all((0..6).map(|_| open(&url))).await;
+    let names: HashSet<String> =
+        stores.into_iter().map(|store| store.unwrap().instance().to_owned()).collect();
+    assert_eq!(names.len(), 6);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let Some((cluster, name, _)) = fresh().await else { return };
+    let sql = "INSERT INTO migrations VALUES (99, 'future', 'x')";
+    cluster.connect(&name).await.batch_execute(sql).await.unwrap();
+    let error = open(&cluster.url(&name)).await.unwrap_err();
+    assert!(matches!(error, StoreError::TooNew { found: 99, known: KNOWN }), "{error}");
+}
+
+/// The schema as first released, with a pending delivery, as `fixtures/store-1-postgres.sql` keeps it for ever.
+#[tokio::test]
+async fn an_old_database_opens_with_its_pending_deliveries() {
+    let Some(cluster) = shared() else { return };
+    let name = cluster.database().await;
+    let old = include_str!("../fixtures/store-1-postgres.sql");
+    cluster.connect(&name).await.batch_execute(old).await.unwrap();
+    let store = open(&cluster.url(&name)).await.unwrap();
+    let jobs = claim(&store, "desk", 9, at(0)).await;
+    assert_eq!(uids(&jobs), ["m1"]);
+    assert_eq!(store.counts(None).await.unwrap().sending, 1);
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_the_old_schema() {
+    let Some(cluster) = shared() else { return };
+    let name = cluster.database().await;
+    let client = cluster.connect(&name).await;
+    // Something in the way of the last statements of the first step, and no table of ours.
+    client
+        .batch_execute("CREATE FUNCTION deliveries_uncounted() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+        .await
+        .unwrap();
+    assert!(open(&cluster.url(&name)).await.is_err());
+    let row =
+        client.query_one("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn another_program_s_tables_are_not_touched() {
+    let Some(cluster) = shared() else { return };
+    let name = cluster.database().await;
+    let client = cluster.connect(&name).await;
+    client
+        .batch_execute(
+            "CREATE TABLE messages (n integer); CREATE TABLE migrations (id integer, batch integer);
+           CREATE SCHEMA relay",
+        )
+        .await
+        .unwrap();
+    let error = open(&cluster.url(&name)).await.unwrap_err().to_string();
+    assert!(error.contains("another program keeps its") && error.contains("search_path"), "{error}");
+    let beside = format!("{}&options=-c%20search_path%3Drelay", cluster.url(&name));
+    let store = open(&beside).await.unwrap();
+    owe(&store, "desk", &["a"]).await;
+    let row = client.query_one("SELECT count(*) FROM relay.deliveries", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_hold_a_store_is_refused() {
+    let Some(cluster) = shared() else { return };
+    let client = cluster.connect("postgres").await;
+    client.batch_execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0").await.unwrap();
+    let error = open(&cluster.url("latin")).await.unwrap_err().to_string();
+    assert!(error.contains("LATIN1") && error.contains("UTF8"), "{error}");
+    client.batch_execute("CREATE DATABASE standby").await.unwrap();
+    client.batch_execute("ALTER DATABASE standby SET default_transaction_read_only = on").await.unwrap();
+    let error = open(&cluster.url("standby")).await.unwrap_err().to_string();
+    assert!(error.contains("does not allow writes"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_text_column_cannot_hold_is_kept_all_the_same() {
+    let Some((_, _, store)) = fresh().await else { return };
+    let mut odd = admitted("m1", vec![planned("desk", "m1", at(0))]);
+    odd.message.body = "nul \0 and \u{10ffff}".to_owned();
+    odd.message.triple.message_type = "odd\0type".to_owned();
+    let sent = odd.message.clone();
+    store.admit(page(vec![odd]), at(0)).await.unwrap();
+    let job = claim_one(&store, "desk", at(0)).await;
+    assert_eq!(job.messages, [sent]);
+    let mut ended = settlement(job, State::Delivered { at: at(1) }, TargetChange::Healthy, at(1));
+    ended.attempt.answer = Some("ok\0".to_owned());
+    assert_eq!(store.settle(vec![ended.into()], at(1)).await.unwrap(), [true]);
+    store.polled("main", Err("bad\0answer".to_owned()), at(1)).await.unwrap();
+    assert_eq!(store.triples().await.unwrap()[0].0.message_type, "odd\u{fffd}type");
+}
+
+/// Two instances at everything at once: nothing is claimed twice, no target gets more than its concurrency, and nobody
+/// stands in another's way for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn instances_share_the_work_without_a_deadlock() {
+    let Some((cluster, name, first)) = fresh().await else { return };
+    let url = cluster.url(&name);
+    let stores = [first, open(&url).await.unwrap(), open(&url).await.unwrap()];
+    let targets = ["a", "b", "c", "d"];
+    let work = stores.iter().enumerate().map(|(index, store)| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut sent = Vec::new();
+            let mut idle = 0;
+            for round in 0..2_000 {
+                if round < 40 {
+                    let uid = format!("{index}-{round}");
+                    let owed = targets.iter().map(|target| planned(target, &uid, at(0))).collect();
+                    store.admit(page(vec![admitted(&uid, owed)]), at(0)).await.unwrap();
+                }
+                let wants: Vec<Want> =
+                    targets.iter().map(|name| Want { concurrency: 3, ..want(name, 3) }).collect();
+                let jobs = store.claim(wants, at(1)).await.unwrap().jobs;
+                idle = if jobs.is_empty() { idle + 1 } else { 0 };
+                let mut batch = Vec::new();
+                for (place, job) in jobs.into_iter().enumerate() {
+                    sent.push((job.claim.id.clone(), job.claim.starts));
+                    let change = if place % 2 == 0 {
+                        TargetChange::Healthy
+                    } else {
+                        TargetChange::Failing { rest_until: None }
+                    };
+                    batch.push(Arc::new(settlement(job, State::Delivered { at: at(1) }, change, at(1))));
+                }
+                assert!(store.settle(batch, at(1)).await.unwrap().into_iter().all(|written| written));
+                if round >= 40 && idle > 3 {
+                    return sent;
+                }
+            }
+            panic!("the work does not end");
+        })
+    });
+    let mut all = Vec::new();
+    for sent in futures_util::future::join_all(work).await {
+        all.extend(sent.unwrap());
+    }
+    let distinct: HashSet<_> = all.iter().collect();
+    assert_eq!((all.len(), distinct.len()), (3 * 40 * targets.len(), 3 * 40 * targets.len()));
+    assert_eq!(stores[0].counts(None).await.unwrap().delivered, all.len() as u64);
+    let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = $1";
+    let row = cluster.connect("postgres").await.query_one(sql, &[&name]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn a_page_and_a_batch_cost_a_handful_of_statements() {
+    let Some((_, _, store)) = fresh().await else { return };
+    let names: Vec<String> = (0..64).map(|n| format!("m{n}")).collect();
+    let cost = || (store.statements(), store.commits());
+    let before = cost();
+    owe(&store, "desk", &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let jobs = claim(&store, "desk", 64, at(0)).await;
+    assert_eq!(jobs.len(), 64);
+    let ends = jobs
+        .into_iter()
+        .map(|job| Arc::new(settlement(job, State::Delivered { at: at(1) }, TargetChange::Healthy, at(1))));
+    assert!(store.settle(ends.collect(), at(1)).await.unwrap().into_iter().all(|written| written));
+    let after = cost();
+    let (statements, commits) = (after.0 - before.0, after.1 - before.1);
+    assert!(
+        statements < 20 && commits == 3,
+        "64 deliveries took {statements} statements and {commits} commits"
+    );
+}

@@ -1,0 +1,228 @@
+//! How PostgreSQL goes about each statement of the daily work, seen through its own log of plans; and what a claim costs
+//! when a million deliveries wait.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use activity_relay::model::delivery::{State, StateName};
+use activity_relay::model::settle::TargetChange;
+use activity_relay::store::{Filter, Mode, NameKind, Store};
+use serde_json::{Value, json};
+
+use super::postgres::Cluster;
+use super::store_kit::{admitted, at, claim, end, page, planned, settlement, want};
+
+/// Tables that grow with history; no statement of the daily work may read one from end to end.
+const GROWING: [&str; 5] = ["deliveries", "messages", "attempts", "payloads", "delivery_messages"];
+/// Every statement is logged with the plan it was run by, those of triggers and foreign keys as well.
+const LOG_PLANS: [&str; 5] = [
+    "session_preload_libraries = 'auto_explain'",
+    "auto_explain.log_min_duration = 0",
+    "auto_explain.log_nested_statements = on",
+    "auto_explain.log_format = json",
+    "auto_explain.log_level = log",
+];
+/// Deliveries in the store, settled ones among them: enough for reading them all to be dear.
+const ROWS: i64 = 40_000;
+
+/// Many deliveries to a target: every tenth pending, the others delivered; each with message, attempt and payload.
+async fn fill(cluster: &Cluster, database: &str, target: &str, rows: i64, pending_every: i64) {
+    let client = cluster.connect(database).await;
+    let message = serde_json::to_string(&super::store_kit::message("m")).unwrap();
+    let sql = format!(
+        "INSERT INTO messages (account, uid, activity_type, message_type, direction, created_at, seen_at, rules, message)
+           SELECT 'main', '{target}' || n, 'Meeting', 'cancelled', 'client_to_pivot', {at} + n, {at} + n, '[]', '{message}'
+           FROM generate_series(1, {rows}) AS n;
+         INSERT INTO deliveries (id, account, rule, target, template, state, due_at, created_at, settled_at)
+           SELECT 'd{target}' || n, 'main', 'r', '{target}', 'default',
+             CASE WHEN n % {pending_every} = 0 THEN 'pending' ELSE 'delivered' END,
+             CASE WHEN n % {pending_every} = 0 THEN {at} END, {at} + n,
+             CASE WHEN n % {pending_every} = 0 THEN NULL ELSE {at} + n END
+           FROM generate_series(1, {rows}) AS n;
+         INSERT INTO delivery_messages SELECT d.seq, 0, m.id FROM deliveries d
+           JOIN messages m ON m.uid = substr(d.id, 2) WHERE d.target = '{target}';
+         INSERT INTO attempts (delivery, n, at, outcome, reason, latency_ms)
+           SELECT seq, 1, {at}, 'delivered', 'ok', 1 FROM deliveries
+           WHERE target = '{target}' AND state = 'delivered';
+         INSERT INTO payloads SELECT seq, false, '{{\"slack\":{{}}}}' FROM deliveries
+           WHERE target = '{target}' AND state = 'delivered';",
+        at = at(0).as_millisecond()
+    );
+    client.batch_execute(&sql).await.unwrap();
+    client.batch_execute("VACUUM ANALYZE").await.unwrap();
+}
+
+/// Everything that the daily work does, once.
+async fn do_everything(store: &Store) {
+    let now = at(1_000);
+    let joining = |uid: &str| {
+        let mut joining = planned("desk", uid, now);
+        joining.joins = Some("day".into());
+        joining
+    };
+    for uid in ["x", "y"] {
+        let owed = vec![planned("desk", uid, now), planned("crm", uid, now), joining(&format!("j{uid}"))];
+        let mut one = admitted(uid, owed);
+        one.deliveries[2].messages = vec![uid.into()];
+        store.admit_leasing(page(vec![one]), vec![want("crm", 9)], now).await.unwrap();
+    }
+    let mut jobs = claim(store, "desk", 20, now).await;
+    assert_eq!(jobs.len(), 20);
+    let id = jobs[0].claim.id.clone();
+    let uid = jobs[0].messages[0].uid.clone();
+    store.release(vec![jobs.pop().unwrap().claim], now).await.unwrap();
+    let change = TargetChange::Failing { rest_until: None };
+    assert!(end(store, jobs.pop().unwrap(), State::Pending { due_at: at(2_000) }, change, now).await);
+    let ends = jobs
+        .drain(..16)
+        .map(|job| Arc::new(settlement(job, State::Delivered { at: now }, TargetChange::Healthy, now)));
+    assert!(store.settle(ends.collect(), now).await.unwrap().into_iter().all(|written| written));
+    store.claim(vec![], at(9_000)).await.unwrap();
+    store.outlook(&["desk".into()]).await.unwrap();
+    store.next_due(&["desk".into()]).await.unwrap();
+    store.counts(Some("desk")).await.unwrap();
+    store.owed_targets().await.unwrap();
+    store.oldest_due().await.unwrap();
+    store.target_states().await.unwrap();
+    store.replay(std::slice::from_ref(&id), now).await.unwrap();
+    store.gather(planned("desk", "whole", now), std::slice::from_ref(&id), now).await.unwrap();
+    store.discard(std::slice::from_ref(&id), now).await.unwrap();
+    store.seen("main", &[uid.clone(), "new".into()]).await.unwrap();
+    store.seen_between("main", at(0), at(1)).await.unwrap();
+    store.message(Some("main"), &uid).await.unwrap();
+    store.delivery(&id).await.unwrap().unwrap();
+    store.ids_like("ddesk1", 2).await.unwrap();
+    store.name("main", NameKind::Client, "c1").await.unwrap();
+    for states in
+        [vec![StateName::Dead], vec![StateName::Pending], vec![StateName::Expired, StateName::Sending]]
+    {
+        store.deliveries(Filter { states, ..Filter::default() }).await.unwrap();
+    }
+    store.deliveries(Filter { message: Some(uid), ..Filter::default() }).await.unwrap();
+    store.deliveries(Filter { limit: Some(9), ..Filter::default() }).await.unwrap();
+    store.prune(at(1), at(1), 50).await.unwrap();
+    store.pause_target("desk", true, "by hand").await.unwrap();
+}
+
+/// All plans in a log: each a text of several lines behind the word `plan:`.
+fn plans(log: &str) -> Vec<Value> {
+    log.split("plan:\n")
+        .skip(1)
+        .map(|rest| {
+            let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+            values.next().unwrap().unwrap()
+        })
+        .collect()
+}
+
+/// The tables that a plan reads from end to end.
+fn scanned(plan: &Value, found: &mut BTreeSet<String>) {
+    match plan {
+        Value::Object(fields) => {
+            if fields.get("Node Type") == Some(&json!("Seq Scan")) {
+                found.extend(fields.get("Relation Name").and_then(Value::as_str).map(str::to_owned));
+            }
+            fields.values().for_each(|value| scanned(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| scanned(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn no_statement_reads_the_history_from_end_to_end() {
+    let Some(cluster) = Cluster::prepared(|_| LOG_PLANS.join("\n") + "\n") else { return };
+    let name = cluster.database().await;
+    let store = Store::open(&cluster.url(&name), Mode::Daemon).await.unwrap();
+    fill(&cluster, &name, "desk", ROWS, 10).await;
+    let before = std::fs::metadata(cluster.log()).unwrap().len();
+    do_everything(&store).await;
+    drop(store);
+    let log = std::fs::read(cluster.log()).unwrap();
+    let log = String::from_utf8_lossy(&log[usize::try_from(before).unwrap()..]).into_owned();
+    let plans = plans(&log);
+    assert!(plans.len() > 60, "only {} plans were logged", plans.len());
+    let mut wrong = Vec::new();
+    for plan in &plans {
+        let mut tables = BTreeSet::new();
+        scanned(plan, &mut tables);
+        if tables.iter().any(|table| GROWING.contains(&table.as_str())) {
+            wrong.push(format!("{tables:?} in {}", plan["Query Text"].as_str().unwrap_or_default()));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+}
+
+/// Set to have the long run: `RELAY_LONG=1 cargo test --test it claim_cost -- --nocapture`.
+const LONG: &str = "RELAY_LONG";
+
+/// What claiming and settling 64 at a time costs, in the middle of many rounds.
+async fn claim_cost(store: &Store) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..15 {
+        let began = Instant::now();
+        let jobs = claim(store, "desk", 64, at(5_000)).await;
+        times.push(began.elapsed());
+        assert_eq!(jobs.len(), 64);
+        let ends = jobs.into_iter().map(|job| {
+            Arc::new(settlement(job, State::Delivered { at: at(5_000) }, TargetChange::Healthy, at(5_000)))
+        });
+        store.settle(ends.collect(), at(5_000)).await.unwrap();
+    }
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Deliveries to a target, all of them pending, written past the program.
+async fn backlog_in_sqlite(path: &std::path::Path, rows: i64) {
+    let message = serde_json::to_string(&super::store_kit::message("m")).unwrap();
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection
+        .execute_batch(&format!(
+            "BEGIN;
+             INSERT INTO messages (account, uid, activity_type, message_type, direction, created_at, seen_at, rules, message)
+               SELECT 'main', 'u' || value, 'Meeting', 'cancelled', 'client_to_pivot', {at} + value, {at} + value, '[]', '{message}'
+               FROM generate_series(1, {rows});
+             INSERT INTO deliveries (id, account, rule, target, template, state, due_at, created_at)
+               SELECT 'd' || value, 'main', 'r', 'desk', 'default', 'pending', {at}, {at} + value
+               FROM generate_series(1, {rows});
+             INSERT INTO delivery_messages SELECT d.seq, 0, m.id FROM deliveries d
+               JOIN messages m ON m.account = 'main' AND m.uid = 'u' || substr(d.id, 2);
+             COMMIT; ANALYZE;",
+            at = at(0).as_millisecond()
+        ).replace("generate_series(1, ", "(WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM c WHERE value < ").replace(&format!("{rows})"), &format!("{rows}) SELECT value FROM c)")))
+        .unwrap();
+}
+
+#[tokio::test]
+async fn claim_cost_does_not_grow_with_the_backlog() {
+    if std::env::var_os(LONG).is_none() {
+        return;
+    }
+    let mut figures = Vec::new();
+    for rows in [1_000, 1_000_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("relay.db");
+        let url = format!("sqlite://{}", path.display());
+        drop(Store::open(&url, Mode::Daemon).await.unwrap());
+        backlog_in_sqlite(&path, rows).await;
+        let store = Store::open(&url, Mode::Daemon).await.unwrap();
+        figures.push(("sqlite", rows, claim_cost(&store).await));
+    }
+    if let Some(cluster) = Cluster::start(&[("max_wal_size", "8GB")]) {
+        for rows in [1_000, 1_000_000] {
+            let name = cluster.database().await;
+            let store = Store::open(&cluster.url(&name), Mode::Daemon).await.unwrap();
+            fill(&cluster, &name, "desk", rows, 1).await;
+            figures.push(("postgres", rows, claim_cost(&store).await));
+        }
+    }
+    for (store, rows, time) in &figures {
+        eprintln!("claim of 64 from {rows} pending on {store}: {time:?}");
+    }
+    for pair in figures.chunks(2) {
+        let (small, large) = (pair[0].2, pair[1].2);
+        assert!(large <= small * 2, "{}: {large:?} against {small:?}", pair[0].0);
+    }
+}
