@@ -11,13 +11,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::daemon::clock::Chance;
+use crate::daemon::view::preview;
 use crate::daemon::{Relay, Setup, driver, lifecycle};
-use crate::model::delivery::StateName;
-use crate::store::{Filter, Mode, Store, StoreError};
+use crate::model::delivery::{Planned, StateName};
+use crate::model::message::Message;
+use crate::model::payload::Payload;
+use crate::store::{Admitted, Filter, Mode, Store, StoreError};
+use crate::target::Target;
 use crate::web::{self, health::Health};
 
 use super::output::{BOLD, DIM, paint};
-use super::{Context, Exit, Format, Stop};
+use super::{Context, Exit, Format, Stop, payload};
 
 /// Poll, match and deliver until stopped
 #[derive(Debug, clap::Args)]
@@ -180,7 +184,7 @@ async fn dry_run(args: &Args, context: &Context, config: Config) -> anyhow::Resu
     let mut exit = Exit::Fine;
     for (index, account) in relay.config().accounts.iter().enumerate() {
         let tick = driver::poll(&relay, index).await;
-        print_found(args, context, &tick.would_admit)?;
+        print_found(args, context, &relay, &tick.would_admit).await?;
         if let Err(error) = tick.result {
             context.out.note(format!("account {} could not be polled: {error}", account.name))?;
             exit = Exit::Problem;
@@ -189,27 +193,16 @@ async fn dry_run(args: &Args, context: &Context, config: Config) -> anyhow::Resu
     Ok(exit)
 }
 
-fn print_found(args: &Args, context: &Context, found: &[crate::store::Admitted]) -> anyhow::Result<()> {
+async fn print_found(
+    args: &Args,
+    context: &Context,
+    relay: &Relay,
+    found: &[Admitted],
+) -> anyhow::Result<()> {
     for one in found {
-        let message = &one.message;
-        if args.format == Format::Json {
-            let deliveries: Vec<_> = one.deliveries.iter().map(planned).collect();
-            context.out.json(&json!({
-                "account": message.account, "uid": message.uid, "activity_type": message.triple.activity_type,
-                "message_type": message.triple.message_type, "direction": message.triple.direction,
-                "rules": one.rules, "deliveries": deliveries,
-            }))?;
-            continue;
-        }
-        context.out.line(format!("{}  {}", paint(BOLD, &message.triple), paint(DIM, &message.uid)))?;
-        for owed in &one.deliveries {
-            let recipient = owed.recipient.as_ref().map_or_else(String::new, |who| format!(" ({who})"));
-            context
-                .out
-                .line(format!("  {} → {}{recipient}  template {}", owed.rule, owed.target, owed.template))?;
-        }
-        if one.deliveries.is_empty() {
-            context.out.line(paint(DIM, "  no rule takes it"))?;
+        match args.format {
+            Format::Json => print_json(context, relay, one).await?,
+            Format::Text => print_text(context, relay, one).await?,
         }
     }
     let owed: usize = found.iter().map(|one| one.deliveries.len()).sum();
@@ -220,8 +213,55 @@ fn print_found(args: &Args, context: &Context, found: &[crate::store::Admitted])
     Ok(())
 }
 
-fn planned(owed: &crate::model::delivery::Planned) -> serde_json::Value {
-    json!({"rule": owed.rule, "target": owed.target, "recipient": owed.recipient, "template": owed.template, "due_at": owed.due_at})
+async fn print_json(context: &Context, relay: &Relay, found: &Admitted) -> anyhow::Result<()> {
+    let message = &found.message;
+    let mut deliveries = Vec::with_capacity(found.deliveries.len());
+    for owed in &found.deliveries {
+        let payload = rendered(relay, owed, message).await;
+        let payload =
+            payload.map(|(payload, target)| payload::as_json(&payload, Some(&target), owed.id.as_str()));
+        deliveries.push(json!({
+            "rule": owed.rule, "target": owed.target, "recipient": owed.recipient,
+            "template": owed.template, "due_at": owed.due_at, "payload": payload,
+        }));
+    }
+    context.out.json(&json!({
+        "account": message.account, "uid": message.uid, "activity_type": message.triple.activity_type,
+        "message_type": message.triple.message_type, "direction": message.triple.direction,
+        "rules": found.rules, "deliveries": deliveries,
+    }))
+}
+
+async fn print_text(context: &Context, relay: &Relay, found: &Admitted) -> anyhow::Result<()> {
+    let message = &found.message;
+    context.out.line(format!("{}  {}", paint(BOLD, &message.triple), paint(DIM, &message.uid)))?;
+    for (index, owed) in found.deliveries.iter().enumerate() {
+        let Planned { rule, target, template, .. } = owed;
+        let recipient = owed.recipient.as_ref().map_or_else(String::new, |who| format!(" ({who})"));
+        context.out.line(format!("  {rule} → {target}{recipient}  template {template}"))?;
+        // What the further recipients of a target get is the same.
+        let same = |next: &Planned| (&next.rule, &next.target, &next.template) == (rule, target, template);
+        if found.deliveries.get(index + 1).is_some_and(same) {
+            continue;
+        }
+        if let Some((payload, target)) = rendered(relay, owed, message).await {
+            for line in payload::as_text(&payload, Some(&target), owed.id.as_str())?.lines() {
+                context.out.line(format!("    {line}"))?;
+            }
+        }
+    }
+    if found.deliveries.is_empty() {
+        context.out.line(paint(DIM, "  no rule takes it"))?;
+    }
+    Ok(())
+}
+
+/// What the first attempt would send, and where; `None` for a target that is not configured.
+async fn rendered(relay: &Relay, owed: &Planned, message: &Message) -> Option<(Payload, Arc<Target>)> {
+    let config = relay.config();
+    let target = config.targets.get(&owed.target)?.clone();
+    let view = preview(owed, message, &config, &relay.names, relay.clock.now()).await;
+    Some((config.templates.render(&owed.template, target.format(), &view).payload, target))
 }
 
 /// The store if there is one, else an empty one in memory: a dry run leaves no file behind.

@@ -18,6 +18,7 @@ use crate::model::settle::{Facts, TargetChange, Verdict, settle};
 use crate::store::{Claimed, Ended, Outlook, Settlement, Store, StoreError, TargetState, Want};
 use crate::target::{Parcel, Target};
 
+use super::backlog::take_together;
 use super::clock::{Chance, Clock};
 use super::lanes::Lanes;
 pub use super::lanes::Ticked;
@@ -125,8 +126,12 @@ impl Courier {
     pub async fn tick(&self, config: &Arc<Config>, now: Timestamp) -> Result<Ticked, StoreError> {
         let enabled = config.targets.values().filter(|target| target.enabled);
         let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
-        let outlook = self.shared.store.outlook(&enabled).await?;
-        let me = self.shared.store.instance();
+        let shared = &self.shared;
+        let mut outlook = shared.store.outlook(&enabled).await?;
+        if take_together(&shared.store, &shared.metrics, config, &outlook, now).await? {
+            outlook = shared.store.outlook(&enabled).await?;
+        }
+        let me = shared.store.instance();
         let (wants, mut ticked) = self.lanes(|lanes| lanes.plan(config, &outlook, me, now));
         let wanted = !wants.is_empty();
         if !wanted && !self.lanes(|lanes| lanes.sweeps(now)) {
@@ -242,6 +247,7 @@ impl Courier {
             created_at: job.created_at,
             expires_at: job.expires_at,
             plain: job.plain,
+            serial: target.concurrency.get() == 1,
             probes: state.probes,
             failures: state.failures,
             failing_since: state.failing_since,

@@ -8,12 +8,10 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
-use crate::rules::notice::Trouble;
-
+use super::alarm::Alarm;
 use super::metrics::OfAccount;
 use super::poller::{Hand, PollError, Tick, polling_role};
 use super::roles::{BEAT_EVERY, JANITOR};
-use super::watch::{News, Watch};
 use super::{Relay, janitor};
 
 /// The longest the courier sleeps: another process may have resumed a target or replayed a delivery.
@@ -101,7 +99,7 @@ async fn beat_for_ever(relay: &Relay) {
 }
 
 async fn poll_for_ever(relay: &Relay, index: usize) {
-    let mut watch = Watch::default();
+    let mut alarm = Alarm::new(relay, index).await;
     let role = polling_role(&relay.pollers[index].lock().await.account().name);
     while !relay.stop.is_cancelled() {
         if !relay.roles.holds(&role, relay.clock.now()) {
@@ -110,7 +108,7 @@ async fn poll_for_ever(relay: &Relay, index: usize) {
                 () = relay.stop.cancelled() => return,
             }
             relay.pollers[index].lock().await.take_up();
-            watch = Watch::default();
+            alarm = Alarm::new(relay, index).await;
         }
         let tick = tokio::select! {
             tick = poll_handing(relay, index) => tick,
@@ -119,7 +117,7 @@ async fn poll_for_ever(relay: &Relay, index: usize) {
         if tick.result.as_ref().is_err_and(PollError::role_lost) {
             continue;
         }
-        tell(relay, index, &mut watch, &tick).await;
+        alarm.note(relay, &tick).await;
         if tick.result.as_ref().is_ok_and(|taken| taken.deliveries > 0) {
             relay.owed.notify_one();
         }
@@ -159,34 +157,14 @@ async fn poll_counted(relay: &Relay, index: usize, hand: Option<Hand>) -> Tick {
             metrics.polls_left.get_or_create(&of).inc();
             relay.roles.lost(&polling_role(&of.account));
         }
-        Err(_) => {
+        Err(error) => {
             metrics.poll_failures.get_or_create(&of).inc();
+            if let PollError::Store(error) = error {
+                relay.store_failed(error);
+            }
         }
     }
     tick
-}
-
-/// Tells people of polling that fails, and of its end.
-async fn tell(relay: &Relay, index: usize, watch: &mut Watch, tick: &Tick) {
-    let config = relay.config();
-    let Some(account) = config.accounts.get(index) else { return };
-    let error = tick.result.as_ref().err();
-    let error_is_over = error.is_none();
-    let refused = matches!(error, Some(PollError::Api(error)) if error.token_refused());
-    let reason = error.map(ToString::to_string).unwrap_or_default();
-    let before = watch.clone();
-    let trouble = match watch.note(error.is_some(), refused, account.poll_every, relay.clock.now()) {
-        News::None => return,
-        News::Failing => Trouble::Polling { account: &account.name, reason: &reason },
-        News::Recovered => Trouble::PollingRecovered { account: &account.name },
-    };
-    if let Err(error) = relay.alert(&trouble).await {
-        tracing::error!(account = account.name, %error, "nobody could be told of this account's trouble");
-        if error_is_over {
-            // Told by the next poll that works.
-            *watch = before;
-        }
-    }
 }
 
 /// Sends whatever is due until the relay stops.
@@ -202,7 +180,11 @@ pub async fn send_for_ever(relay: &Relay) {
             relay.courier.catch_up().await;
         }
         let now = relay.clock.now();
+        relay.look_after_store().await;
         let ticked = relay.courier.tick(&relay.config(), now).await;
+        if let Err(error) = &ticked {
+            relay.store_failed(error);
+        }
         match &ticked {
             Ok(_) if std::mem::take(&mut troubled) => tracing::info!("deliveries can be claimed again"),
             Err(error) if !std::mem::replace(&mut troubled, true) => {

@@ -116,7 +116,9 @@ impl Lanes {
             let at = due.max(blocked_until(&state, now).unwrap_or(now)).max(paced);
             if at > now {
                 ticked.next = earlier(ticked.next, at);
-                if due <= now {
+                // Whether waiting for a target in trouble brings anything, nobody knows.
+                let troubled = state.failing_since.is_some() && state.recovered_at.is_none();
+                if due <= now && !troubled {
                     ticked.held = earlier(ticked.held, at);
                 }
                 continue;

@@ -1,5 +1,7 @@
 //! The running relay: polls, plans, claims, delivers, settles, until it is told to stop.
 
+pub mod alarm;
+mod backlog;
 pub mod clock;
 pub mod courier;
 pub mod driver;
@@ -19,8 +21,10 @@ mod waits;
 pub mod watch;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +32,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::egress::Egress;
 use crate::egress::policy::Policy;
+use crate::model::delivery::Planned;
+use crate::model::settle::after_now;
 use crate::rules::notice::{Addressee, Trouble, notices};
 use crate::source::api::Api;
 use crate::source::lookup::Lookup;
@@ -52,6 +58,8 @@ pub struct Relay {
     pub chance: Chance,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The names of people, by account.
+    pub names: Arc<HashMap<String, NameBook>>,
     /// The sending half.
     pub courier: Courier,
     /// The receiving half, one for each account, in file order.
@@ -63,6 +71,8 @@ pub struct Relay {
     /// Poked when something new is owed.
     pub owed: Arc<Notify>,
     config: RwLock<Arc<Config>>,
+    /// Since when the store cannot be written, and what it said.
+    store_trouble: Mutex<Option<(Timestamp, String)>>,
 }
 
 /// What a relay is put together from.
@@ -84,6 +94,8 @@ pub struct Setup {
 
 /// Requests a second for one token.
 const REQUESTS_PER_SECOND: f64 = 2.0;
+/// A store that could not be written for a shorter time is nobody's business.
+const STORE_TROUBLE_MIN: Duration = Duration::from_secs(10);
 
 impl Relay {
     /// Puts a relay together; nothing runs yet.
@@ -102,17 +114,31 @@ impl Relay {
             pollers.push(tokio::sync::Mutex::new(poller));
             books.insert(account.name.clone(), book);
         }
+        let names = Arc::new(books);
         let parts = Parts {
             store: store.clone(),
             clock: clock.clone(),
             chance: chance.clone(),
             metrics: metrics.clone(),
-            names: Arc::new(books),
+            names: names.clone(),
             stop: stop.clone(),
         };
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));
         let (config, roles) = (RwLock::new(Arc::new(config)), Roles::new(store.clone(), metrics.clone()));
-        Self { store, clock, chance, metrics, courier, pollers, roles, stop, owed, config }
+        Self {
+            store,
+            clock,
+            chance,
+            metrics,
+            names,
+            courier,
+            pollers,
+            roles,
+            stop,
+            owed,
+            config,
+            store_trouble: Mutex::default(),
+        }
     }
 
     /// The configuration in force.
@@ -120,19 +146,62 @@ impl Relay {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tells the people named under `alerts:` of a trouble with the relay itself.
+    /// Tells the people named under `alerts:` of something about the relay itself.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn alert(&self, trouble: &Trouble<'_>) -> Result<(), StoreError> {
-        let config = self.config();
-        let Some(target) = config.alerts.as_ref().and_then(|name| config.targets.get(name)) else {
-            return Ok(());
-        };
-        let to = [Addressee { target: &target.name, recipients: target.recipients() }];
         let now = self.clock.now();
-        self.store.owe(notices(trouble, &to, now), now).await?;
-        self.owed.notify_one();
+        if self.store.owe(self.notices(trouble, now), now).await? > 0 {
+            self.owed.notify_one();
+        }
         Ok(())
+    }
+
+    /// The same for a trouble that has an end: that it `lasts` and that it is over are told once each, the end only to
+    /// those who heard of the beginning, whatever restarts lie between. `key` names the trouble.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn alert_once(&self, key: &str, lasts: bool, trouble: &Trouble<'_>) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if self.store.tell(key, lasts, self.notices(trouble, now), now).await? {
+            self.owed.notify_one();
+        }
+        Ok(())
+    }
+
+    fn notices(&self, trouble: &Trouble<'_>, now: Timestamp) -> Vec<Planned> {
+        let config = self.config();
+        let target = config.alerts.as_ref().and_then(|name| config.targets.get(name));
+        let to = target.map(|target| Addressee { target: &target.name, recipients: target.recipients() });
+        notices(trouble, to.as_slice(), now)
+    }
+
+    /// The store could not be written; people hear of it once it can be.
+    pub(crate) fn store_failed(&self, error: &StoreError) {
+        if matches!(error, StoreError::Trouble(_) | StoreError::Unavailable(_)) {
+            let mut since = self.store_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            since.get_or_insert_with(|| (self.clock.now(), error.to_string()));
+        }
+    }
+
+    /// Looks whether a store that failed can be written again, and tells of it.
+    pub async fn look_after_store(&self) {
+        let trouble = || self.store_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((from, reason)) = trouble().clone() else { return };
+        if self.store.ping().await.is_err() {
+            return;
+        }
+        let to = self.clock.now();
+        let told = if to >= after_now(from, STORE_TROUBLE_MIN) {
+            self.alert(&Trouble::StoreRecovered { from, to, reason: &reason }).await
+        } else {
+            Ok(())
+        };
+        if told.is_ok() {
+            tracing::info!(%from, %to, "the store can be written again");
+            *trouble() = None;
+        }
     }
 }

@@ -26,23 +26,34 @@ pub(super) fn owed(
         TargetChange::Healthy => notices(&Trouble::Recovered { target: &job.target }, &to, now),
         TargetChange::Pause { .. } | TargetChange::Failing { .. } | TargetChange::None => Vec::new(),
     };
-    let died = match &verdict.state {
+    let ended = match &verdict.state {
         // A notice that dies is told nobody, or one that cannot be delivered would go round for ever.
         State::Dead { why, .. } if job.rule != RELAY => {
             let delivery = job.claim.id.as_str();
             let trouble = Trouble::Died { target: &job.target, delivery, rule: &job.rule, reason: why };
             notices(&trouble, &to, now)
         }
+        State::Expired { .. } if job.rule != RELAY => {
+            expired(&job.target, job.claim.id.as_str(), &job.rule, config, now)
+        }
         _ => Vec::new(),
     };
-    (died, turned)
+    (ended, turned)
 }
 
-/// The notices owed for what the store ended by itself. What expired did so as its rule said: it is counted and listed.
+/// What expired did so as its rule said, which is no trouble of the target's: its fallback hears nothing of it.
+fn expired(target: &str, delivery: &str, rule: &str, config: &Config, now: Timestamp) -> Vec<Planned> {
+    notices(&Trouble::Expired { target, delivery, rule }, &addressees(None, config), now)
+}
+
+/// The notices owed for what the store ended by itself.
 pub(super) fn owed_for_ended(ended: &[Ended], config: &Config, now: Timestamp) -> Vec<Planned> {
-    let died = ended.iter().filter(|ended| ended.state == StateName::Dead && ended.rule != RELAY);
-    died.flat_map(|ended| {
+    let told = ended.iter().filter(|ended| ended.rule != RELAY);
+    told.flat_map(|ended| {
         let (delivery, rule) = (ended.id.as_str(), ended.rule.as_str());
+        if ended.state == StateName::Expired {
+            return expired(&ended.target, delivery, rule, config, now);
+        }
         let trouble = Trouble::Died { target: &ended.target, delivery, rule, reason: &ended.why };
         notices(&trouble, &addressees(config.targets.get(&ended.target).map(AsRef::as_ref), config), now)
     })

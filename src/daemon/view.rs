@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::model::delivery::Job;
+use crate::model::delivery::{Job, Planned};
+use crate::model::message::Message;
 use crate::model::names::Names;
 use crate::render::view::{Seen, View};
 
@@ -29,7 +30,6 @@ pub(crate) async fn view(job: &mut Job, config: &Config, books: &HashMap<String,
 
 /// The view of a job whose messages' names are known.
 pub fn frame(job: &Job, messages: Vec<Seen>, config: &Config, now: Timestamp) -> View {
-    let account = config.accounts.iter().find(|account| account.name == job.account);
     View {
         messages,
         notice: job.notice.clone(),
@@ -38,9 +38,39 @@ pub fn frame(job: &Job, messages: Vec<Seen>, config: &Config, now: Timestamp) ->
         rule: job.rule.clone(),
         target: job.target.clone(),
         account: job.account.clone(),
-        app_host: account
-            .map_or_else(String::new, |account| account.app_host.as_str().trim_end_matches('/').to_owned()),
+        app_host: app_host(config, &job.account),
         timezone: config.timezone.clone(),
         now,
     }
+}
+
+/// The view that the first attempt at something planned would have.
+pub async fn preview(
+    owed: &Planned,
+    message: &Message,
+    config: &Config,
+    books: &HashMap<String, NameBook>,
+    now: Timestamp,
+) -> View {
+    let names = match books.get(&message.account) {
+        Some(book) => book.names(message, WAIT_MAX).await,
+        None => Names::default(),
+    };
+    View {
+        messages: vec![Seen { message: message.clone(), names }],
+        notice: owed.notice.clone(),
+        delivery_id: owed.id.as_str().to_owned(),
+        attempt: 1,
+        rule: owed.rule.clone(),
+        target: owed.target.clone(),
+        account: owed.account.clone(),
+        app_host: app_host(config, &owed.account),
+        timezone: config.timezone.clone(),
+        now,
+    }
+}
+
+fn app_host(config: &Config, account: &str) -> String {
+    let account = config.accounts.iter().find(|known| known.name == account);
+    account.map_or_else(String::new, |account| account.app_host.as_str().trim_end_matches('/').to_owned())
 }

@@ -13,7 +13,8 @@ const INTERVALS: u32 = 5;
 #[derive(Debug, Clone, Default)]
 pub struct Watch {
     failing_since: Option<Timestamp>,
-    told: bool,
+    /// What people were told last, once that is known: that it fails, or that it does not.
+    told: Option<bool>,
 }
 
 /// What is to be told.
@@ -23,25 +24,34 @@ pub enum News {
     None,
     /// Polling fails and does not mend itself.
     Failing,
-    /// It goes on after people were told that it failed.
+    /// It goes on, after people were told that it failed or may have been.
     Recovered,
 }
 
 impl Watch {
-    /// Notes a poll's result. `refused`: the token is refused, which time does not cure, so it is told at once.
+    /// A watch over polling that has failed since then, or that is not known to fail.
+    pub fn since(failing_since: Option<Timestamp>) -> Self {
+        Self { failing_since, told: None }
+    }
+
+    /// Notes a poll's result. `refused`: the token is refused, which time does not cure, so it is told at once. The
+    /// same news is given at each poll until it is told.
     pub fn note(&mut self, failed: bool, refused: bool, poll_every: Duration, now: Timestamp) -> News {
         if !failed {
-            let news = if self.told { News::Recovered } else { News::None };
-            *self = Self::default();
-            return news;
+            self.failing_since = None;
+            return if self.told == Some(false) { News::None } else { News::Recovered };
         }
         let since = *self.failing_since.get_or_insert(now);
         let patience = poll_every.saturating_mul(INTERVALS);
-        if !self.told && (refused || now >= after_now(since, patience)) {
-            self.told = true;
+        if self.told != Some(true) && (refused || now >= after_now(since, patience)) {
             return News::Failing;
         }
         News::None
+    }
+
+    /// People know now that it fails, or that it does not.
+    pub fn told(&mut self, failing: bool) {
+        self.told = Some(failing);
     }
 }
 
@@ -55,22 +65,46 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
+    /// A poll's result, of which people are told if there is news.
+    fn poll(watch: &mut Watch, failed: bool, second: i64) -> News {
+        let news = watch.note(failed, false, EVERY, at(second));
+        if news != News::None {
+            watch.told(news == News::Failing);
+        }
+        news
+    }
+
     #[test]
     fn a_short_trouble_is_nobody_s_business() {
         let mut watch = Watch::default();
-        assert_eq!(watch.note(true, false, EVERY, at(0)), News::None);
-        assert_eq!(watch.note(true, false, EVERY, at(60)), News::None);
-        assert_eq!(watch.note(false, false, EVERY, at(90)), News::None);
+        watch.told(false);
+        for (failed, second) in [(true, 0), (true, 60), (false, 90)] {
+            assert_eq!(poll(&mut watch, failed, second), News::None);
+        }
     }
 
     #[test]
     fn a_long_one_is_told_once_and_so_is_its_end() {
         let mut watch = Watch::default();
-        assert_eq!(watch.note(true, false, EVERY, at(0)), News::None);
-        assert_eq!(watch.note(true, false, EVERY, at(150)), News::Failing);
-        assert_eq!(watch.note(true, false, EVERY, at(300)), News::None);
-        assert_eq!(watch.note(false, false, EVERY, at(330)), News::Recovered);
-        assert_eq!(watch.note(false, false, EVERY, at(360)), News::None);
+        let polls = [(true, 0), (true, 150), (true, 300), (false, 330), (false, 360)];
+        let news = polls.map(|(failed, second)| poll(&mut watch, failed, second));
+        assert_eq!(news, [News::None, News::Failing, News::None, News::Recovered, News::None]);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_news_again() {
+        let mut watch = Watch::default();
+        for second in [150, 180] {
+            watch.note(true, false, EVERY, at(0));
+            assert_eq!(watch.note(true, false, EVERY, at(second)), News::Failing);
+        }
+    }
+
+    #[test]
+    fn a_trouble_from_before_the_start_counts_from_its_beginning_and_may_have_been_told() {
+        let mut watch = Watch::since(Some(at(-200)));
+        assert_eq!(watch.note(true, false, EVERY, at(0)), News::Failing);
+        assert_eq!(Watch::default().note(false, false, EVERY, at(0)), News::Recovered);
     }
 
     #[test]

@@ -215,6 +215,25 @@ pub struct Planned {
     pub joins: Option<String>,
 }
 
+/// A delivery that waits, as far as it matters for sending it together with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which one.
+    pub id: DeliveryId,
+    /// Account of its messages.
+    pub account: String,
+    /// The rule that owes it.
+    pub rule: String,
+    /// To which of the target's recipients.
+    pub recipient: Option<String>,
+    /// Which template renders it.
+    pub template: String,
+    /// When it was planned.
+    pub created_at: Timestamp,
+    /// When it stops being worth sending.
+    pub expires_at: Option<Timestamp>,
+}
+
 /// What happened on the wire, in the target's own judgement. What follows from it is for `settle` to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {

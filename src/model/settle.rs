@@ -20,6 +20,8 @@ const DOUBTFUL_WAIT: Duration = Duration::from_mins(10);
 const PROBE_FIRST: Duration = Duration::from_mins(1);
 const PROBE_MAX: Duration = Duration::from_hours(1);
 
+/// A target that takes one at a time waits so long at the most for one that is soon tried again.
+const HOLD_MAX: Duration = Duration::from_mins(1);
 /// A target that failed so often in a row, whatever it was sent, is tried with one delivery at a time: one that is dead
 /// occupies nothing, however much queues for it.
 pub const FAILURES_MANY: u32 = 10;
@@ -38,6 +40,8 @@ pub struct Facts {
     pub expires_at: Option<Timestamp>,
     /// This attempt already was the plain rendering.
     pub plain: bool,
+    /// The target takes one at a time, so that what is sent there is read in order.
+    pub serial: bool,
     /// How often in a row the target's probe failed before.
     pub probes: u32,
     /// Attempts at the target in a row that failed before, whatever they were about.
@@ -53,7 +57,8 @@ pub enum TargetChange {
     None,
     /// It did not take this one, for a reason that may be the target's.
     Failing {
-        /// Nobody sends to it before then: it has taken nothing for long.
+        /// Nobody sends to it before then: it has taken nothing for long, or takes one at a time and waits
+        /// for this one.
         rest_until: Option<Timestamp>,
     },
     /// Nobody sends to it before then; it is healthy otherwise.
@@ -99,8 +104,12 @@ pub fn settle(
         Outcome::Delivered => verdict(State::Delivered { at: now }, TargetChange::Healthy),
         Outcome::Retry { after } => {
             let wait = after.map_or_else(|| policy.backoff.wait(attempts, jitter), asked);
-            let target = TargetChange::Failing { rest_until: rest_until(facts, now) };
-            verdict(later(facts, policy, now, wait, reason), target)
+            let (state, rest_until) = (later(facts, policy, now, wait, reason), rest_until(facts, now));
+            if facts.serial && wait <= HOLD_MAX && matches!(state, State::Pending { .. }) {
+                let rest_until = rest_until.max(Some(after_now(now, wait)));
+                return verdict(in_turn(facts, state, now), TargetChange::Failing { rest_until });
+            }
+            verdict(state, TargetChange::Failing { rest_until })
         }
         Outcome::Busy { after } => {
             let wait = after.map_or(BUSY_PAUSE, asked);
@@ -120,7 +129,10 @@ pub fn settle(
         }
         Outcome::ShapeRefused if !facts.plain => Verdict {
             plain: true,
-            ..verdict(later(facts, policy, now, Duration::ZERO, reason), TargetChange::None)
+            ..verdict(
+                in_turn(facts, later(facts, policy, now, Duration::ZERO, reason), now),
+                TargetChange::None,
+            )
         },
         Outcome::Doubtful if attempts < DOUBTFUL_ATTEMPTS_MAX => {
             let wait = scaled(DOUBTFUL_WAIT.saturating_mul(attempts), 0.8 + 0.4 * jitter.clamp(0.0, 1.0));
@@ -189,6 +201,7 @@ mod tests {
             created_at: at(0),
             expires_at: None,
             plain: false,
+            serial: false,
             probes: 0,
             failures: 0,
             failing_since: None,
@@ -215,6 +228,22 @@ mod tests {
     fn what_its_target_holds_up_keeps_its_place_in_the_queue() {
         for outcome in [Outcome::Busy { after: None }, Outcome::TargetBroken] {
             assert_eq!(judge(facts(0), outcome, at(10)).state, State::Pending { due_at: at(0) });
+        }
+    }
+
+    #[test]
+    fn a_channel_waits_for_one_that_is_soon_tried_again_and_not_for_one_that_is_not() {
+        let serial = Facts { serial: true, ..facts(0) };
+        let retry = |seconds| Outcome::Retry { after: Some(Duration::from_secs(seconds)) };
+        let verdict = judge(serial, retry(60), at(10));
+        assert_eq!(verdict.state, State::Pending { due_at: at(0) });
+        assert_eq!(
+            (verdict.target, verdict.counts),
+            (TargetChange::Failing { rest_until: Some(at(70)) }, true)
+        );
+        for verdict in [judge(serial, retry(61), at(10)), judge(facts(0), retry(61), at(10))] {
+            assert_eq!(verdict.state, State::Pending { due_at: at(71) });
+            assert_eq!(verdict.target, TargetChange::Failing { rest_until: None });
         }
     }
 
@@ -250,7 +279,7 @@ mod tests {
     #[test]
     fn a_refused_shape_is_tried_once_more_in_plain_words() {
         let verdict = judge(facts(0), Outcome::ShapeRefused, at(1));
-        assert_eq!((verdict.state, verdict.plain), (State::Pending { due_at: at(1) }, true));
+        assert_eq!((verdict.state, verdict.plain), (State::Pending { due_at: at(0) }, true));
         let verdict = judge(Facts { plain: true, ..facts(1) }, Outcome::ShapeRefused, at(1));
         assert!(matches!(verdict.state, State::Dead { .. }), "{verdict:?}");
     }
@@ -289,13 +318,15 @@ mod tests {
             give_up_seconds in 0_i64..4 * DAY_SECONDS,
             first_ms in 0_u64..1_000_000,
             life_seconds in prop::option::of(0_i64..2 * DAY_SECONDS),
+            serial in any::<bool>(),
         ) {
             let policy = RetryPolicy {
                 backoff: Backoff { first: Duration::from_millis(first_ms), max: Duration::from_hours(1) },
                 give_up_after: Duration::from_secs(give_up_seconds.unsigned_abs()),
             };
             let expires_at = life_seconds.map(at);
-            let (mut facts, mut now, mut parked) = (Facts { expires_at, ..facts(0) }, at(0), 0_i64);
+            let mut facts = Facts { expires_at, serial, ..facts(0) };
+            let (mut now, mut parked) = (at(0), 0_i64);
             for (outcome, jitter) in outcomes {
                 let verdict = settle(facts, outcome, "because", &policy, now, jitter);
                 let free = matches!(outcome, Outcome::Busy { .. } | Outcome::TargetBroken);
@@ -340,7 +371,7 @@ mod tests {
             let moment = |second| Timestamp::from_second(second).unwrap();
             let since = Some(moment(created));
             let facts = Facts {
-                attempts, created_at: moment(created), expires_at: None, plain, probes, failures: probes,
+                attempts, created_at: moment(created), expires_at: None, plain, serial: plain, probes, failures: probes,
                 failing_since: since,
             };
             let backoff =

@@ -7,7 +7,7 @@ macro_rules! file {
     };
 }
 
-/// Layouts, partials and the `default` template: always there, unless a file of the same path replaces them.
+/// Layouts, partials and the templates `default` and `backlog`: always there, unless a file of the same path replaces them.
 const BUILT_IN: &[(&str, &str)] = &[
     file!("_layouts/mail.hbs"),
     file!("_partials/facts.hbs"),
@@ -17,6 +17,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     file!("default/text.hbs"),
     file!("default/html.hbs"),
     file!("default/slack.yaml"),
+    file!("backlog/subject.hbs"),
+    file!("backlog/text.hbs"),
+    file!("backlog/html.hbs"),
+    file!("backlog/slack.yaml"),
 ];
 
 /// One template for each use case.

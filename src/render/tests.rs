@@ -215,7 +215,9 @@ fn a_hostile_name_is_inert_in_every_part() {
             !html.contains("<!channel") && html.contains("&lt;!channel&gt; &amp; &quot;Bob&quot;"),
             "{html}"
         );
-        assert!(mail.subject.contains("<!channel> & \"Bob\""), "{}", mail.subject);
+        // What was gathered is about many, so its subject names nobody.
+        let named = mail.subject.contains("<!channel> & \"Bob\"");
+        assert!(named || name == "backlog", "{}", mail.subject);
         assert!(mail.text.contains("<!channel> & \"Bob\""));
     }
     for format in FORMATS {
@@ -230,7 +232,8 @@ fn fifty_thousand_characters_stay_inside_slacks_limits() {
     for unit in ["x", "word ", "🙂", "👨‍👩‍👧", "<&>", "line\n", "e\u{301}"] {
         let mut view = cancelled("Ann");
         view.messages[0].message.body = unit.repeat(50_000 / unit.chars().count());
-        for name in templates.names() {
+        // What was gathered lists its messages and shows no body.
+        for name in templates.names().into_iter().filter(|name| *name != "backlog") {
             let value = slack(templates.render(name, Format::Slack, &view));
             assert_within_limits(&value);
             let text = value.to_string();

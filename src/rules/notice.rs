@@ -37,6 +37,24 @@ pub enum Trouble<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// A delivery was too old before it could be sent.
+    Expired {
+        /// To which target.
+        target: &'a str,
+        /// Which one.
+        delivery: &'a str,
+        /// Which rule owed it.
+        rule: &'a str,
+    },
+    /// The store could not be written for a while, and can be again.
+    StoreRecovered {
+        /// Since when it could not.
+        from: Timestamp,
+        /// Since when it can.
+        to: Timestamp,
+        /// What it said.
+        reason: &'a str,
+    },
     /// An account cannot be polled.
     Polling {
         /// Which one.
@@ -67,6 +85,8 @@ impl Trouble<'_> {
             Self::Parked { target, .. } => ["parked", target],
             Self::Recovered { target } => ["recovered", target],
             Self::Died { target, .. } => ["died", target],
+            Self::Expired { target, .. } => ["expired", target],
+            Self::StoreRecovered { .. } => ["store recovered", ""],
             Self::Polling { account, .. } => ["polling", account],
             Self::PollingRecovered { account } => ["polling recovered", account],
         }
@@ -96,6 +116,21 @@ impl Trouble<'_> {
                      Others to this target within the hour are not announced: activity-relay deliveries list --state dead"
                 ),
             ),
+            Self::Expired { target, delivery, rule } => (
+                format!("Relay: a delivery to {target} expired"),
+                format!(
+                    "The delivery {delivery} of rule \"{rule}\" to \"{target}\" was not sent within its `expires_after`.\n\nIf it \
+                     is wanted all the same: activity-relay deliveries replay {delivery}. Others to this target within the \
+                     hour are not announced: activity-relay deliveries list --state expired"
+                ),
+            ),
+            Self::StoreRecovered { from, to, reason } => (
+                "Relay: the store can be written again".to_owned(),
+                format!(
+                    "The store could not be written from {from:.0} to {to:.0}: {reason}\n\nMeanwhile nothing was polled or \
+                     sent. Nothing is lost: polling and sending go on from where they stopped."
+                ),
+            ),
             Self::Polling { account, reason } => (
                 format!("Relay: account {account} cannot be polled"),
                 format!(
@@ -112,13 +147,13 @@ impl Trouble<'_> {
     }
 }
 
-/// One notice to each of the addressees. Deaths are told once an hour at the most; every other trouble has an end
+/// One notice to each of the addressees. Deaths and what expired are told once an hour at the most; every other trouble has an end
 /// that is told too, so each beginning and each end is a notice of its own, and it is for the caller to tell it once.
 /// That a target refuses everything is never told to that target.
 pub fn notices(trouble: &Trouble<'_>, to: &[Addressee<'_>], now: Timestamp) -> Vec<Planned> {
     let [what, about] = trouble.subject_key();
     let told_at = match trouble {
-        Trouble::Died { .. } => {
+        Trouble::Died { .. } | Trouble::Expired { .. } => {
             let period_start = now.as_second() - now.as_second().rem_euclid(AGAIN_AFTER_SECONDS);
             Timestamp::from_second(period_start).unwrap_or(now)
         }

@@ -1,15 +1,23 @@
 //! What is owed because rules matched: the only place where deliveries come from.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 
-use crate::model::delivery::Planned;
+use crate::model::delivery::{Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::settle::after_now;
 
 use super::{Deliver, Rule};
+
+/// The built-in template of what is sent together after an outage. It shows every message, which a rule's own
+/// template need not.
+pub const BACKLOG: &str = "backlog";
+
+/// Deliveries that one takes the place of at the most; a longer backlog becomes several.
+const TOGETHER_MAX: usize = 500;
 
 /// What the matching rules owe for one message, due from `now` on: one delivery for each entry of a rule's
 /// `deliver:` and each of its recipients. The same message and rules always give the same ids.
@@ -77,4 +85,66 @@ fn delivery_id(
         parts.push(&occurrence);
     }
     DeliveryId::derive(message.created_at, &parts)
+}
+
+/// What takes the place of a backlog that queued up for a target during an outage: a delivery, and those whose messages
+/// it is about, oldest first. Where no more than `over` wait for a recipient, nothing does. What has expired is left
+/// to expire, and what was sent together once stays as it is.
+///
+/// One delivery stands for one rule, account and recipient, so that it can be told who owes it. It lives as long as the
+/// last of its parts would, and is due since the first of them was planned.
+pub fn together(
+    target: &str,
+    over: NonZeroU32,
+    waiting: &[Waiting],
+    now: Timestamp,
+) -> Vec<(Planned, Vec<DeliveryId>)> {
+    let alive = |one: &&Waiting| one.template != BACKLOG && one.expires_at.is_none_or(|end| end > now);
+    let mut groups: Vec<Vec<&Waiting>> = Vec::new();
+    let mut lengths: HashMap<Option<&str>, usize> = HashMap::new();
+    for one in waiting.iter().filter(alive) {
+        *lengths.entry(one.recipient.as_deref()).or_default() += 1;
+        let like = |group: &&mut Vec<&Waiting>| group.first().is_some_and(|first| owed_alike(first, one));
+        match groups.iter_mut().find(like) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    let over = usize::try_from(over.get()).unwrap_or(usize::MAX);
+    let long = |group: &&Vec<&Waiting>| {
+        let recipient = group.first().and_then(|first| first.recipient.as_deref());
+        lengths.get(&recipient).is_some_and(|length| *length > over)
+    };
+    let parts = groups.iter().filter(long).flat_map(|group| group.chunks(TOGETHER_MAX));
+    parts.filter(|parts| parts.len() > 1).filter_map(|parts| whole(target, parts)).collect()
+}
+
+fn owed_alike(one: &Waiting, other: &Waiting) -> bool {
+    (&one.account, &one.rule, &one.recipient) == (&other.account, &other.rule, &other.recipient)
+}
+
+/// The delivery for all of the parts. Its id is made of theirs: the same parts are never taken together twice.
+fn whole(target: &str, parts: &[&Waiting]) -> Option<(Planned, Vec<DeliveryId>)> {
+    let first = *parts.first()?;
+    let ids: Vec<DeliveryId> = parts.iter().map(|part| part.id.clone()).collect();
+    let mut of: Vec<&str> = vec![BACKLOG];
+    of.extend(ids.iter().map(DeliveryId::as_str));
+    let ends: Option<Vec<Timestamp>> = parts.iter().map(|part| part.expires_at).collect();
+    let planned = Planned {
+        id: DeliveryId::derive(first.created_at, &of),
+        account: first.account.clone(),
+        rule: first.rule.clone(),
+        target: target.to_owned(),
+        recipient: first.recipient.clone(),
+        template: BACKLOG.to_owned(),
+        // The store fills in those of the parts that still wait.
+        messages: Vec::new(),
+        notice: None,
+        due_at: first.created_at,
+        expires_at: ends.and_then(|ends| ends.into_iter().max()),
+        withheld: None,
+        replay_of: None,
+        joins: None,
+    };
+    Some((planned, ids))
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::delivery::{Claim, Job, Planned};
+use crate::model::delivery::{Claim, Job, Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Triple;
 use crate::model::settle::TargetChange;
@@ -207,10 +207,28 @@ impl Store {
         both!(self.owe(planned, now).await)
     }
 
+    /// Takes in the notices if they are news: that a trouble `lasts` and nobody was told of it, or that it is over and
+    /// somebody was. Returns whether they were. It is remembered over restarts, and one memory for all instances.
+    pub async fn tell(
+        &self,
+        trouble: &str,
+        lasts: bool,
+        notices: Vec<Planned>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        both!(self.tell(trouble, lasts, notices, now).await)
+    }
+
     /// Ends those of `parts` that are pending as withheld, and takes in `whole`, about all their messages, in their
-    /// place. Returns how many parts it stands for; with none left nothing is taken in.
+    /// place. Returns how many parts it stands for; with none left, or where `whole` is there already, nothing happens.
     pub async fn gather(&self, whole: Planned, parts: &[DeliveryId], now: Timestamp) -> Result<usize> {
         both!(self.gather(whole, parts, now).await)
+    }
+
+    /// The first `limit` deliveries that wait for the target since before the given moment, in the order in which they
+    /// were planned: those of rules only, neither notices nor replays nor what takes in later messages.
+    pub async fn waiting(&self, target: &str, before: Timestamp, limit: usize) -> Result<Vec<Waiting>> {
+        both!(self.waiting(target, before, limit).await)
     }
 
     /// What queued up during a target's trouble has been looked at.

@@ -32,6 +32,8 @@ pub struct Target {
     pub timeout: Duration,
     /// `enabled: false` keeps its deliveries pending.
     pub enabled: bool,
+    /// After an outage, a backlog longer than this is sent together; `None` sends each delivery by itself.
+    pub coalesce_over: Option<NonZeroU32>,
     /// Told when this target is parked or a delivery to it dies.
     pub fallback: Option<String>,
 }

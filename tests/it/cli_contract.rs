@@ -344,6 +344,12 @@ async fn a_dry_run_writes_and_sends_nothing() {
     let (code, stdout, _) = said(world.at(), "run --once --dry-run --format json");
     let found: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, found["deliveries"].as_array().unwrap().len()), (0, 3));
+    assert!(
+        found["deliveries"].as_array().unwrap().iter().all(|owed| owed["payload"].is_object()),
+        "{found}"
+    );
+    let (_, text, _) = said(world.at(), "run --once --dry-run");
+    assert!(text.contains("  template default") && text.contains("Subject:"), "{text}");
     assert!(!world.at().join("relay.db").exists());
     assert!(world.sandbox.http.received().is_empty());
 }

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod alerts;
 mod cli_check;
 mod cli_contract;
 mod cli_docs;
@@ -15,12 +16,14 @@ mod daemon_once;
 mod disks;
 mod engine_courier;
 mod every_kind;
+mod fairness;
 mod faults;
 mod hostile;
 mod instances;
 mod instances_killed;
 mod kill;
 mod oracle;
+mod outage;
 mod outbox;
 mod points;
 mod points_wire;

@@ -310,6 +310,36 @@ rules:
 }
 
 #[tokio::test]
+async fn a_channel_keeps_its_order_over_a_short_trouble_and_one_bad_message_does_not_block_it() {
+    let said: Vec<String> = (1..=4).map(|number| format!("line {number} of 4")).collect();
+    let order = |world: &World| -> Vec<usize> {
+        let posts = world.sandbox.slack.received();
+        let which = |body: &str| said.iter().position(|line| body.contains(line.as_str())).unwrap();
+        posts.iter().map(|post| which(&post.body)).collect()
+    };
+    for answers in [vec![status(503), status(502)], vec![says(400, "invalid_blocks")]] {
+        let world = World::new(SLACK).await;
+        for line in &said {
+            world.receives("Ann", line);
+        }
+        world.sandbox.slack.answers(answers);
+        world.tick().await;
+        for _ in 0..6 {
+            world.pass("10s").await;
+        }
+        assert_eq!(order(&world), [0, 1, 2, 3]);
+    }
+    let world = World::new(SLACK).await;
+    for line in &said {
+        world.receives("Ann", line);
+    }
+    world.sandbox.slack.answers([status(503).header("Retry-After", "120")]);
+    world.tick().await;
+    world.pass("2m").await;
+    assert_eq!(order(&world), [1, 2, 3, 0], "two minutes are too long for all to wait");
+}
+
+#[tokio::test]
 async fn a_channel_reads_in_the_order_of_the_messages_even_within_one_second() {
     let world = World::new(SLACK).await;
     let said: Vec<String> = (1..=8).map(|number| format!("line {number} of 8")).collect();

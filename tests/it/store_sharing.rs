@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use activity_relay::model::delivery::{Planned, State, StateName};
+use activity_relay::model::delivery::{Notice, Planned, State, StateName};
 use activity_relay::model::rate::Rate;
 use activity_relay::model::settle::TargetChange;
 use activity_relay::store::{Admission, Cursor, Filter, Store, StoreError, Want};
@@ -150,6 +150,55 @@ pub(crate) async fn a_backlog_is_gathered_into_one(store: Store) {
     drop(begun);
 }
 
+pub(crate) async fn what_was_gathered_once_is_not_gathered_into_the_same_again(store: Store) {
+    owe(&store, "desk", &["a", "b", "c"]).await;
+    let begun = claim_one(&store, "desk", at(0)).await;
+    let parts: Vec<_> =
+        store.deliveries(Filter::default()).await.unwrap().0.into_iter().map(|row| row.id).collect();
+    let whole = Planned { messages: Vec::new(), ..planned("desk", "whole", at(5)) };
+    assert_eq!(store.gather(whole.clone(), &parts, at(5)).await.unwrap(), 2);
+    let id = begun.claim.id.clone();
+    store.release(vec![begun.claim], at(6)).await.unwrap();
+    assert_eq!(store.gather(whole, &parts, at(7)).await.unwrap(), 0, "it would be owed by nothing");
+    assert_eq!(state_of(&store, &id).await, StateName::Pending);
+}
+
+pub(crate) async fn what_waits_is_listed_as_it_was_planned(store: Store) {
+    owe(&store, "desk", &["a", "b", "c"]).await;
+    let job = claim_one(&store, "desk", at(0)).await;
+    let backed_off = job.claim.id.clone();
+    assert!(end(&store, job, State::Pending { due_at: at(900) }, FAILING, at(1)).await);
+    let notice = Notice { subject: "s".into(), text: "t".into() };
+    let notice = Planned { notice: Some(notice), messages: vec![], ..planned("desk", "n", at(0)) };
+    store.owe(vec![notice], at(2)).await.unwrap();
+    let joining = Planned { joins: Some("day".into()), ..planned("desk", "j", at(0)) };
+    store.admit(page(vec![admitted("j", vec![joining])]), at(3)).await.unwrap();
+    let late = admitted("z", vec![planned("desk", "z", at(0))]);
+    store.admit(page(vec![late]), at(9)).await.unwrap();
+    let waiting = store.waiting("desk", at(9), 10).await.unwrap();
+    assert_eq!((waiting.len(), &waiting[0].id), (3, &backed_off), "{waiting:?}");
+    assert_eq!((waiting[0].created_at, waiting[0].template.as_str()), (at(0), "default"));
+    assert_eq!(store.waiting("desk", at(10), 10).await.unwrap().len(), 4);
+    assert_eq!(store.waiting("desk", at(10), 2).await.unwrap(), waiting[..2]);
+    assert!(store.waiting("crm", at(10), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_trouble_and_its_end_are_told_once_each(store: Store) {
+    let notice = |uid: &str| {
+        let notice = Notice { subject: uid.into(), text: "t".into() };
+        vec![Planned { notice: Some(notice), messages: vec![], ..planned("ops", uid, at(0)) }]
+    };
+    let steps =
+        [("a", false, false), ("b", true, true), ("c", true, false), ("d", false, true), ("e", false, false)];
+    for (uid, lasts, told) in steps {
+        assert_eq!(store.tell("polling main", lasts, notice(uid), at(1)).await.unwrap(), told, "{uid}");
+    }
+    assert!(store.tell("polling branch", true, notice("f"), at(2)).await.unwrap());
+    let (rows, _) = store.deliveries(Filter::default()).await.unwrap();
+    let subjects: Vec<String> = rows.into_iter().map(|row| row.notice.unwrap().subject).collect();
+    assert_eq!(subjects, ["b", "d", "f"]);
+}
+
 pub(crate) async fn what_the_store_ends_by_itself_is_told(store: Store) {
     let short = Planned { expires_at: Some(at(10)), ..planned("desk", "m1", at(0)) };
     store.admit(page(vec![admitted("m1", vec![short.clone()])]), at(0)).await.unwrap();
@@ -192,6 +241,18 @@ pub(crate) async fn trouble_is_remembered_until_its_backlog_was_seen(store: Stor
     assert_eq!(state().await.recovered_at, Some(at(10)));
     store.recovery_seen("desk").await.unwrap();
     assert!(store.target_states().await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_target_that_is_held_for_one_is_failing_and_sent_nothing(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    let job = claim_one(&store, "desk", at(0)).await;
+    let first = job.claim.id.clone();
+    let held = TargetChange::Failing { rest_until: Some(at(30)) };
+    assert!(end(&store, job, State::Pending { due_at: at(0) }, held, at(1)).await);
+    let state = store.target_states().await.unwrap().remove(0);
+    assert_eq!((state.failing_since, state.wait_until), (Some(at(1)), Some(at(30))));
+    assert!(claim(&store, "desk", 2, at(29)).await.is_empty());
+    assert_eq!(claim_one(&store, "desk", at(30)).await.claim.id, first);
 }
 
 pub(crate) async fn a_target_that_takes_nothing_is_tried_with_one_at_a_time(store: Store) {

@@ -29,6 +29,7 @@ pub(super) const KEYS: Keys = Keys {
         "retry",
         "enabled",
         "fallback",
+        "coalesce_over",
     ],
     later: &[],
 };

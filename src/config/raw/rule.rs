@@ -11,17 +11,8 @@ use crate::config::problem::{Finding, Span};
 use crate::config::read::{Fields, Keys, Reader, Spot};
 use crate::config::yaml::{Kind, Node, Style};
 
-const LATER: &[&str] = &[
-    "digest",
-    "throttle",
-    "during",
-    "outside",
-    "collapse",
-    "resolves",
-    "coalesce_over",
-    "schedule",
-    "mutes",
-];
+const LATER: &[&str] =
+    &["digest", "throttle", "during", "outside", "collapse", "resolves", "schedule", "mutes"];
 const RULE: Keys = Keys {
     of: "a rule",
     known: &["name", "match", "except", "accounts", "where", "stop", "allow_unknown", "template", "deliver"],

@@ -22,8 +22,9 @@ pub(super) const KEYS: Keys = Keys {
         "fallback",
         "timeout",
         "allow_private",
+        "coalesce_over",
     ],
-    later: &["coalesce_over"],
+    later: &[],
 };
 const HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 

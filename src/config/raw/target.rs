@@ -22,6 +22,7 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(20);
 const MAIL_TIMEOUT: Duration = Duration::from_mins(2);
 const CONCURRENCY_MAX: u32 = 256;
 const BURST_MAX: u32 = 10_000;
+const COALESCE_OVER_MAX: u32 = 10_000;
 
 /// What a type does unless told otherwise.
 struct Standard {
@@ -29,6 +30,8 @@ struct Standard {
     burst: u32,
     concurrency: u32,
     timeout: Duration,
+    /// 0 for never.
+    coalesce_over: u32,
 }
 
 pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
@@ -70,6 +73,10 @@ fn target(
     };
     let retry = fields.get("retry").map_or(retries, |node| retry(reader, node, retries));
     let enabled = fields.get("enabled").map_or(Some(true), |node| reader.truth(node));
+    let coalesce_over = match fields.get("coalesce_over") {
+        Some(node) => reader.number(node, 0..=COALESCE_OVER_MAX),
+        None => Some(standard.coalesce_over),
+    };
     let timeout = fields.get("timeout");
     let timeout = timeout.map_or(Some(standard.timeout), |node| {
         reader.duration(node, Duration::from_millis(100)..=seconds(600))
@@ -88,6 +95,7 @@ fn target(
             retry,
             timeout: timeout?,
             enabled: enabled?,
+            coalesce_over: NonZeroU32::new(coalesce_over?),
             fallback: fallback.as_ref().map(|spot| spot.value.clone()),
         })
     };
@@ -109,10 +117,13 @@ fn kind_of(reader: &mut Reader<'_>, node: &Node) -> Option<(Keys, Standard)> {
         reader.error(codes::MISSING_KEY, node.span, "a target needs the key `type`", help);
         return None;
     };
-    let http = |pace, burst, concurrency| Standard { pace, burst, concurrency, timeout: HTTP_TIMEOUT };
+    let http = |pace, burst, concurrency| {
+        let (timeout, coalesce_over) = (HTTP_TIMEOUT, 0);
+        Standard { pace, burst, concurrency, timeout, coalesce_over }
+    };
     let spot = reader.word(&entry.value, "slack, email or http")?;
     Some(match spot.value.as_str() {
-        "slack" => (slack::KEYS, http(Pace::Every(seconds(1)), 3, 1)),
+        "slack" => (slack::KEYS, Standard { coalesce_over: 20, ..http(Pace::Every(seconds(1)), 3, 1) }),
         "http" => (http::KEYS, http(Pace::Unlimited, 1, 8)),
         "email" => (email::KEYS, Standard { timeout: MAIL_TIMEOUT, ..http(Pace::Unlimited, 1, 2) }),
         later if LATER.contains(&later) => {

@@ -80,3 +80,10 @@ fn order(args: &Args<'_>) -> Result<Option<Ordering>, String> {
         _ => Some(shown(a.value).cmp(&shown(b.value))),
     })
 }
+
+pub(super) fn minus(args: &Args<'_>) -> Result<Value, String> {
+    match (args.at(0)?.value.as_i64(), args.at(1)?.value.as_i64()) {
+        (Some(whole), Some(part)) => Ok(json!(whole.saturating_sub(part))),
+        _ => Err("two whole numbers are wanted".to_owned()),
+    }
+}

@@ -64,6 +64,7 @@ const SPECS: &[Spec] = &[
     give("first_line", 1, 1, text::first_line),
     give("join", 1, 2, text::join),
     give("plural", 2, 3, text::plural),
+    give("minus", 2, 2, logic::minus),
     give("money", 2, 2, text::money),
     give("json", 1, 1, text::json),
     give("plain", 1, 1, text::plain),

@@ -1,16 +1,60 @@
 //! Many deliveries become one: what queued up for a target is taken together.
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 
 use super::Postgres;
-use super::connect::transact;
+use super::connect::{query, transact};
 use super::owed::owe;
-use super::tx::{get, ms, text};
-use crate::model::delivery::Planned;
+use super::tx::{get, ms, rows, text, time, time_or_none};
+use crate::model::delivery::{Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 
 impl Postgres {
+    /// What waits for the target since before the moment, in the order in which it was planned.
+    pub(in crate::store) async fn waiting(
+        &self,
+        target: &str,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Waiting>> {
+        query!(self.db, |tx| {
+            let found = tx
+                .all(
+                    "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries
+                     WHERE target = $1 AND settled_at IS NULL AND state = 'pending' AND created_at < $2
+                       AND notice IS NULL AND replay_of IS NULL AND group_key IS NULL
+                     ORDER BY created_at, seq LIMIT $3",
+                    &[&text(target), &ms(before), &rows(limit)],
+                )
+                .await?;
+            found.iter().map(waiting).collect()
+        })
+    }
+
+    /// Takes in notices if the beginning or the end of the trouble is news.
+    pub(in crate::store) async fn tell(
+        &self,
+        trouble: &str,
+        lasts: bool,
+        notices: Vec<Planned>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        transact!(self.db, |tx| {
+            let changed = if lasts {
+                let insert = "INSERT INTO told (trouble, since) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+                tx.run(insert, &[&text(trouble), &ms(now)]).await?
+            } else {
+                tx.run("DELETE FROM told WHERE trouble = $1", &[&text(trouble)]).await?
+            };
+            if changed > 0 {
+                owe(tx, &notices, now).await?;
+            }
+            Ok(changed > 0)
+        })
+    }
+
     /// Ends the parts that are pending, and takes in one delivery about all their messages, oldest first.
     pub(in crate::store) async fn gather(
         &self,
@@ -21,6 +65,11 @@ impl Postgres {
         let ids: Vec<_> = parts.iter().map(|id| text(id.as_str())).collect();
         let why = format!("sent together with others in {}", whole.id);
         transact!(self.db, |tx| {
+            // What ended would be owed by nothing if another instance was quicker with the same parts.
+            let whole_id = text(whole.id.as_str());
+            if !tx.all("SELECT 1 FROM deliveries WHERE id = $1", &[&whole_id]).await?.is_empty() {
+                return Ok(0);
+            }
             let ended = tx
                 .all(
                     "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
@@ -47,4 +96,16 @@ impl Postgres {
             Ok(ended.len())
         })
     }
+}
+
+fn waiting(row: &Row) -> Result<Waiting> {
+    Ok(Waiting {
+        id: DeliveryId::from_text(get::<String>(row, "id")?),
+        account: get(row, "account")?,
+        rule: get(row, "rule")?,
+        recipient: get(row, "recipient")?,
+        template: get(row, "template")?,
+        created_at: time(row, "created_at")?,
+        expires_at: time_or_none(row, "expires_at")?,
+    })
 }

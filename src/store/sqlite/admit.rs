@@ -60,6 +60,22 @@ pub(super) fn owe(db: &Db, planned: &[Planned], now: Timestamp) -> Result<usize>
     Ok(new)
 }
 
+/// Takes in notices if the beginning or the end of the trouble is news.
+pub(super) fn tell(db: &Db, trouble: &str, lasts: bool, notices: &[Planned], now: Timestamp) -> Result<bool> {
+    let changed = if lasts {
+        db.run(
+            "INSERT INTO told (trouble, since) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![trouble, Ms(now)],
+        )?
+    } else {
+        db.run("DELETE FROM told WHERE trouble = ?1", params![trouble])?
+    };
+    if changed > 0 {
+        owe(db, notices, now)?;
+    }
+    Ok(changed > 0)
+}
+
 /// `true` if it is a new delivery; `false` if it was there, or joined one that is open.
 fn owe_one(
     db: &Db,

@@ -102,7 +102,11 @@ fn lease(db: &Db, want: &Want, limit: usize, now: Timestamp, ended: &mut Vec<End
     let mut jobs = Vec::with_capacity(found.len());
     for (seq, mut job, payload, notice) in found {
         job.claim.lease = Lease { token: format!("{tokens}{seq}"), until };
-        match complete(&mut job, messages.remove(&seq).unwrap_or_default(), payload, notice) {
+        // What took a predecessor down too often was only taken back at the start: there was nobody to be told.
+        let fatal = fatal(job.claim.starts.saturating_sub(1), job.claim.attempts);
+        let messages = messages.remove(&seq).unwrap_or_default();
+        let read = || complete(&mut job, messages, payload, notice);
+        match fatal.map_or_else(read, Err) {
             Ok(()) => jobs.push(job),
             Err(why) => ended.push(bury(db, seq, &why, now)?),
         }
@@ -187,7 +191,10 @@ fn take_back_ended(db: &Db, now: Timestamp, ended: &mut Vec<Ended>) -> Result<()
         held,
     )?;
     for held in late {
-        ended.extend(take_back(db, &held, Some(now))?);
+        give_back(db, &held, Some(now))?;
+        // Dead, if it took its holders down too often.
+        let buried = fatal(held.starts, held.attempts).map(|why| bury(db, held.seq, &why, now));
+        ended.extend(buried.transpose()?);
     }
     Ok(())
 }
@@ -207,8 +214,7 @@ pub(super) fn take_over(db: &Db) -> Result<()> {
             [],
         )?;
         for held in held {
-            // Nobody is there to be told yet; the log and the list of dead deliveries tell of it.
-            take_back(db, &held, None)?;
+            give_back(db, &held, None)?;
         }
         db.batch("COMMIT")
     };
@@ -231,9 +237,9 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
     Ok(Held { seq: row.get("seq")?, attempts: row.get("attempts")?, starts: row.get("starts")? })
 }
 
-/// Due at once and before what came later; or dead, if it took its holder down too often. Without `now`
-/// the moment of the claim stands for the end of the attempt, which nobody knows.
-fn take_back(db: &Db, held: &Held, now: Option<Timestamp>) -> Result<Option<Ended>> {
+/// Due at once and before what came later. Without `now` the moment of the claim stands for the end of the attempt,
+/// which nobody knows.
+fn give_back(db: &Db, held: &Held, now: Option<Timestamp>) -> Result<()> {
     let row = db.one(
         "UPDATE deliveries SET state = 'pending', lease = NULL, due_at = created_at, maybe_duplicate = 1
          WHERE seq = ?1 RETURNING claimed_at, created_at",
@@ -244,8 +250,7 @@ fn take_back(db: &Db, held: &Held, now: Option<Timestamp>) -> Result<Option<Ende
         return Err(StoreError::Corrupt(format!("row {} of deliveries is gone", held.seq)));
     };
     let at = now.or(claimed_at).unwrap_or(created_at);
-    settle::record(db, &[(held.seq, &lost_attempt(at))])?;
-    fatal(held.starts, held.attempts).map(|why| bury(db, held.seq, &why, at)).transpose()
+    settle::record(db, &[(held.seq, &lost_attempt(at))])
 }
 
 fn bury(db: &Db, seq: i64, why: &str, now: Timestamp) -> Result<Ended> {

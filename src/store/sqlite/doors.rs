@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Sqlite, admit, claim, gather, history, listing, polling, replay, roles, settle, targets};
-use crate::model::delivery::{Claim, Job, Planned};
+use crate::model::delivery::{Claim, Job, Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Triple;
 use crate::model::settle::TargetChange;
@@ -222,6 +222,27 @@ impl Sqlite {
     ) -> Result<usize> {
         let parts = parts.to_vec();
         self.write(move |db| gather::gather(db, whole, &parts, now)).await
+    }
+
+    pub(in crate::store) async fn tell(
+        &self,
+        trouble: &str,
+        lasts: bool,
+        notices: Vec<Planned>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let trouble = trouble.to_owned();
+        self.write(move |db| admit::tell(db, &trouble, lasts, &notices, now)).await
+    }
+
+    pub(in crate::store) async fn waiting(
+        &self,
+        target: &str,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Waiting>> {
+        let target = target.to_owned();
+        self.read(move |db| gather::waiting(db, &target, before, limit)).await
     }
 
     pub(in crate::store) async fn recovery_seen(&self, target: &str) -> Result<()> {

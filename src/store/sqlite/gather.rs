@@ -4,13 +4,40 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::admit;
-use super::db::{Db, Json, Ms};
-use crate::model::delivery::Planned;
+use super::db::{Db, Json, Ms, rows, time, time_or_none};
+use crate::model::delivery::{Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 
+/// What waits for the target since before the moment, in the order in which it was planned.
+pub(super) fn waiting(db: &Db, target: &str, before: Timestamp, limit: usize) -> Result<Vec<Waiting>> {
+    db.all(
+        "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries d
+         WHERE target = ?1 AND settled_at IS NULL AND state = 'pending' AND created_at < ?2
+           AND notice IS NULL AND replay_of IS NULL AND group_key IS NULL
+         ORDER BY created_at, seq LIMIT ?3",
+        params![target, Ms(before), rows(limit)],
+        |row| {
+            Ok(Waiting {
+                id: DeliveryId::from_text(row.get::<_, String>("id")?),
+                account: row.get("account")?,
+                rule: row.get("rule")?,
+                recipient: row.get("recipient")?,
+                template: row.get("template")?,
+                created_at: time(row, "created_at")?,
+                expires_at: time_or_none(row, "expires_at")?,
+            })
+        },
+    )
+}
+
 /// Ends the parts that are pending, and takes in one delivery about all their messages, oldest first.
 pub(super) fn gather(db: &Db, mut whole: Planned, parts: &[DeliveryId], now: Timestamp) -> Result<usize> {
+    let known = db.one("SELECT 1 FROM deliveries WHERE id = ?1", params![whole.id.as_str()], |_| Ok(()))?;
+    if known.is_some() {
+        // What ended now would be owed by nothing: another instance was quicker with the same parts.
+        return Ok(0);
+    }
     let ids: Vec<&str> = parts.iter().map(DeliveryId::as_str).collect();
     let ended = db.all(
         "UPDATE deliveries SET state = 'withheld', settled_at = ?2, due_at = NULL, why = ?3

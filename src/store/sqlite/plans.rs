@@ -142,6 +142,8 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
     .unwrap();
     targets::change(db, "desk", TargetChange::Healthy, "why", None, Some(at(3))).unwrap();
     targets::recovery_seen(db, "desk").unwrap();
+    admit::tell(db, "polling main", true, &[], at(1)).unwrap();
+    admit::tell(db, "polling main", false, &[], at(1)).unwrap();
     roles::beat(db, "host", at(0), at(1)).unwrap();
     roles::hold(db, &["janitor".into()], Duration::from_secs(1), at(1)).unwrap();
     roles::let_go(db, &["janitor".into()]).unwrap();
@@ -153,6 +155,7 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
     };
     admit::admit(db, &joining("m3"), wants, at(0)).unwrap();
     admit::admit(db, &joining("m4"), wants, at(0)).unwrap();
+    gather::waiting(db, "desk", at(2), 9).unwrap();
     let whole =
         Planned { id: DeliveryId::from_text("d-whole"), ..admission("m3").messages[0].deliveries[0].clone() };
     gather::gather(db, whole, std::slice::from_ref(id), at(2)).unwrap();
