@@ -53,6 +53,6 @@ faults:
     tests/faults/write
 
 # everything long and random, in parts that each print their seed: KILL_PARTS, KILLS and KILL_MESSAGES (of each part),
-# KILL_FIRST (the first part's seed), SOAK_SEEDS, SOAK_MESSAGES; POSTGRES_URL where the store is to be that one too
+# KILL_FIRST (the first part's seed), SOAK_SEEDS, SOAK_MESSAGES
 torture:
     tests/torture

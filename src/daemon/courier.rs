@@ -185,9 +185,9 @@ impl Courier {
     }
 
     /// One attempt, from rendering to the settled state.
-    async fn attempt(&self, job: Job, config: &Config, state: TargetState) {
+    async fn attempt(&self, mut job: Job, config: &Config, state: TargetState) {
         let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
-        let sent = AssertUnwindSafe(self.send(&job, target, config)).catch_unwind().await;
+        let sent = AssertUnwindSafe(self.send(&mut job, target, config)).catch_unwind().await;
         let (report, payload) = match sent {
             Ok(Some((report, payload))) => (report, Some(payload)),
             Ok(None) => return self.release(job.claim).await,
@@ -198,7 +198,7 @@ impl Courier {
     }
 
     /// Renders and sends; `None` if the relay is told to stop before anything is on the wire.
-    async fn send(&self, job: &Job, target: &Target, config: &Config) -> Option<(Report, Payload)> {
+    async fn send(&self, job: &mut Job, target: &Target, config: &Config) -> Option<(Report, Payload)> {
         let shared = &self.shared;
         let view = view(job, config, &shared.names).await;
         let (payload, problem) = payload(job, target, config, &view);
@@ -312,14 +312,15 @@ impl Courier {
     }
 }
 
-/// The payload to send: that of the first attempt, else rendered; with the template's problem if it failed.
+/// The payload to send: that of the first attempt, else rendered; with the template's problem if it failed. What was
+/// rendered for a target of another type, which refused it, is of no use to the one that has its name.
 fn payload(
     job: &Job,
     target: &Target,
     config: &Config,
     view: &crate::render::view::View,
 ) -> (Payload, Option<String>) {
-    if let Some(kept) = &job.payload {
+    if let Some(kept) = job.payload.as_ref().filter(|kept| kept.fits(target.format())) {
         return (kept.clone(), None);
     }
     if job.notice.is_some() {

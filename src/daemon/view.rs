@@ -12,16 +12,17 @@ use crate::render::view::{Seen, View};
 
 use super::names::{NameBook, WAIT_MAX};
 
-/// The view of a job. The same job gives the same view, names that were learnt meanwhile aside.
-pub(crate) async fn view(job: &Job, config: &Config, books: &HashMap<String, NameBook>) -> View {
+/// The view of a job, which gives its messages to it. The same job gives the same view, names that were learnt meanwhile
+/// aside.
+pub(crate) async fn view(job: &mut Job, config: &Config, books: &HashMap<String, NameBook>) -> View {
     let patience = Instant::now() + WAIT_MAX;
     let mut messages = Vec::with_capacity(job.messages.len());
-    for message in &job.messages {
+    for message in std::mem::take(&mut job.messages) {
         let names = match books.get(&message.account) {
-            Some(book) => book.names(message, patience.saturating_duration_since(Instant::now())).await,
+            Some(book) => book.names(&message, patience.saturating_duration_since(Instant::now())).await,
             None => Names::default(),
         };
-        messages.push(Seen { message: message.clone(), names });
+        messages.push(Seen { message, names });
     }
     frame(job, messages, config, job.created_at)
 }

@@ -40,6 +40,18 @@ pub enum Payload {
     Http(Body),
 }
 
+impl Payload {
+    /// Whether a target that takes this format can send it: its type may have changed since this was rendered.
+    pub fn fits(&self, format: Format) -> bool {
+        matches!(
+            (self, format),
+            (Self::Slack(_), Format::Slack)
+                | (Self::Email(_), Format::Email)
+                | (Self::Http(_), Format::Http(_))
+        )
+    }
+}
+
 /// A mail's parts. Headers that identify the delivery are added by the e-mail target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Mail {

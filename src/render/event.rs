@@ -1,10 +1,15 @@
 //! The default HTTP bodies: the event, the digest, the notice, each bare or in a `CloudEvents` envelope.
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
+use crate::model::catalog;
+use crate::model::message::Meeting;
 use crate::model::payload::{Body, HttpBody, Payload};
 
-use super::view::{Seen, View, message_fields, path_segment};
+use super::view::{Links, Seen, View, path_segment};
 
 /// What the body of an event says of the message's kind: `vcita.event_attendance.rsvp_confirmation`.
 pub(crate) fn event_type(seen: &Seen) -> String {
@@ -14,30 +19,110 @@ pub(crate) fn event_type(seen: &Seen) -> String {
 
 /// The default body for a view, in the form asked for.
 pub(crate) fn body(view: &View, form: HttpBody) -> Payload {
-    let (kind, at, subject, data) = parts(view);
-    let (content_type, value) = match form {
+    let Told { kind, at, subject, data } = tell(view);
+    let (content_type, body) = match form {
         HttpBody::Auto | HttpBody::Event => {
-            ("application/json", json!({ "type": kind, "timestamp": at, "data": data }))
+            ("application/json", serde_json::to_string(&Event { r#type: &kind, timestamp: at, data: &data }))
         }
         HttpBody::CloudEvents => (
             "application/cloudevents+json",
-            json!({
-                "specversion": "1.0",
-                "id": view.delivery_id,
-                "source": format!("/activity-relay/{}", path_segment(&view.account)),
-                "type": kind,
-                "subject": subject,
-                "time": at,
-                "datacontenttype": "application/json",
-                "data": data,
+            serde_json::to_string(&CloudEvent {
+                specversion: "1.0",
+                id: &view.delivery_id,
+                source: format!("/activity-relay/{}", path_segment(&view.account)),
+                r#type: &kind,
+                subject: &subject,
+                time: at,
+                datacontenttype: "application/json",
+                data: &data,
             }),
         ),
     };
-    Payload::Http(Body { content_type: content_type.to_owned(), body: value.to_string() })
+    // Neither keys nor values of these shapes can be refused by JSON.
+    Payload::Http(Body { content_type: content_type.to_owned(), body: body.unwrap_or_default() })
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    r#type: &'a str,
+    timestamp: Timestamp,
+    data: &'a RawValue,
+}
+
+/// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>
+#[derive(Serialize)]
+struct CloudEvent<'a> {
+    specversion: &'a str,
+    id: &'a str,
+    source: String,
+    r#type: &'a str,
+    subject: &'a str,
+    time: Timestamp,
+    datacontenttype: &'a str,
+    data: &'a RawValue,
+}
+
+/// `data` of one message's event.
+#[derive(Serialize)]
+struct EventData<'a> {
+    id: &'a str,
+    rule: &'a str,
+    account: &'a str,
+    message: MessageData<'a>,
+    client: Option<ClientData>,
+    staff: Option<StaffData>,
+    links: Links,
+}
+
+#[derive(Serialize)]
+struct MessageData<'a> {
+    uid: &'a str,
+    activity_type: &'a str,
+    message_type: &'a str,
+    direction: &'a str,
+    label: String,
+    subject: &'a str,
+    body: &'a str,
+    channels: &'a [String],
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    business_uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    staff_uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_uid: Option<&'a str>,
+    meeting: Option<&'a Meeting>,
+}
+
+/// A client of whom nothing but the uid is known has no other key.
+#[derive(Serialize)]
+struct ClientData {
+    uid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone: Option<Option<String>>,
+}
+
+#[derive(Serialize)]
+struct StaffData {
+    uid: String,
+    name: Option<String>,
 }
 
 /// Type, moment, subject and data of what is sent.
-fn parts(view: &View) -> (String, jiff::Timestamp, String, Value) {
+struct Told {
+    kind: String,
+    at: Timestamp,
+    subject: String,
+    data: Box<RawValue>,
+}
+
+fn tell(view: &View) -> Told {
     if let Some(notice) = &view.notice {
         let data = json!({
             "id": view.delivery_id,
@@ -46,21 +131,25 @@ fn parts(view: &View) -> (String, jiff::Timestamp, String, Value) {
             "subject": notice.subject,
             "text": notice.text,
         });
-        return ("relay.notice".to_owned(), view.now, "notice".to_owned(), data);
+        return Told {
+            kind: "relay.notice".into(),
+            at: view.now,
+            subject: "notice".into(),
+            data: raw(&data),
+        };
     }
     match view.messages.as_slice() {
-        [seen] => {
-            (event_type(seen), seen.message.created_at, seen.message.uid.clone(), event_data(view, seen))
-        }
+        [seen] => Told {
+            kind: event_type(seen),
+            at: seen.message.created_at,
+            subject: seen.message.uid.clone(),
+            data: raw(&event_data(view, seen)),
+        },
         all => {
-            let items: Vec<Value> = all.iter().map(|seen| event_data(view, seen)).collect();
-            let ends = (all.first(), all.last());
-            let window = match ends {
-                (Some(from), Some(to)) => {
-                    json!({ "from": from.message.created_at, "to": to.message.created_at })
-                }
-                _ => Value::Null,
-            };
+            let items: Vec<_> = all.iter().map(|seen| event_data(view, seen)).collect();
+            let window = all.first().zip(all.last());
+            let window = window
+                .map(|(from, to)| json!({ "from": from.message.created_at, "to": to.message.created_at }));
             let data = json!({
                 "id": view.delivery_id,
                 "rule": view.rule,
@@ -71,34 +160,47 @@ fn parts(view: &View) -> (String, jiff::Timestamp, String, Value) {
                 "omitted": 0,
                 "window": window,
             });
-            ("vcita.digest".to_owned(), view.now, "digest".to_owned(), data)
+            Told { kind: "vcita.digest".into(), at: view.now, subject: "digest".into(), data: raw(&data) }
         }
     }
 }
 
-/// `data` of one message's event.
-fn event_data(view: &View, seen: &Seen) -> Value {
+fn raw(data: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(data).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+fn event_data<'a>(view: &'a View, seen: &'a Seen) -> EventData<'a> {
     let client = seen.client().map(|client| {
         let known = client.name.is_some() || client.email.is_some() || client.phone.is_some();
-        if known {
-            json!({ "uid": client.uid, "name": client.name, "email": client.email, "phone": client.phone })
-        } else {
-            json!({ "uid": client.uid })
-        }
+        let field = |value: Option<String>| known.then_some(value);
+        let (name, email, phone) = (field(client.name), field(client.email), field(client.phone));
+        ClientData { uid: client.uid, name, email, phone }
     });
-    let staff = seen.staff().map(|staff| json!({ "uid": staff.uid, "name": staff.name }));
-    let mut message = message_fields(&seen.message);
-    message.entry("meeting").or_insert(Value::Null);
-    message.shift_remove("raw");
-    json!({
-        "id": view.delivery_id,
-        "rule": view.rule,
-        "account": view.account,
-        "message": message,
-        "client": client,
-        "staff": staff,
-        "links": view.links(Some(seen)),
-    })
+    let message = &seen.message;
+    EventData {
+        id: &view.delivery_id,
+        rule: &view.rule,
+        account: &view.account,
+        message: MessageData {
+            uid: &message.uid,
+            activity_type: &message.triple.activity_type,
+            message_type: &message.triple.message_type,
+            direction: &message.triple.direction,
+            label: catalog::label(&message.triple),
+            subject: &message.subject,
+            body: &message.body,
+            channels: &message.channels,
+            created_at: message.created_at,
+            updated_at: message.updated_at,
+            business_uid: message.business_uid.as_deref(),
+            staff_uid: message.staff_uid.as_deref(),
+            client_uid: message.client_uid.as_deref(),
+            meeting: message.meeting.as_ref(),
+        },
+        client,
+        staff: seen.staff().map(|staff| StaffData { uid: staff.uid, name: staff.name }),
+        links: view.links(Some(seen)),
+    }
 }
 
 /// `EventAttendance` becomes `event_attendance`; whatever is neither letter nor digit becomes one `_`.

@@ -131,20 +131,23 @@ impl Templates {
             let near = schema::nearest(template, self.names()).map(|near| format!("; did you mean {near}?"));
             format!("there is no template {template}{}", near.unwrap_or_default())
         })?;
-        let pages = Pages {
-            compiled: &self.compiled,
-            folder,
-            default: self.compiled.folders.get(DEFAULT).unwrap_or(folder),
-            context: Context::wraps(view.data()).map_err(|error| error.to_string())?,
+        let pages = || -> Result<Pages<'_>, String> {
+            Ok(Pages {
+                compiled: &self.compiled,
+                folder,
+                default: self.compiled.folders.get(DEFAULT).unwrap_or(folder),
+                context: Context::wraps(view.data()).map_err(|error| error.to_string())?,
+            })
         };
         match format {
-            Format::Slack => pages.slack().map(Payload::Slack),
-            Format::Email => pages.mail(view).map(Payload::Email),
+            Format::Slack => pages()?.slack().map(Payload::Slack),
+            Format::Email => pages()?.mail(view).map(Payload::Email),
             Format::Http(form) => match (form, &folder.http) {
                 (HttpBody::Auto, Some(tree)) => {
-                    let body = pages.tree(tree)?.to_string();
+                    let body = pages()?.tree(tree)?.to_string();
                     Ok(Payload::Http(Body { content_type: "application/json".to_owned(), body }))
                 }
+                // No template sees it: what templates see need not be made.
                 _ => Ok(event::body(view, form)),
             },
         }

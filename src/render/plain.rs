@@ -1,6 +1,6 @@
 //! The renderings that need no template: the plain one (what, who, when, link) and the relay's own notices.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::model::catalog;
 use crate::model::payload::{Format, HttpBody, Mail, Payload};
@@ -49,7 +49,7 @@ pub(super) fn message(format: Format, view: &View, why: &str) -> Payload {
         }
     }
     let pages = view.links(view.main());
-    let open = pages.get("open").and_then(Value::as_str).unwrap_or_default();
+    let open = pages.open.as_str();
     let note = format!("Shown plainly: {}", one_line(why));
     if form == Format::Slack {
         let link = address(open).map(|url| format!("<{}|Open in vCita>", url.replace('&', "&amp;")));

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::model::catalog;
@@ -134,13 +135,13 @@ impl View {
             put(&mut fields, "email", staff.email.as_deref().map(one_line).filter(|s| !s.is_empty()));
             item.insert("staff".into(), Value::Object(fields));
         }
-        item.insert("links".into(), self.links(Some(seen)));
+        item.insert("links".into(), json!(self.links(Some(seen))));
         item.insert("who".into(), json!(seen.who()));
         item
     }
 
     /// The pages of the web app that a message may lead to.
-    pub(crate) fn links(&self, seen: Option<&Seen>) -> Value {
+    pub(crate) fn links(&self, seen: Option<&Seen>) -> Links {
         let host = self.app_host.trim_end_matches('/');
         let client = seen.and_then(Seen::client).map(|client| {
             let id = client.link_uid.filter(|id| !id.is_empty()).unwrap_or(client.uid);
@@ -148,15 +149,28 @@ impl View {
         });
         let page = |name: &str| format!("{host}/app/{name}");
         let about_time = seen.is_some_and(|seen| seen.message.meeting.is_some());
-        let open = client.clone().unwrap_or_else(|| page(if about_time { "calendar" } else { "dashboard" }));
-        let mut links = Map::new();
-        links.insert("open".into(), json!(open));
-        put(&mut links, "client", client);
-        for name in ["conversations", "calendar", "clients", "dashboard"] {
-            links.insert(name.into(), json!(page(name)));
+        Links {
+            open: client.clone().unwrap_or_else(|| page(if about_time { "calendar" } else { "dashboard" })),
+            client,
+            conversations: page("conversations"),
+            calendar: page("calendar"),
+            clients: page("clients"),
+            dashboard: page("dashboard"),
         }
-        Value::Object(links)
     }
+}
+
+/// Pages of the web app.
+#[derive(Debug, Serialize)]
+pub(crate) struct Links {
+    /// The page that says most about the message.
+    pub(crate) open: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    conversations: String,
+    calendar: String,
+    clients: String,
+    dashboard: String,
 }
 
 impl Seen {

@@ -37,7 +37,7 @@ defaults: { retry: { first: 1s, max: 2s } }
 targets:
   desk: { type: slack, webhook_url: "${SLACK}", allow_private: true, rate: 500/s, concurrency: 4 }
   books: { type: email, smtp: "${MAIL}", from: relay@example.com, to: [books@example.com], rate: 500/s, concurrency: 4 }
-  crm: { type: http, url: "${HTTP}", allow_private: true, body: event, timeout: 1s, concurrency: 8 }
+  crm: { type: http, url: "${HTTP}", allow_private: true, body: event, concurrency: 8 }
 rules:
   - { name: all, match: {}, deliver: [{ to: desk }, { to: books }, { to: crm }] }
 "#;

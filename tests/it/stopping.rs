@@ -84,7 +84,7 @@ async fn a_second_process_is_kept_from_sending_and_tools_are_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_past_its_leases_it_writes_nothing_that_is_no_longer_its_own() {
-    let stage = Stage::with(&THREE.replace("timeout: 1s", "timeout: 20s")).await;
+    let stage = Stage::with(THREE).await;
     stage.sandbox.http.fault(Fault { on: String::new(), times: Some(1), answer: slow(ANSWER) });
     stage.receive(MESSAGES);
     let running = stage.start("run --listen none");

@@ -1,6 +1,7 @@
 //! What is PostgreSQL's own: restarts and cut connections, the schema's history, several instances at once.
 
 use std::collections::HashSet;
+use std::process::Command;
 use std::sync::Arc;
 
 use activity_relay::model::delivery::State;
@@ -246,5 +247,62 @@ async fn a_page_and_a_batch_cost_a_handful_of_statements() {
     assert!(
         statements < 20 && commits == 3,
         "64 deliveries took {statements} statements and {commits} commits"
+    );
+}
+
+#[tokio::test]
+async fn the_command_line_takes_it_and_keeps_its_password_to_itself() {
+    let Some((cluster, name, store)) = fresh().await else { return };
+    owe(&store, "desk", &["a"]).await;
+    let port = cluster.port();
+    let said = |database: &str, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_activity-relay"));
+        command.env("RELAY_STORE", format!("postgres://postgres:hunter2@127.0.0.1:{port}/{database}"));
+        let done = command.args(args).output().unwrap();
+        let text =
+            String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+        assert!(!text.contains("hunter2"), "{text}");
+        (done.status.code(), text)
+    };
+    let (code, text) = said(&name, &["deliveries", "list", "--format", "json"]);
+    assert!(code == Some(0) && text.contains("\"desk\""), "{text}");
+    let (code, text) = said(&name, &["deliveries", "discard", "--state", "pending"]);
+    assert_eq!((code, store.counts(None).await.unwrap().discarded), (Some(0), 1), "{text}");
+    let (code, text) = said("nowhere", &["status"]);
+    assert!(code == Some(69) && text.contains("\"nowhere\" does not exist"), "{text}");
+}
+
+#[tokio::test]
+async fn every_session_is_told_how_patient_to_be() {
+    let Some((cluster, name, store)) = fresh().await else { return };
+    let sql = format!("ALTER DATABASE {name} SET synchronous_commit = off");
+    cluster.connect(&name).await.batch_execute(&sql).await.unwrap();
+    cluster.cut(&name).await;
+    // A trigger sees what the relay's own session has.
+    let client = cluster.connect(&name).await;
+    client
+        .batch_execute(
+            "CREATE TABLE seen AS SELECT name, setting FROM pg_settings WHERE false;
+             CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               INSERT INTO seen SELECT name, setting FROM pg_settings WHERE name IN ('synchronous_commit',
+                 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'application_name');
+               RETURN NEW; END $$;
+             CREATE TRIGGER look AFTER UPDATE ON heartbeat FOR EACH ROW EXECUTE FUNCTION look()",
+        )
+        .await
+        .unwrap();
+    store.ping().await.unwrap();
+    let rows = client.query("SELECT name, setting FROM seen ORDER BY name", &[]).await.unwrap();
+    let seen: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let seen: Vec<(&str, &str)> = seen.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        seen,
+        [
+            ("application_name", "activity-relay"),
+            ("idle_in_transaction_session_timeout", "5000"),
+            ("lock_timeout", "10000"),
+            ("statement_timeout", "20000"),
+            ("synchronous_commit", "on"),
+        ]
     );
 }

@@ -52,7 +52,9 @@ impl Postgres {
             let owed: Vec<_> =
                 leases.iter().map(|(planned, _, lease)| Owed { planned, lease: lease.as_ref() }).collect();
             let new = take_in(tx, &owed, now).await?;
+            crate::failpoint::pass("admit");
             taken.deliveries = new.len();
+            crate::failpoint::pass("admit");
             for (target, next) in openings.paced(now) {
                 let state = &mut standings.of_mut(target).state;
                 (state.next_slot, state.paced_by) = (Some(next), Some(self.instance().to_owned()));

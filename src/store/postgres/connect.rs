@@ -32,8 +32,8 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const STATEMENT_TIME_MAX: Duration = Duration::from_secs(20);
 /// And one that waits for another session's lock for longer.
 const LOCK_TIME_MAX: Duration = Duration::from_secs(10);
-/// And a transaction whose process stands still with its locks in hand.
-const IDLE_IN_TRANSACTION_TIME_MAX: Duration = Duration::from_secs(10);
+/// And a transaction whose process stands still with its locks in hand: sooner than those who wait for them give up.
+const IDLE_IN_TRANSACTION_TIME_MAX: Duration = Duration::from_secs(5);
 /// A transaction whose answers do not come is given up: the network swallows them. Longer than the server's patience.
 const WORK_TIME_MAX: Duration = Duration::from_secs(30);
 /// So often a transaction is tried that failed for what a new connection, or a new try, mends at once.

@@ -41,6 +41,7 @@ impl Postgres {
                         .await?;
                 gone += i64::try_from(deleted).unwrap_or(i64::MAX);
             }
+            crate::failpoint::pass("prune");
             let deleted = tx
                     .run(
                         "DELETE FROM messages WHERE id = ANY (array(

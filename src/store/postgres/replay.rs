@@ -45,6 +45,7 @@ impl Postgres {
             }
             planned.reverse();
             originals.reverse();
+            crate::failpoint::pass("replay");
             // Whoever replays wants it sent: the end of the original's life is not taken over.
             tx.run(
                     "WITH fresh AS (

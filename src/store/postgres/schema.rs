@@ -135,6 +135,7 @@ async fn apply(tx: &Tx<'_>) -> Result<()> {
     }
     for (index, (name, sql)) in STEPS.iter().enumerate().skip(STEPS.len() - missing) {
         tx.batch(sql).await?;
+        crate::failpoint::pass("migrate");
         let version = i32::try_from(rows(index + 1)).unwrap_or(i32::MAX);
         tx.run(
             "INSERT INTO migrations (version, name, checksum) VALUES ($1, $2, $3)",

@@ -27,6 +27,7 @@ impl Postgres {
         transact!(self.db, |tx| {
             let mut standings = telling(tx, &settlements).await?;
             let written = batch.write(tx).await?;
+            crate::failpoint::pass("settle");
             let mut notices: Vec<Planned> = Vec::new();
             for (settlement, written) in settlements.iter().zip(&written) {
                 if !written {

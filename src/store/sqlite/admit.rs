@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use rusqlite::params;
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{named_params, params};
 
 use super::claim::openings;
 use super::db::{Db, Json, Ms};
@@ -109,19 +109,28 @@ fn insert(db: &Db, planned: &Planned, lease: Option<&Lease>, now: Timestamp) -> 
     db.one(
         "INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at, lease,
            claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key)
-         VALUES (:id, :account, :rule, :target, :recipient, :template, :state, :due_at, :lease,
-           :claimed_at, :starts, :created_at, :expires_at, :settled_at, :why, :replay_of, :notice, :group_key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
          ON CONFLICT (id) DO NOTHING RETURNING seq",
-        named_params! {
-            ":id": planned.id.as_str(), ":account": planned.account, ":rule": planned.rule,
-            ":target": planned.target, ":recipient": planned.recipient, ":template": planned.template,
-            ":state": state.as_str(), ":due_at": (!withheld).then_some(Ms(due_at)),
-            ":lease": lease.map(|lease| &lease.token), ":claimed_at": lease.map(|_| Ms(now)),
-            ":starts": u32::from(lease.is_some()), ":created_at": Ms(now),
-            ":expires_at": planned.expires_at.map(Ms), ":settled_at": withheld.then_some(Ms(now)),
-            ":why": planned.withheld, ":replay_of": planned.replay_of.as_ref().map(DeliveryId::as_str),
-            ":notice": planned.notice.as_ref().map(Json), ":group_key": planned.joins,
-        },
+        params![
+            planned.id.as_str(),
+            planned.account,
+            planned.rule,
+            planned.target,
+            planned.recipient,
+            planned.template,
+            state.as_str(),
+            (!withheld).then_some(Ms(due_at)),
+            lease.map(|lease| &lease.token),
+            lease.map(|_| Ms(now)),
+            u32::from(lease.is_some()),
+            Ms(now),
+            planned.expires_at.map(Ms),
+            withheld.then_some(Ms(now)),
+            planned.withheld,
+            planned.replay_of.as_ref().map(DeliveryId::as_str),
+            planned.notice.as_ref().map(Json),
+            planned.joins
+        ],
         |row| row.get::<_, i64>("seq"),
     )
 }

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::thread::{self, JoinHandle};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
@@ -179,6 +180,7 @@ fn prepare(place: &Place, mode: Mode, statements: Arc<AtomicU64>) -> Result<(Db,
     let instance: String = connection
         .query_one("SELECT lower(hex(randomblob(8)))", [], |row| row.get(0))
         .map_err(|error| name_file(place, error.into()))?;
+    keep_plans(&connection).map_err(|error| name_file(place, error.into()))?;
     let db = Db::new(connection, statements, instance.into());
     db.batch(&format!(
         "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
@@ -205,6 +207,12 @@ fn connect(path: &Path) -> Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags)
         .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))
+}
+
+/// A statement's plan stays as it was prepared, whatever is bound to it: else SQLite prepares it anew time and again
+/// (<https://www.sqlite.org/c3ref/c_dbconfig_defensive.html>, `SQLITE_DBCONFIG_ENABLE_QPSG`).
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }
 
 /// Says which file an error of opening is about.
@@ -240,7 +248,9 @@ fn start_readers(
     let (queries, queue) = blocking::channel::<Query>();
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..READERS {
-        let db = Db::new(connect(path)?, statements.clone(), instance.clone());
+        let connection = connect(path)?;
+        keep_plans(&connection)?;
+        let db = Db::new(connection, statements.clone(), instance.clone());
         db.batch(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA query_only = ON;"))?;
         let queue = queue.clone();
         threads.push(spawn("store-reader", move || {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rusqlite::params;
 use rusqlite::types::{ToSqlOutput, Value};
-use rusqlite::{named_params, params};
 
 use super::admit;
 use super::db::{Db, Json, Ms};
@@ -57,19 +57,24 @@ fn settle_one(db: &Db, settlement: &Settlement) -> Result<Option<Settled>> {
     let Settlement { claim, verdict, attempt, .. } = settlement;
     let columns = Columns::of(verdict, attempt);
     db.one(
-        "UPDATE deliveries SET state = :state, due_at = :due_at, settled_at = :settled_at, why = :why,
-           lease = NULL, attempts = attempts + :counts, starts = attempts + :counts,
-           plain = :plain, maybe_duplicate = maybe_duplicate OR :maybe_duplicate
-         WHERE id = :id AND lease = :lease
-         RETURNING seq, EXISTS (SELECT 1 FROM targets WHERE name = :target AND (wait_until IS NOT NULL
+        "UPDATE deliveries SET state = ?3, due_at = ?4, settled_at = ?5, why = ?6,
+           lease = NULL, attempts = attempts + ?7, starts = attempts + ?7,
+           plain = ?8, maybe_duplicate = maybe_duplicate OR ?9
+         WHERE id = ?1 AND lease = ?2
+         RETURNING seq, EXISTS (SELECT 1 FROM targets WHERE name = ?10 AND (wait_until IS NOT NULL
            OR parked_until IS NOT NULL OR failing_since IS NOT NULL)) AS troubled",
-        named_params! {
-            ":id": claim.id.as_str(), ":lease": claim.lease.token,
-            ":state": columns.state.as_str(), ":due_at": columns.due_at.map(Ms),
-            ":settled_at": columns.settled_at.map(Ms), ":why": columns.why,
-            ":counts": verdict.counts, ":plain": verdict.plain,
-            ":maybe_duplicate": settlement.maybe_duplicate, ":target": settlement.target,
-        },
+        params![
+            claim.id.as_str(),
+            claim.lease.token,
+            columns.state.as_str(),
+            columns.due_at.map(Ms),
+            columns.settled_at.map(Ms),
+            columns.why,
+            verdict.counts,
+            verdict.plain,
+            settlement.maybe_duplicate,
+            settlement.target
+        ],
         |row| Ok(Settled { seq: row.get("seq")?, troubled: row.get("troubled")? }),
     )
 }

@@ -60,24 +60,27 @@ pub(super) fn serve(db: &Db, queue: &mut mpsc::Receiver<Work>, commits: &AtomicU
     }
 }
 
-/// One transaction for all; each piece in a savepoint of its own, so that one that fails takes no other down.
-fn commit_group(db: &Db, group: impl Iterator<Item = Work>, commits: &AtomicU64) {
+/// One transaction for all; of several pieces each in a savepoint of its own, so that one that fails takes no other down.
+fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &AtomicU64) {
+    let alone = group.len() == 1;
     let mut failed = db.batch("BEGIN IMMEDIATE").err().map(why);
-    let mut answers = Vec::new();
+    let (mut answers, mut succeeded) = (Vec::new(), true);
     for work in group {
         let done = if let Some(why) = &failed {
             work(Err(StoreError::Trouble(why.clone())))
         } else {
-            let done = in_savepoint(db, work);
+            let done = if alone { work(Ok(db)) } else { in_savepoint(db, work) };
             // A full disk or an IO error makes SQLite give up the whole transaction, not the statement alone.
             if db.is_idle() {
                 failed = Some("the transaction was rolled back after a write error".to_owned());
             }
             done
         };
+        succeeded &= done.succeeded;
         answers.push(done.answer);
     }
-    if failed.is_none() {
+    // Work that is alone and fails has nothing to commit, and its answer says why.
+    if failed.is_none() && (!alone || succeeded) {
         match db.batch("COMMIT") {
             Ok(()) => {
                 commits.fetch_add(1, Ordering::Relaxed);

@@ -22,7 +22,8 @@ targets:
 rules:
   - { name: all, match: {}, deliver: [{ to: crm }] }
 "#;
-/// More than two pages.
+/// More than one page, and more than two.
+const SOME: u32 = 120;
 const MESSAGES: u32 = 260;
 const SEED: u64 = 7;
 
@@ -32,8 +33,8 @@ async fn world(profile: Profile) -> World {
 }
 
 /// So many messages, a second apart.
-fn receive(world: &World) {
-    for nth in 0..MESSAGES {
+fn receive(world: &World, count: u32) {
+    for nth in 0..count {
         world.clock.advance(Duration::from_secs(1));
         world.receives("Ann", &format!("message {nth}"));
     }
@@ -49,7 +50,7 @@ async fn all_delivered(world: &World, messages: usize, saw: &str) -> Observed {
 /// asked for twice by the receiver, and the next poll brings the rest.
 async fn broken_in_mid_run(key: &str, how: &str, answer: Answer, words: &str) {
     let world = world(Profile::Documented).await;
-    receive(&world);
+    receive(&world, SOME);
     world.sandbox.business.answers([ok(), answer]);
     let refused = world.try_poll().await.result.unwrap_err().to_string();
     assert!(refused.contains(words), "{key}: {refused}");
@@ -59,7 +60,7 @@ async fn broken_in_mid_run(key: &str, how: &str, answer: Answer, words: &str) {
     world.pass("1m").await;
     let saw = "the first page was delivered at once, the rest by the next poll; the cursor stood where the last page \
                was committed";
-    record(key, how, &all_delivered(&world, 260, saw).await);
+    record(key, how, &all_delivered(&world, 120, saw).await);
 }
 
 #[tokio::test]
@@ -152,7 +153,7 @@ async fn a_burst_within_one_second_is_read_to_its_end() {
 #[tokio::test]
 async fn what_is_read_between_two_pages_hides_nothing_else() {
     let world = world(Profile::Documented).await;
-    receive(&world);
+    receive(&world, MESSAGES);
     // What the first page held is read before the second is asked for: all others move up by a page.
     world.sandbox.business.act_before_request(2, Action::Read(Which::Oldest(100)));
     for _ in 0..4 {

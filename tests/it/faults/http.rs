@@ -65,8 +65,7 @@ async fn what_was_taken_and_not_answered_comes_twice_and_is_marked() {
 #[tokio::test]
 async fn headers_that_drip_end_with_the_deadline_and_are_in_doubt() {
     let proxy = Proxy::start(Does::Drip(0, Duration::from_millis(50)));
-    let saw =
-        "given up at the target's timeout, marked maybe_duplicate; the second try came twice to the receiver";
+    let saw = "given up at the target's timeout, marked maybe_duplicate; the second try made the receiver's copy a second one";
     let (first, observed) = through(&proxy, saw).await;
     assert!(first.maybe_duplicate && reason(&first).contains("no answer within 0.5 s"), "{first:?}");
     assert_eq!((observed.delivered, observed.duplicates), (1, 1));

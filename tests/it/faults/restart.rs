@@ -115,6 +115,26 @@ async fn a_target_that_is_renamed_starts_anew_and_the_old_name_is_owed_still() {
 }
 
 #[tokio::test]
+async fn a_target_of_another_type_gets_what_is_owed_in_its_own_form() {
+    let mut world = World::new(&rules("${HTTP}")).await;
+    world.receives("Ann", "Hello?");
+    world.sandbox.http.answers([status(503)]);
+    world.tick().await;
+    let slack = "
+targets:
+  crm: { type: slack, webhook_url: \"${SLACK}\", allow_private: true }
+rules:
+  - { name: all, match: {}, deliver: [{ to: crm }] }
+";
+    world.reopen_with(slack).await;
+    world.pass("1m").await;
+    let saw = "rendered anew for Slack and delivered";
+    let observed = Observed::of(&world, 1, &world.sandbox.slack.arrivals(), saw).await;
+    assert_eq!((observed.delivered, observed.duplicates), (1, 0), "{}", world.owed().await);
+    record("reload-renamed+type", "the rules file says that an HTTP target is a Slack target", &observed);
+}
+
+#[tokio::test]
 async fn a_rotated_secret_is_taken_up_by_the_probe() {
     const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const NEW: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

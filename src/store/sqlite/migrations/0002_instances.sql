@@ -18,9 +18,10 @@ ALTER TABLE targets ADD COLUMN failing_since INTEGER;
 ALTER TABLE targets ADD COLUMN recovered_at INTEGER;
 ALTER TABLE targets ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 
--- A delivery with a group key takes in later messages of its group until it is first attempted.
+-- A delivery with a group key takes in later messages of its group until it is first attempted. Usually
+-- there is one open; a second one may have been opened by the time that the first is given back unattempted.
 ALTER TABLE deliveries ADD COLUMN group_key TEXT;
-CREATE UNIQUE INDEX deliveries_open ON deliveries (account, rule, target, coalesce(recipient, ''), group_key)
+CREATE INDEX deliveries_open ON deliveries (account, rule, target, coalesce(recipient, ''), group_key)
   WHERE state = 'pending' AND starts = 0 AND group_key IS NOT NULL;
 
 -- What is under way is counted by target.
