@@ -9,6 +9,7 @@ use activity_relay::sandbox::script::{Answer, says};
 
 use crate::faults::record::{Observed, record};
 use crate::several::{ONE_ACCOUNT, Several};
+use crate::world::World;
 
 /// One channel that takes one message a second, in turn.
 const PACED: &str = "
@@ -26,6 +27,7 @@ rules:
   - { name: all, match: {}, deliver: [{ to: desk }] }
 ";
 const SECOND: Duration = Duration::from_secs(1);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 /// How often everybody says that it is there.
 const BEAT: Duration = Duration::from_secs(5);
 /// Within this time somebody else does what a dead one did.
@@ -306,4 +308,31 @@ async fn clocks_that_are_five_seconds_apart_do_no_harm() {
     let how =
         "two relays whose clocks are 5 s apart in either direction, the poller standing still for a minute";
     record("clocks-apart", how, &all);
+}
+
+#[tokio::test]
+async fn where_there_can_only_be_one_it_holds_everything_and_says_so_once() {
+    let world = World::new(PACED).await;
+    let relay = world.relay();
+    assert!(relay.roles.holds("poll main", world.clock.now()), "nobody else could");
+    relay.roles.tick(&relay.config(), world.clock.now()).await.unwrap();
+    let held: Vec<String> = world.store().holds().await.unwrap().into_iter().map(|hold| hold.role).collect();
+    assert_eq!(held, ["janitor", "poll main"]);
+    world.clock.advance(YEAR);
+    assert!(relay.roles.holds("poll main", world.clock.now()));
+    assert_eq!(world.store().instances().await.unwrap()[0].id, world.store().instance());
+    relay.roles.leave().await.unwrap();
+    assert!(world.store().instances().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_single_round_polls_what_nobody_else_does_and_leaves_no_trace() {
+    let Some(several) = Several::new(&accounts(2), &[0, 0]).await else { return };
+    let [running, round] = &*several.members else { panic!("two of them") };
+    running.relay.store.hold(&["poll a0".into()], Duration::from_mins(1), several.now()).await.unwrap();
+    let went = activity_relay::daemon::driver::once(&round.relay).await.unwrap();
+    assert_eq!((went.elsewhere, went.failed), (vec!["a0".to_owned()], vec![]));
+    let holds = several.store().holds().await.unwrap();
+    assert_eq!(holds.iter().map(|hold| hold.role.as_str()).collect::<Vec<_>>(), ["poll a0"]);
+    assert!(several.store().instances().await.unwrap().is_empty(), "nobody leaves it anything to do");
 }

@@ -40,6 +40,8 @@ rules:
 /// So many deliveries may be under way at once by [`TWO`], over all instances.
 const TWO_IN_FLIGHT: usize = 12;
 const RUN: &str = "run --listen none";
+/// How often it is looked whether somebody is there.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Longer than the HTTP target's time-out.
 const TOO_SLOW: Duration = Duration::from_millis(1_500);
 
@@ -74,6 +76,23 @@ impl Shared {
         let sql = "SELECT split_part(i.host, ':', 2) FROM holds h JOIN instances i ON i.id = h.instance WHERE h.role = $1";
         let found = self.database.query_opt(sql, &[&polling_role("main")]).await.unwrap();
         found.map(|row| row.get(0))
+    }
+
+    /// Waits until so many have said that they are there.
+    async fn until_there(&self, count: i64) {
+        let there = async {
+            while self
+                .database
+                .query_one("SELECT count(*) FROM instances", &[])
+                .await
+                .unwrap()
+                .get::<_, i64>(0)
+                < count
+            {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, there).await.expect("they say that they are there");
     }
 
     /// Stops all in order once everything was taken; what waits for another try is left to one more.
@@ -195,6 +214,23 @@ async fn a_page_that_was_fetched_before_somebody_else_took_over_is_dropped() {
     record("two-processes+postgres", how, &verdict.observed(0, 0, saw));
 }
 
+/// People are shown both, and who of them polls.
+async fn told_by_status(stage: &Stage, poller: &str) {
+    let said = stage.output("status --format json").await.stdout;
+    let status: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    let instances = status["instances"].as_array().unwrap();
+    assert_eq!(instances.len(), 2, "{status}");
+    assert!(instances.iter().all(|instance| instance["alive"] == true), "{status}");
+    let by = status["accounts"][0]["polled_by"].as_str().unwrap();
+    assert!(by.ends_with(&format!(":{poller}")), "{by}");
+    let of_poller = instances.iter().find(|instance| instance["host"] == by).unwrap();
+    let roles: Vec<&str> =
+        of_poller["holds"].as_array().unwrap().iter().map(|held| held["role"].as_str().unwrap()).collect();
+    assert!(roles.contains(&"poll main"), "{status}");
+    let text = String::from_utf8(stage.output("status").await.stdout).unwrap();
+    assert!(text.contains("POLLED BY") && text.contains("INSTANCE") && text.contains(by), "{text}");
+}
+
 /// Kills the one that polls; says how long it took until the other one did.
 async fn poller_killed(shared: &Shared, wait: bool) -> (Duration, Verdict) {
     const MESSAGES: usize = 12;
@@ -203,7 +239,9 @@ async fn poller_killed(shared: &Shared, wait: bool) -> (Duration, Verdict) {
     stage.receive(MESSAGES);
     let mut tally = Tally::default();
     tally.until(&stage.sandbox, |tally| tally.arrivals() >= 2 * MESSAGES).await;
+    shared.until_there(2).await;
     let poller = shared.poller().await.expect("somebody polls");
+    told_by_status(stage, &poller).await;
     let (dies, lives) = if one.id() == poller { (one, other) } else { (other, one) };
     dies.kill().await;
     let killed = Instant::now();

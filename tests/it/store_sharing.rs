@@ -303,6 +303,9 @@ pub(crate) async fn instances_come_and_are_forgotten(store: Store) {
         at(100),
         "who was silent for long starts anew"
     );
+    store.hold(&["janitor".to_owned()], Duration::from_secs(20), at(100)).await.unwrap();
+    store.leave().await.unwrap();
+    assert!(store.instances().await.unwrap().is_empty() && store.holds().await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_batch_is_written_with_what_was_lost_left_out(store: Store) {
