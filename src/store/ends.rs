@@ -6,7 +6,8 @@ use crate::model::delivery::{Attempt, Job, State, StateName};
 use crate::model::message::Message;
 use crate::model::settle::Verdict;
 
-/// A delivery whose claims ended this often in a row with the holder gone is not tried again.
+/// A delivery whose claims ended this often in a row with the holder gone is not tried again. From the second time on
+/// it is a suspect, of which one at a time is sent: what merely was under way beside a killer is cleared by an answer.
 pub(super) const LOST_STARTS_MAX: u32 = 5;
 /// At most so many expire, or are taken back, in one transaction; the rest follows with the next claim.
 pub(super) const SWEEP_MAX: usize = 500;

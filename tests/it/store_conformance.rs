@@ -483,4 +483,5 @@ behaviours! {
     trouble_is_remembered_until_its_backlog_was_seen
     a_target_that_takes_nothing_is_tried_with_one_at_a_time a_role_has_one_holder_until_it_ends
     instances_come_and_are_forgotten a_batch_is_written_with_what_was_lost_left_out
+    of_what_was_lost_twice_one_at_a_time_is_sent a_killer_is_buried_and_none_of_those_beside_it
 }

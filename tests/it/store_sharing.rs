@@ -327,3 +327,57 @@ pub(crate) async fn a_batch_is_written_with_what_was_lost_left_out(store: Store)
     let counts = store.counts(Some("desk")).await.unwrap();
     assert_eq!((counts.delivered, counts.discarded, counts.pending), (2, 1, 0));
 }
+
+/// The holders of everything that is claimed die, so many times.
+async fn holders_die(store: &Store, wants: &[Want], times: i64, now: &mut i64) {
+    for _ in 0..times {
+        store.claim(wants.to_vec(), at(*now)).await.unwrap();
+        *now += 31;
+    }
+}
+
+pub(crate) async fn of_what_was_lost_twice_one_at_a_time_is_sent(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    owe(&store, "crm", &["c"]).await;
+    let (both, mut now) = ([want("desk", 9), want("crm", 9)], 0);
+    holders_die(&store, &both, 2, &mut now).await;
+    owe(&store, "crm", &["new"]).await;
+    let claimed = async |now| store.claim(both.to_vec(), at(now)).await.unwrap().jobs;
+    let mut jobs = claimed(now).await;
+    assert_eq!(uids(&jobs), ["a", "new"], "a suspect holds up nobody behind it");
+    assert!(claimed(now).await.is_empty());
+    let names = ["desk".to_owned(), "crm".to_owned()];
+    assert!(store.outlook(&names).await.unwrap().due.is_empty(), "nothing can be claimed");
+    assert!(end(&store, jobs.remove(0), DELIVERED(now), TargetChange::Healthy, at(now)).await);
+    assert_eq!(store.outlook(&names).await.unwrap().due.len(), 2);
+    store.pause_target("desk", true, "by hand").await.unwrap();
+    let mut jobs = claimed(now).await;
+    assert_eq!(uids(&jobs), ["c"], "one whose target is held has no turn");
+    store.pause_target("desk", false, "").await.unwrap();
+    assert!(claimed(now).await.is_empty());
+    store.release(vec![jobs.remove(0).claim], at(now)).await.unwrap();
+    assert_eq!(uids(&claimed(now).await), ["b"], "who came first in the outbox is first");
+}
+
+pub(crate) async fn a_killer_is_buried_and_none_of_those_beside_it(store: Store) {
+    let names = ["a", "b", "killer", "d", "e", "f", "g", "h"];
+    owe(&store, "desk", &names).await;
+    let (mut now, mut ended, mut deaths) = (0, Vec::new(), 0);
+    for _ in 0..40 {
+        let claimed = store.claim(vec![want("desk", 8)], at(now)).await.unwrap();
+        ended.extend(claimed.ended);
+        // The killer takes down everything that is under way beside it, before any of it is settled.
+        if uids(&claimed.jobs).contains(&"killer") {
+            deaths += 1;
+            now += 31;
+            continue;
+        }
+        for job in claimed.jobs {
+            assert!(end(&store, job, DELIVERED(now), TargetChange::Healthy, at(now)).await);
+        }
+    }
+    assert_eq!((deaths, ended.len()), (5, 1), "{ended:?}");
+    assert_eq!(ended[0].id, planned("desk", "killer", at(0)).id);
+    let counts = store.counts(None).await.unwrap();
+    assert_eq!((counts.delivered, counts.dead, counts.pending), (7, 1, 0));
+}

@@ -18,6 +18,9 @@ use crate::store::ends::complete;
 use crate::store::opening::opening;
 use crate::store::{Claimed, Outlook, Result, Want};
 
+/// Whoever leases a suspect holds this lock to the transaction's end ("suspect" in ASCII).
+const SUSPECTS: i64 = 0x73_75_73_70_65_63_74;
+
 impl Postgres {
     /// Claims for every want as much as its target may have.
     pub(in crate::store) async fn claim(&self, wants: Vec<Want>, now: Timestamp) -> Result<Claimed> {
@@ -26,7 +29,8 @@ impl Postgres {
             let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
             // Behind the locks nobody changes any more how the targets stand; then one journey for all.
             targets::lock(tx, &names).await?;
-            let (late, expired, standings, sending) = try_join!(
+            let (suspects, late, expired, standings, sending) = try_join!(
+                turn_of_suspects(tx, now),
                 late(tx, now),
                 expire(tx, now),
                 Standings::read(tx, &names),
@@ -51,7 +55,7 @@ impl Postgres {
             if limits.is_empty() {
                 return Ok(claimed);
             }
-            let leased = lease(tx, &limits, &tokens, now).await?;
+            let leased = lease(tx, &limits, suspects, &tokens, now).await?;
             let mut unreadable = Vec::new();
             for found in leased {
                 match found.finish() {
@@ -65,7 +69,8 @@ impl Postgres {
         })
     }
 
-    /// How the targets stand, and when the first pending delivery of each wanted one is due.
+    /// How the targets stand, and when the first pending delivery of each wanted one is due; suspects that wait for
+    /// another one's end are not.
     pub(in crate::store) async fn outlook(&self, wanted: &[String]) -> Result<Outlook> {
         let names: Vec<_> = wanted.iter().map(|name| text(name)).collect();
         query!(self.db, |tx| {
@@ -73,7 +78,10 @@ impl Postgres {
             let due = tx.all(
                 "SELECT w.name AS target, d.due_at FROM unnest($1::text[]) AS w (name)
                      CROSS JOIN LATERAL (SELECT due_at FROM deliveries
-                       WHERE target = w.name AND state = 'pending' ORDER BY due_at LIMIT 1) AS d",
+                       WHERE target = w.name AND state = 'pending'
+                         AND (starts - attempts < 2 OR NOT EXISTS (
+                           SELECT 1 FROM deliveries WHERE state = 'sending' AND starts - attempts > 2))
+                       ORDER BY due_at LIMIT 1) AS d",
                 params,
             );
             let (found, states, sending) = try_join!(due, targets::all(tx), sending(tx, None))?;
@@ -123,8 +131,23 @@ pub(super) async fn sending(tx: &Tx<'_>, targets: Option<&[&str]>) -> Result<Has
     Ok(sending)
 }
 
-/// Leases the first due deliveries of each target, with their messages and payloads.
-async fn lease(tx: &Tx<'_>, limits: &[(&Want, usize)], tokens: &str, now: Timestamp) -> Result<Vec<Leased>> {
+/// Whether this transaction may lease one of those that may have taken their holders down: what it then finds being sent
+/// is all that is. Without such ones, waiting or held past their leases, nothing is locked.
+async fn turn_of_suspects(tx: &Tx<'_>, now: Timestamp) -> Result<bool> {
+    let sql = "SELECT pg_try_advisory_xact_lock($1) AS mine WHERE EXISTS (
+           SELECT 1 FROM deliveries
+             WHERE state IN ('pending', 'sending') AND starts - attempts >= 2 AND due_at <= $2)";
+    tx.one(sql, &[&SUSPECTS, &ms(now)]).await?.map_or(Ok(false), |row| get(&row, "mine"))
+}
+
+/// Leases the first due deliveries of each target, with their messages and payloads; of the suspects, one at a time.
+async fn lease(
+    tx: &Tx<'_>,
+    limits: &[(&Want, usize)],
+    suspects: bool,
+    tokens: &str,
+    now: Timestamp,
+) -> Result<Vec<Leased>> {
     let names: Vec<_> = limits.iter().map(|(want, _)| text(&want.target)).collect();
     let numbers: Vec<i64> = limits.iter().map(|(_, limit)| rows(*limit)).collect();
     let ends: Vec<i64> = limits.iter().map(|(want, _)| ms(after_now(now, want.lease))).collect();
@@ -132,7 +155,12 @@ async fn lease(tx: &Tx<'_>, limits: &[(&Want, usize)], tokens: &str, now: Timest
     // that waits. A power of two: few statements.
     let most = limits.iter().map(|(_, limit)| *limit).max().unwrap_or(1).next_power_of_two();
     let sql = format!(
-        "WITH due AS MATERIALIZED (
+        "WITH suspect AS MATERIALIZED (
+           SELECT seq FROM deliveries
+           WHERE $6 AND state = 'pending' AND starts - attempts >= 2 AND due_at <= $4 AND target = ANY ($1)
+             AND NOT EXISTS (SELECT 1 FROM deliveries WHERE state = 'sending' AND starts - attempts > 2)
+           ORDER BY due_at, created_at, seq LIMIT 1),
+             due AS MATERIALIZED (
            SELECT d.seq, d.due_at, c.until, c.position
            FROM (SELECT w.until, w.position, first.seq, row_number() OVER (PARTITION BY w.position
                    ORDER BY first.due_at, first.created_at, first.seq) AS place, w.n
@@ -140,6 +168,7 @@ async fn lease(tx: &Tx<'_>, limits: &[(&Want, usize)], tokens: &str, now: Timest
                  CROSS JOIN LATERAL (
                    SELECT seq, due_at, created_at FROM deliveries
                    WHERE target = w.name AND state = 'pending' AND due_at <= $4
+                     AND (starts - attempts < 2 OR seq = (SELECT seq FROM suspect))
                    ORDER BY due_at, created_at, seq LIMIT {most}) AS first) AS c
            JOIN deliveries d ON d.seq = c.seq
            WHERE c.place <= c.n AND d.state = 'pending' AND d.due_at <= $4 FOR UPDATE OF d SKIP LOCKED),
@@ -153,7 +182,7 @@ async fn lease(tx: &Tx<'_>, limits: &[(&Want, usize)], tokens: &str, now: Timest
              FROM leased l LEFT JOIN payloads p ON p.delivery = l.seq AND p.plain = l.plain
              ORDER BY l.position, l.was_due, l.created_at, l.seq"
     );
-    let found = tx.all(&sql, &[&names, &numbers, &ends, &ms(now), &tokens]).await?;
+    let found = tx.all(&sql, &[&names, &numbers, &ends, &ms(now), &tokens, &suspects]).await?;
     found.iter().map(Leased::read).collect()
 }
 

@@ -24,14 +24,18 @@ pub(super) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Claimed> 
         return Ok(claimed);
     }
     let (standings, sending) = (targets::standings(db)?, sending(db)?);
-    for want in wants {
-        let state = standings.get(&want.target);
+    let limits = wants.iter().map(|want| {
         let under_way = sending.get(&want.target).copied().unwrap_or_default();
-        let limit = opening(want, state, under_way, db.instance(), now);
-        if limit == 0 {
-            continue;
-        }
-        let jobs = lease(db, want, limit, now, &mut claimed.ended)?;
+        (want, opening(want, standings.get(&want.target), under_way, db.instance(), now))
+    });
+    let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
+    if limits.is_empty() {
+        return Ok(claimed);
+    }
+    let suspect = suspect(db, &limits, now)?;
+    for (want, limit) in limits {
+        let state = standings.get(&want.target);
+        let jobs = lease(db, (want, limit), suspect, now, &mut claimed.ended)?;
         if let (Some(state), Some(probe)) = (state, jobs.first())
             && state.parked_until.is_some()
         {
@@ -56,6 +60,20 @@ fn sending(db: &Db) -> Result<HashMap<String, usize>> {
     Ok(sending.into_iter().collect())
 }
 
+/// Which of those that may have taken their holders down has its turn; none while another one is being sent.
+fn suspect(db: &Db, limits: &[(&Want, usize)], now: Timestamp) -> Result<Option<i64>> {
+    let targets: Vec<&str> = limits.iter().map(|(want, _)| want.target.as_str()).collect();
+    db.one(
+        "SELECT seq FROM deliveries WHERE starts - attempts >= 2 AND state = 'pending' AND due_at <= ?2
+           AND target IN (SELECT value FROM json_each(?1))
+           AND NOT EXISTS (SELECT 1 FROM deliveries WHERE starts - attempts >= 2 AND state = 'sending'
+             AND starts - attempts > 2)
+         ORDER BY due_at, created_at, seq LIMIT 1",
+        params![Json(targets), Ms(now)],
+        |row| row.get("seq"),
+    )
+}
+
 /// What may be leased of a page while it is taken in.
 pub(super) fn openings(db: &Db, wants: &[Want], now: Timestamp) -> Result<Openings> {
     if wants.is_empty() {
@@ -77,13 +95,20 @@ pub(super) fn openings(db: &Db, wants: &[Want], now: Timestamp) -> Result<Openin
     Ok(openings)
 }
 
-/// Leases the first `limit` due deliveries of a target.
-fn lease(db: &Db, want: &Want, limit: usize, now: Timestamp, ended: &mut Vec<Ended>) -> Result<Vec<Job>> {
+/// Leases the first `limit` due deliveries of a target, and of the suspects only the one that has its turn.
+fn lease(
+    db: &Db,
+    (want, limit): (&Want, usize),
+    suspect: Option<i64>,
+    now: Timestamp,
+    ended: &mut Vec<Ended>,
+) -> Result<Vec<Job>> {
     let found = db.all(
         "SELECT d.*, p.payload FROM deliveries d LEFT JOIN payloads p ON p.delivery = d.seq AND p.plain = d.plain
          WHERE d.target = ?1 AND d.settled_at IS NULL AND d.due_at <= ?2 AND d.state = 'pending'
+           AND (d.starts - d.attempts < 2 OR d.seq = ?4)
          ORDER BY d.due_at, d.created_at, d.seq LIMIT ?3",
-        params![want.target, Ms(now), rows(limit)],
+        params![want.target, Ms(now), rows(limit), suspect],
         found,
     )?;
     if found.is_empty() {
@@ -263,11 +288,15 @@ fn bury(db: &Db, seq: i64, why: &str, now: Timestamp) -> Result<Ended> {
     ended.ok_or_else(|| StoreError::Corrupt(format!("row {seq} of deliveries is gone")))
 }
 
-/// How the targets stand, and when the first pending delivery of each wanted one is due.
+/// How the targets stand, and when the first pending delivery of each wanted one is due; suspects that wait for
+/// another one's end are not.
 pub(super) fn outlook(db: &Db, wanted: &[String]) -> Result<Outlook> {
     let due = db.all(
         "SELECT wanted.value AS target, (SELECT due_at FROM deliveries d WHERE d.target = wanted.value
-           AND d.settled_at IS NULL AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) AS due_at
+           AND d.settled_at IS NULL AND d.state = 'pending'
+           AND (d.starts - d.attempts < 2 OR NOT EXISTS (SELECT 1 FROM deliveries
+             WHERE starts - attempts >= 2 AND state = 'sending' AND starts - attempts > 2))
+           ORDER BY d.due_at LIMIT 1) AS due_at
          FROM json_each(?1) wanted",
         params![Json(wanted)],
         |row| Ok((row.get("target")?, time_or_none(row, "due_at")?)),

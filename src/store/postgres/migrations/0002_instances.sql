@@ -29,3 +29,6 @@ DROP INDEX deliveries_due;
 CREATE INDEX deliveries_due ON deliveries (target, due_at, created_at, seq) WHERE state = 'pending';
 DROP INDEX deliveries_leased;
 CREATE INDEX deliveries_leased ON deliveries (due_at, target) WHERE state = 'sending';
+
+-- What was lost twice in a row with its holder is sent while no other such one is; state and time tell whose turn it is.
+CREATE INDEX deliveries_suspect ON deliveries (state, due_at, created_at, seq) WHERE starts - attempts >= 2;

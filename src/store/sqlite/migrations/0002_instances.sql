@@ -27,3 +27,6 @@ CREATE INDEX deliveries_open ON deliveries (account, rule, target, coalesce(reci
 -- What is under way is counted by target.
 DROP INDEX deliveries_leased;
 CREATE INDEX deliveries_leased ON deliveries (due_at, target) WHERE state = 'sending';
+
+-- What was lost twice in a row with its holder is sent while no other such one is; state and time tell whose turn it is.
+CREATE INDEX deliveries_suspect ON deliveries (state, due_at, created_at) WHERE starts - attempts >= 2;
