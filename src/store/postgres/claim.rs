@@ -34,33 +34,7 @@ impl Postgres {
             )?;
             let mut claimed = Claimed { jobs: Vec::new(), ended: expired };
             claimed.ended.extend(take_back(tx, &late, now).await?);
-            let limits = wants.iter().map(|want| {
-                let under_way = sending.get(&want.target).copied().unwrap_or_default();
-                (
-                    want,
-                    opening(
-                        want,
-                        standings.of(&want.target).map(|one| &one.state),
-                        under_way,
-                        self.instance(),
-                        now,
-                    ),
-                )
-            });
-            let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
-            if limits.is_empty() {
-                return Ok(claimed);
-            }
-            let leased = lease(tx, &limits, &tokens, now).await?;
-            let mut unreadable = Vec::new();
-            for found in leased {
-                match found.finish() {
-                    Ok(job) => claimed.jobs.push(job),
-                    Err(bad) => unreadable.push(bad),
-                }
-            }
-            claimed.ended.extend(bury(tx, &unreadable, now).await?);
-            note(tx, standings, &wants, &claimed.jobs, self.instance(), now).await?;
+            take(tx, &wants, (standings, &sending), &tokens, self.instance(), now, &mut claimed).await?;
             Ok(claimed)
         })
     }
@@ -104,6 +78,37 @@ impl Postgres {
             row.map_or(Ok(None), |row| time_or_none(&row, "due_at"))
         })
     }
+}
+
+/// Leases for every want as much as its target may have. The targets' locks are held.
+pub(super) async fn take(
+    tx: &Tx<'_>,
+    wants: &[Want],
+    (standings, sending): (Standings, &HashMap<String, usize>),
+    tokens: &str,
+    instance: &str,
+    now: Timestamp,
+    claimed: &mut Claimed,
+) -> Result<()> {
+    let limits = wants.iter().map(|want| {
+        let under_way = sending.get(&want.target).copied().unwrap_or_default();
+        (want, opening(want, standings.of(&want.target).map(|one| &one.state), under_way, instance, now))
+    });
+    let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let leased = lease(tx, &limits, tokens, now).await?;
+    let mut unreadable = Vec::new();
+    for found in leased {
+        match found.finish() {
+            Ok(job) => claimed.jobs.push(job),
+            Err(bad) => unreadable.push(bad),
+        }
+    }
+    claimed.ended.extend(bury(tx, &unreadable, now).await?);
+    note(tx, standings, wants, &claimed.jobs, instance, now).await?;
+    Ok(())
 }
 
 /// How many deliveries of each of the targets, or of all, are under way.
