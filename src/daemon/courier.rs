@@ -24,7 +24,7 @@ use super::lanes::Lanes;
 pub use super::lanes::Ticked;
 use super::metrics::{Metrics, OfAttempt, OfEnd, OfTarget};
 use super::names::NameBook;
-use super::scribe::Scribe;
+use super::scribe::{Next, Scribe};
 use super::telling::{owed, owed_for_ended};
 use super::view::view;
 
@@ -137,7 +137,15 @@ impl Courier {
         if !wanted && !self.lanes(|lanes| lanes.sweeps(now)) {
             return Ok(ticked);
         }
+        let wished: Vec<(String, usize)> =
+            wants.iter().map(|want| (want.target.clone(), want.limit)).collect();
         let Claimed { jobs, ended } = self.shared.store.claim(wants, now).await?;
+        self.lanes(|lanes| {
+            for (target, limit) in &wished {
+                let brought = jobs.iter().filter(|job| job.target == *target).count();
+                lanes.claimed(target, brought == *limit);
+            }
+        });
         ticked.started = jobs.len();
         if wanted && jobs.is_empty() {
             (ticked.next, ticked.held) = (Some(now), Some(now));
@@ -189,17 +197,40 @@ impl Courier {
         Ok(())
     }
 
-    /// One attempt, from rendering to the settled state.
-    async fn attempt(&self, mut job: Job, config: &Config, state: TargetState) {
-        let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
-        let sent = AssertUnwindSafe(self.send(&mut job, target, config)).catch_unwind().await;
-        let (report, payload) = match sent {
-            Ok(Some((report, payload))) => (report, Some(payload)),
-            Ok(None) => return self.release(job.claim).await,
-            Err(_) => (panicked(), None),
-        };
-        let settlement = self.judge(job, target, config, &state, report, payload);
-        self.shared.scribe.write(settlement).await;
+    /// One attempt after another, each from rendering to the settled state, as long as more comes for the lane.
+    async fn attempt(&self, job: Job, config: &Config, mut state: TargetState) {
+        let mut next = Some(job);
+        while let Some(mut job) = next.take() {
+            let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
+            let sent = AssertUnwindSafe(self.send(&mut job, target, config)).catch_unwind().await;
+            let (report, payload) = match sent {
+                Ok(Some((report, payload))) => (report, Some(payload)),
+                Ok(None) => return self.release(job.claim).await,
+                Err(_) => (panicked(), None),
+            };
+            let settlement = self.judge(job, target, config, &state, report, payload);
+            // Whatever is wrong with a target is looked at before it is sent to again.
+            let healthy = matches!(settlement.verdict.state, State::Delivered { .. });
+            let calm = state.parked_until.is_none() && state.failing_since.is_none();
+            let goes_on = healthy && calm && !self.shared.stop.is_cancelled();
+            let want = if goes_on { self.lanes(|lanes| lanes.go_on(target)) } else { None };
+            let wanted = want.is_some();
+            let Next { job, ended } = self.shared.scribe.write(settlement, want).await;
+            if wanted && job.is_none() {
+                self.lanes(|lanes| lanes.claimed(&target.name, false));
+            }
+            self.note_ended_calmly(&ended, config).await;
+            state = TargetState { name: target.name.clone(), ..TargetState::default() };
+            next = job;
+        }
+    }
+
+    async fn note_ended_calmly(&self, ended: &[Ended], config: &Config) {
+        if !ended.is_empty()
+            && let Err(error) = self.note_ended(ended, config, self.shared.clock.now()).await
+        {
+            tracing::error!(%error, "nobody could be told of deliveries that were given up");
+        }
     }
 
     /// Renders and sends; `None` if the relay is told to stop before anything is on the wire.

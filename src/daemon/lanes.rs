@@ -1,6 +1,6 @@
 //! What is under way, and how much more may be: by target, over all targets, and in turn.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,6 +30,8 @@ pub(super) struct Lanes {
     /// Who is asked first, so that a full house is shared by all.
     turn: usize,
     swept: Option<Timestamp>,
+    /// Targets whose last claim brought all that was wanted: more may wait.
+    backlog: HashSet<String>,
 }
 
 /// What a tick found.
@@ -62,6 +64,22 @@ impl Lanes {
         } else {
             self.in_flight.insert(target.to_owned(), left);
         }
+    }
+
+    /// Notes what a claim brought for a target.
+    pub(super) fn claimed(&mut self, target: &str, all: bool) {
+        if all {
+            self.backlog.insert(target.to_owned());
+        } else {
+            self.backlog.remove(target);
+        }
+    }
+
+    /// What a lane that has just ended may go on with: one more of the same target, where more may wait and there is so
+    /// much room that no other target has to wait for its turn.
+    pub(super) fn go_on(&self, target: &Target) -> Option<Want> {
+        let room = self.in_flight() <= IN_FLIGHT_MAX / 2;
+        (room && self.backlog.contains(&target.name)).then(|| want(target, 1))
     }
 
     /// Whether it is time for a claim without wants: what is too old expires by it, and what a lost holder had is

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::store::{Settlement, Store, StoreError};
+use crate::model::delivery::Job;
+use crate::store::{Claimed, Ended, Settlement, Store, StoreError, Want};
 
 use super::clock::Clock;
 use super::metrics::Metrics;
@@ -66,8 +67,18 @@ struct Desk {
 #[derive(Debug)]
 struct Entry {
     settlement: Arc<Settlement>,
-    /// Dropped once it is written.
-    _written: oneshot::Sender<()>,
+    /// What the attempt's lane would take next.
+    want: Option<Want>,
+    written: Option<oneshot::Sender<Next>>,
+}
+
+/// What a lane goes on with.
+#[derive(Debug, Default)]
+pub(super) struct Next {
+    /// Another delivery to the same target.
+    pub(super) job: Option<Job>,
+    /// What ended when that was looked for.
+    pub(super) ended: Vec<Ended>,
 }
 
 impl Scribe {
@@ -86,10 +97,10 @@ impl Scribe {
     }
 
     /// Writes a settlement; returns once it is written or its lease is found lost, however long that takes: what was
-    /// sent must be noted.
-    pub(super) async fn write(&self, settlement: Settlement) {
+    /// sent must be noted. With a `want` (of one) something of the same target may come back, its lease held.
+    pub(super) async fn write(&self, settlement: Settlement, want: Option<Want>) -> Next {
         let (written, done) = oneshot::channel();
-        let entry = Entry { settlement: Arc::new(settlement), _written: written };
+        let entry = Entry { settlement: Arc::new(settlement), want, written: Some(written) };
         let idle = self.desk(|desk| {
             desk.waiting.push(entry);
             !std::mem::replace(&mut desk.busy, true)
@@ -98,13 +109,13 @@ impl Scribe {
             let scribe = self.clone();
             self.shared.tracker.spawn(async move { scribe.work().await });
         }
-        // The sender never says anything: that it is gone is the message.
-        let _ = done.await;
+        // Who writes it alone, after a trouble, has nothing to go on with.
+        done.await.unwrap_or_default()
     }
 
     async fn work(&self) {
         loop {
-            let batch: Vec<Entry> = self.desk(|desk| {
+            let mut batch: Vec<Entry> = self.desk(|desk| {
                 let count = desk.waiting.len().min(BATCH_MAX);
                 desk.busy = count > 0;
                 desk.waiting.drain(..count).collect()
@@ -112,11 +123,14 @@ impl Scribe {
             if batch.is_empty() {
                 return;
             }
-            if self.persist(&batch).await.is_err() {
+            match self.persist(&batch).await {
+                Ok(claimed) => hand_out(&mut batch, claimed),
                 // Something is wrong with one of them: it must not keep the others from being written.
-                for entry in batch {
-                    let scribe = self.clone();
-                    self.shared.tracker.spawn(async move { scribe.persist(&[entry]).await });
+                Err(_) => {
+                    for entry in batch {
+                        let (scribe, alone) = (self.clone(), [Entry { want: None, ..entry }]);
+                        self.shared.tracker.spawn(async move { scribe.persist(&alone).await.map(|_| ()) });
+                    }
                 }
             }
         }
@@ -126,11 +140,11 @@ impl Scribe {
     ///
     /// # Errors
     /// The store makes no sense of one of several.
-    async fn persist(&self, batch: &[Entry]) -> Result<(), StoreError> {
+    async fn persist(&self, batch: &[Entry]) -> Result<Claimed, StoreError> {
         let (mut wait, mut stuck) = (AGAIN, None);
         loop {
             match self.settle(batch).await {
-                Ok(()) => return Ok(()),
+                Ok(claimed) => return Ok(claimed),
                 Err(error @ StoreError::Corrupt(_)) if batch.len() > 1 => return Err(error),
                 Err(error) => {
                     if stuck.is_none() {
@@ -153,11 +167,12 @@ impl Scribe {
         }
     }
 
-    async fn settle(&self, batch: &[Entry]) -> Result<(), StoreError> {
+    async fn settle(&self, batch: &[Entry]) -> Result<Claimed, StoreError> {
         let shared = &self.shared;
         let settlements = batch.iter().map(|entry| entry.settlement.clone()).collect();
         crate::failpoint::pass("settle-before");
-        let written = shared.store.settle(settlements, shared.clock.now()).await?;
+        let (written, claimed) =
+            shared.store.settle_claiming(settlements, wants(batch), shared.clock.now()).await?;
         crate::failpoint::pass("settled");
         for (entry, written) in batch.iter().zip(written) {
             if !written {
@@ -166,10 +181,37 @@ impl Scribe {
                 tracing::warn!(%delivery, "the lease was lost while sending: somebody else sends it again");
             }
         }
-        Ok(())
+        Ok(claimed)
     }
 
     fn desk<T>(&self, look: impl FnOnce(&mut Desk) -> T) -> T {
         look(&mut self.shared.desk.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the lanes of a batch would take next, one want for each target.
+fn wants(batch: &[Entry]) -> Vec<Want> {
+    let mut wants: Vec<Want> = Vec::new();
+    for want in batch.iter().filter_map(|entry| entry.want.as_ref()) {
+        match wants.iter_mut().find(|known| known.target == want.target) {
+            Some(known) => known.limit += want.limit,
+            None => wants.push(want.clone()),
+        }
+    }
+    wants
+}
+
+/// Tells each lane that its attempt is written, and what it goes on with.
+fn hand_out(batch: &mut [Entry], mut claimed: Claimed) {
+    for entry in batch {
+        let job = entry.want.as_ref().and_then(|want| {
+            let at = claimed.jobs.iter().position(|job| job.target == want.target)?;
+            Some(claimed.jobs.swap_remove(at))
+        });
+        let next = Next { job, ended: std::mem::take(&mut claimed.ended) };
+        if let Some(written) = entry.written.take() {
+            // A lane that is gone waits for nothing; the lease of its job ends by itself.
+            let _ = written.send(next);
+        }
     }
 }

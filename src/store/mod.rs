@@ -171,7 +171,18 @@ impl Store {
 
     /// Writes attempts and next states, each fenced by its lease, all of them or none; `false` where the lease was lost.
     pub async fn settle(&self, settlements: Vec<Arc<Settlement>>, now: Timestamp) -> Result<Vec<bool>> {
-        both!(self.settle(settlements, now).await)
+        Ok(self.settle_claiming(settlements, Vec::new(), now).await?.0)
+    }
+
+    /// The same, and claims for the wants in the same transaction: what ends makes room for what waits. Nothing expires and
+    /// nothing is taken back by it.
+    pub async fn settle_claiming(
+        &self,
+        settlements: Vec<Arc<Settlement>>,
+        wants: Vec<Want>,
+        now: Timestamp,
+    ) -> Result<(Vec<bool>, Claimed)> {
+        both!(self.settle_claiming(settlements, wants, now).await)
     }
 
     /// Gives claims back unattempted (shutdown): due at once, nothing counted.

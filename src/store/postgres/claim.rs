@@ -29,42 +29,11 @@ impl Postgres {
             let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
             // Behind the locks nobody changes any more how the targets stand; then one journey for all.
             targets::lock(tx, &names).await?;
-            let (suspects, late, expired, standings, sending) = try_join!(
-                turn_of_suspects(tx, now),
-                late(tx, now),
-                expire(tx, now),
-                Standings::read(tx, &names),
-                sending(tx, Some(&names)),
-            )?;
+            let (late, expired, room) =
+                try_join!(late(tx, now), expire(tx, now), Room::read(tx, &names, now))?;
             let mut claimed = Claimed { jobs: Vec::new(), ended: expired };
             claimed.ended.extend(take_back(tx, &late, now).await?);
-            let limits = wants.iter().map(|want| {
-                let under_way = sending.get(&want.target).copied().unwrap_or_default();
-                (
-                    want,
-                    opening(
-                        want,
-                        standings.of(&want.target).map(|one| &one.state),
-                        under_way,
-                        self.instance(),
-                        now,
-                    ),
-                )
-            });
-            let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
-            if limits.is_empty() {
-                return Ok(claimed);
-            }
-            let leased = lease(tx, &limits, suspects, &tokens, now).await?;
-            let mut unreadable = Vec::new();
-            for found in leased {
-                match found.finish() {
-                    Ok(job) => claimed.jobs.push(job),
-                    Err(bad) => unreadable.push(bad),
-                }
-            }
-            claimed.ended.extend(bury(tx, &unreadable, now).await?);
-            note(tx, standings, &wants, &claimed.jobs, self.instance(), now).await?;
+            take(tx, &wants, room, &tokens, self.instance(), now, &mut claimed).await?;
             Ok(claimed)
         })
     }
@@ -112,6 +81,54 @@ impl Postgres {
             row.map_or(Ok(None), |row| time_or_none(&row, "due_at"))
         })
     }
+}
+
+/// What tells how much may be leased.
+pub(super) struct Room {
+    standings: Standings,
+    sending: HashMap<String, usize>,
+    /// One of the suspects may be leased, if none is being sent.
+    suspects: bool,
+}
+
+impl Room {
+    /// That of these targets, in one journey. Their locks are held.
+    pub(super) async fn read(tx: &Tx<'_>, targets: &[&str], now: Timestamp) -> Result<Self> {
+        let (suspects, standings, sending) =
+            try_join!(turn_of_suspects(tx, now), Standings::read(tx, targets), sending(tx, Some(targets)))?;
+        Ok(Self { standings, sending, suspects })
+    }
+}
+
+/// Leases for every want as much as its target may have. The targets' locks are held.
+pub(super) async fn take(
+    tx: &Tx<'_>,
+    wants: &[Want],
+    Room { standings, sending, suspects }: Room,
+    tokens: &str,
+    instance: &str,
+    now: Timestamp,
+    claimed: &mut Claimed,
+) -> Result<()> {
+    let limits = wants.iter().map(|want| {
+        let under_way = sending.get(&want.target).copied().unwrap_or_default();
+        (want, opening(want, standings.of(&want.target).map(|one| &one.state), under_way, instance, now))
+    });
+    let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let leased = lease(tx, &limits, suspects, tokens, now).await?;
+    let mut unreadable = Vec::new();
+    for found in leased {
+        match found.finish() {
+            Ok(job) => claimed.jobs.push(job),
+            Err(bad) => unreadable.push(bad),
+        }
+    }
+    claimed.ended.extend(bury(tx, &unreadable, now).await?);
+    note(tx, standings, wants, &claimed.jobs, instance, now).await?;
+    Ok(())
 }
 
 /// How many deliveries of each of the targets, or of all, are under way.

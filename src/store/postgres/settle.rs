@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Postgres;
+use super::claim::{Room, take};
 use super::connect::transact;
 use super::owed::owe;
 use super::targets::{self, Standings};
@@ -14,38 +15,27 @@ use crate::model::delivery::{Claim, Planned};
 use crate::model::settle::TargetChange;
 use crate::store::ends::Columns;
 use crate::store::standing::Standing;
-use crate::store::{Result, Settlement};
+use crate::store::{Claimed, Result, Settlement, Want};
 
 impl Postgres {
-    /// Writes all of them; `false` for one whose lease was lost, of which nothing is written.
-    pub(in crate::store) async fn settle(
+    /// Writes all of them, `false` for one whose lease was lost, of which nothing is written; then claims.
+    pub(in crate::store) async fn settle_claiming(
         &self,
         settlements: Vec<Arc<Settlement>>,
+        wants: Vec<Want>,
         now: Timestamp,
-    ) -> Result<Vec<bool>> {
-        let batch = Batch::of(&settlements)?;
+    ) -> Result<(Vec<bool>, Claimed)> {
+        let (batch, tokens) = (Batch::of(&settlements)?, self.next_tokens());
         transact!(self.db, |tx| {
-            let mut standings = telling(tx, &settlements).await?;
-            let written = batch.write(tx).await?;
-            crate::failpoint::pass("settle");
-            let mut notices: Vec<Planned> = Vec::new();
-            for (settlement, written) in settlements.iter().zip(&written) {
-                if !written {
-                    continue;
-                }
-                notices.extend_from_slice(&settlement.notices);
-                if says_something(settlement, &standings) {
-                    let standing = standings.of_mut(&settlement.target);
-                    let token = Some(settlement.claim.lease.token.as_str());
-                    let reason = &settlement.attempt.reason;
-                    if standing.apply(settlement.verdict.target, reason, token, Some(now)) {
-                        notices.extend_from_slice(&settlement.turn_notices);
-                    }
-                }
+            let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
+            targets::lock(tx, &names).await?;
+            let written = write_down(tx, &settlements, &batch, now).await?;
+            let mut claimed = Claimed::default();
+            if !wants.is_empty() {
+                let room = Room::read(tx, &names, now).await?;
+                take(tx, &wants, room, &tokens, self.instance(), now, &mut claimed).await?;
             }
-            standings.write(tx).await?;
-            owe(tx, &notices, now).await?;
-            Ok(written)
+            Ok((written, claimed))
         })
     }
 
@@ -81,6 +71,35 @@ impl Postgres {
             standings.write(tx).await
         })
     }
+}
+
+async fn write_down(
+    tx: &Tx<'_>,
+    settlements: &[Arc<Settlement>],
+    batch: &Batch<'_>,
+    now: Timestamp,
+) -> Result<Vec<bool>> {
+    let mut standings = telling(tx, settlements).await?;
+    let written = batch.write(tx).await?;
+    crate::failpoint::pass("settle");
+    let mut notices: Vec<Planned> = Vec::new();
+    for (settlement, written) in settlements.iter().zip(&written) {
+        if !written {
+            continue;
+        }
+        notices.extend_from_slice(&settlement.notices);
+        if says_something(settlement, &standings) {
+            let standing = standings.of_mut(&settlement.target);
+            let token = Some(settlement.claim.lease.token.as_str());
+            let reason = &settlement.attempt.reason;
+            if standing.apply(settlement.verdict.target, reason, token, Some(now)) {
+                notices.extend_from_slice(&settlement.turn_notices);
+            }
+        }
+    }
+    standings.write(tx).await?;
+    owe(tx, &notices, now).await?;
+    Ok(written)
 }
 
 /// The standings of those targets that the settlements say something new of, locked. Most targets are healthy, and

@@ -20,8 +20,14 @@ pub(super) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Claimed> 
     let mut claimed = Claimed::default();
     take_back_ended(db, now, &mut claimed.ended)?;
     expire(db, now, &mut claimed.ended)?;
+    take(db, wants, now, &mut claimed)?;
+    Ok(claimed)
+}
+
+/// Leases for every want as much as its target may have.
+pub(super) fn take(db: &Db, wants: &[Want], now: Timestamp, claimed: &mut Claimed) -> Result<()> {
     if wants.is_empty() {
-        return Ok(claimed);
+        return Ok(());
     }
     let (standings, sending) = (targets::standings(db)?, sending(db)?);
     let limits = wants.iter().map(|want| {
@@ -30,7 +36,7 @@ pub(super) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Claimed> 
     });
     let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
     if limits.is_empty() {
-        return Ok(claimed);
+        return Ok(());
     }
     let suspect = suspect(db, &limits, now)?;
     for (want, limit) in limits {
@@ -47,7 +53,7 @@ pub(super) fn claim(db: &Db, wants: &[Want], now: Timestamp) -> Result<Claimed> 
         }
         claimed.jobs.extend(jobs);
     }
-    Ok(claimed)
+    Ok(())
 }
 
 /// How many deliveries of each target are under way.

@@ -61,12 +61,19 @@ impl Sqlite {
         self.write(move |db| claim::claim(db, &wants, now)).await
     }
 
-    pub(in crate::store) async fn settle(
+    pub(in crate::store) async fn settle_claiming(
         &self,
         settlements: Vec<Arc<Settlement>>,
+        wants: Vec<Want>,
         now: Timestamp,
-    ) -> Result<Vec<bool>> {
-        self.write(move |db| settle::settle(db, &settlements, now)).await
+    ) -> Result<(Vec<bool>, Claimed)> {
+        self.write(move |db| {
+            let written = settle::settle(db, &settlements, now)?;
+            let mut claimed = Claimed::default();
+            claim::take(db, &wants, now, &mut claimed)?;
+            Ok((written, claimed))
+        })
+        .await
     }
 
     pub(in crate::store) async fn release(&self, claims: Vec<Claim>, now: Timestamp) -> Result<()> {
