@@ -49,7 +49,7 @@ faults:
     set -euo pipefail
     export FAULTS_DIR="$PWD/target/faults" MESSAGE_MEGABYTES=50
     rm -rf "$FAULTS_DIR"
-    cargo test --locked --test it
+    RELAY_REQUIRE_POSTGRES=1 cargo test --locked --test it
     tests/faults/write
 
 # everything long and random, in parts that each print their seed: KILL_PARTS, KILLS and KILL_MESSAGES (of each part),

@@ -28,7 +28,7 @@ const CONCURRENCY: usize = 64;
 const PACE_PER_SECOND: u32 = 200;
 const PACED_FOR: Duration = Duration::from_secs(10);
 /// How often the API is asked while latency is measured.
-const POLL_EVERY: Duration = Duration::from_secs(1);
+const POLL_EVERY: Duration = Duration::from_millis(500);
 
 /// What an arm came to.
 pub(crate) struct Figures {
@@ -70,6 +70,9 @@ impl Figures {
 pub(crate) async fn run(arguments: &[String]) {
     let [arm, store, receiver] = arguments else { panic!("arm NAME STORE RECEIVER") };
     let url = format!("http://{receiver}/hook");
+    if store.starts_with("postgres") {
+        empty(store).await;
+    }
     let deliveries = std::env::var("PIPELINE_DELIVERIES").map_or(20_000, |text| text.parse().unwrap());
     let figures = match arm.as_str() {
         "posts" => posts(&url, deliveries, None).await,
@@ -81,6 +84,14 @@ pub(crate) async fn run(arguments: &[String]) {
     };
     let Figures { per_second, cpu_seconds, statements, commits, peak_mib } = figures;
     println!("{per_second} {cpu_seconds} {statements} {commits} {peak_mib}");
+}
+
+/// A database as the first run finds it.
+async fn empty(url: &str) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let talking = tokio_util::task::TaskTracker::new();
+    talking.spawn(connection);
+    client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
 }
 
 /// The HTTP client alone; with a store, what is durable at the least beside it: one transaction for every 64, in which
@@ -286,7 +297,7 @@ async fn relay(store: &str, receiver: &str, api: &str) -> Arc<Relay> {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules.yaml");
     let text = format!(
-        "version: 1\naccounts: [{{ name: main, token: '${{TOKEN}}', base_url: '${{API}}', lookup: false, start_from: beginning, overlap: 2s }}]\n\
+        "version: 1\naccounts: [{{ name: main, token: '${{TOKEN}}', base_url: '${{API}}', lookup: false, start_from: beginning, overlap: 1s }}]\n\
          targets: {{ crm: {{ type: http, url: '${{HTTP}}', allow_private: true, concurrency: {CONCURRENCY} }} }}\n\
          rules: [{{ name: all, match: {{}}, deliver: [{{ to: crm }}] }}]\n"
     );
@@ -297,7 +308,9 @@ async fn relay(store: &str, receiver: &str, api: &str) -> Arc<Relay> {
     let config = load(&rules, &environment).config.unwrap();
     let store = Store::open(store, Mode::Daemon).await.unwrap();
     let (clock, chance) = (Clock::System, Chance::seeded(1));
-    Arc::new(Relay::new(Setup { config, store, clock, chance, paced: false, dry_run: false }))
+    let relay = Relay::new(Setup { config, store, clock, chance, paced: false, dry_run: false });
+    relay.roles.tick(&relay.config(), relay.clock.now()).await.unwrap();
+    Arc::new(relay)
 }
 
 fn message(uid: &str, now: Timestamp) -> serde_json::Value {

@@ -83,8 +83,8 @@ fn note(body: &[u8], seen: &Mutex<Seen>) -> Vec<u8> {
 
 fn told(seen: &Mutex<Seen>) -> Vec<u8> {
     let seen = std::mem::take(&mut *seen.lock().unwrap());
-    let lines: String = seen.first.iter().map(|(uid, at)| format!("{uid} {at}\n")).collect();
-    let body = format!("{}\n{lines}", seen.posts);
+    let lines: Vec<String> = seen.first.iter().map(|(uid, at)| format!("{uid} {at}")).collect();
+    let body = format!("{}\n{}\n", seen.posts, lines.join("\n"));
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 

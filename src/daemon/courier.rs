@@ -1,6 +1,5 @@
 //! Claims what is due, renders it, delivers it, and writes down what came of it.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use super::clock::{Chance, Clock};
 use super::lanes::Lanes;
 pub use super::lanes::Ticked;
 use super::metrics::{Metrics, OfAttempt, OfEnd, OfTarget};
-use super::names::NameBook;
+use super::names::NameBooks;
 use super::scribe::{Next, Scribe};
 use super::telling::{owed, owed_for_ended};
 use super::view::view;
@@ -40,7 +39,7 @@ struct Shared {
     clock: Clock,
     chance: Chance,
     metrics: Arc<Metrics>,
-    names: Arc<HashMap<String, NameBook>>,
+    names: Arc<NameBooks>,
     scribe: Scribe,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -78,7 +77,7 @@ pub struct Parts {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// The names of people, by account.
-    pub names: Arc<HashMap<String, NameBook>>,
+    pub names: Arc<NameBooks>,
     /// Cancelled when nothing new is to be sent.
     pub stop: CancellationToken,
 }

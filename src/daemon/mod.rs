@@ -43,7 +43,7 @@ use crate::store::{Store, StoreError};
 use clock::{Chance, Clock};
 use courier::{Courier, Parts};
 use metrics::Metrics;
-use names::NameBook;
+use names::{NameBook, NameBooks};
 use poller::Poller;
 use roles::Roles;
 
@@ -59,7 +59,7 @@ pub struct Relay {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// The names of people, by account.
-    pub names: Arc<HashMap<String, NameBook>>,
+    pub names: Arc<NameBooks>,
     /// The sending half.
     pub courier: Courier,
     /// The receiving half, one for each account, in file order.

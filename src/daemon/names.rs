@@ -32,6 +32,9 @@ const MEMORY_NAMES_MAX: usize = 20_000;
 
 type Key = (NameKind, String);
 
+/// The name books of all accounts, by account.
+pub type NameBooks = HashMap<String, NameBook>;
+
 /// The names of one account's people. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct NameBook {

@@ -1,7 +1,5 @@
 //! Gathers what a template sees for one delivery: its messages, and the names behind them.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -11,11 +9,11 @@ use crate::model::message::Message;
 use crate::model::names::Names;
 use crate::render::view::{Seen, View};
 
-use super::names::{NameBook, WAIT_MAX};
+use super::names::{NameBooks, WAIT_MAX};
 
 /// The view of a job, which gives its messages to it. The same job gives the same view, names that were learnt meanwhile
 /// aside.
-pub(crate) async fn view(job: &mut Job, config: &Config, books: &HashMap<String, NameBook>) -> View {
+pub(crate) async fn view(job: &mut Job, config: &Config, books: &NameBooks) -> View {
     let patience = Instant::now() + WAIT_MAX;
     let mut messages = Vec::with_capacity(job.messages.len());
     for message in std::mem::take(&mut job.messages) {
@@ -49,7 +47,7 @@ pub async fn preview(
     owed: &Planned,
     message: &Message,
     config: &Config,
-    books: &HashMap<String, NameBook>,
+    books: &NameBooks,
     now: Timestamp,
 ) -> View {
     let names = match books.get(&message.account) {

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 
 use crate::model::catalog;
 use crate::model::message::Meeting;
@@ -69,7 +69,7 @@ struct EventData<'a> {
     rule: &'a str,
     account: &'a str,
     message: MessageData<'a>,
-    client: Option<ClientData>,
+    client: Option<Value>,
     staff: Option<StaffData>,
     links: Links,
 }
@@ -94,18 +94,6 @@ struct MessageData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_uid: Option<&'a str>,
     meeting: Option<&'a Meeting>,
-}
-
-/// A client of whom nothing but the uid is known has no other key.
-#[derive(Serialize)]
-struct ClientData {
-    uid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<Option<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<Option<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phone: Option<Option<String>>,
 }
 
 #[derive(Serialize)]
@@ -171,10 +159,12 @@ fn raw(data: &impl Serialize) -> Box<RawValue> {
 
 fn event_data<'a>(view: &'a View, seen: &'a Seen) -> EventData<'a> {
     let client = seen.client().map(|client| {
-        let known = client.name.is_some() || client.email.is_some() || client.phone.is_some();
-        let field = |value: Option<String>| known.then_some(value);
-        let (name, email, phone) = (field(client.name), field(client.email), field(client.phone));
-        ClientData { uid: client.uid, name, email, phone }
+        // One of whom nothing but the uid is known has no other key.
+        if client.name.is_some() || client.email.is_some() || client.phone.is_some() {
+            json!({ "uid": client.uid, "name": client.name, "email": client.email, "phone": client.phone })
+        } else {
+            json!({ "uid": client.uid })
+        }
     });
     let message = &seen.message;
     EventData {

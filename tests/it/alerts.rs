@@ -117,7 +117,7 @@ async fn what_took_the_relay_down_too_often_is_buried_alone_and_told_at_the_next
     let want = || Want {
         target: "desk".into(),
         limit: 1,
-        lease: Duration::from_secs(60),
+        lease: Duration::from_mins(1),
         rate: None,
         concurrency: 1,
     };

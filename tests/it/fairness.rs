@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use activity_relay::model::delivery::StateName;
-use activity_relay::sandbox::script::{Answer, Fault, says, slow};
+use activity_relay::sandbox::script::{Answer, Fault, says, slow, status};
 
+use crate::faults::record::{Observed, record};
 use crate::world::{PATIENCE, World};
 
 const OTHERS: usize = 49;
@@ -39,7 +40,7 @@ async fn begun(world: &World) -> BTreeMap<String, usize> {
     begun
 }
 
-async fn claims_beside(answer: Answer) -> BTreeMap<String, usize> {
+async fn claims_beside(answer: Answer) -> (World, BTreeMap<String, usize>) {
     let world = World::new(&rules()).await;
     world.sandbox.http.fault(Fault { on: "/hooks/relay/t00".into(), times: None, answer });
     for _ in 0..QUEUED {
@@ -65,14 +66,33 @@ async fn claims_beside(answer: Answer) -> BTreeMap<String, usize> {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, all_others).await.expect("the others wait for the dead one")
+    let begun = tokio::time::timeout(PATIENCE, all_others).await.expect("the others wait for the dead one");
+    (world, begun)
 }
 
 #[tokio::test]
 async fn what_queues_for_a_dead_target_takes_its_own_lanes_and_nobody_elses() {
     for answer in [slow(Duration::from_mins(10)), says(404, "gone")] {
-        let begun = claims_beside(answer.clone()).await;
+        let (_world, begun) = claims_beside(answer.clone()).await;
         assert!(begun["t00"] <= 8, "as many as it has lanes, {answer:?}: {}", begun["t00"]);
         assert_eq!(begun.len(), OTHERS + 1);
     }
+}
+
+#[tokio::test]
+async fn a_dead_target_s_queue_stays_and_everything_else_arrives() {
+    let (world, _) = claims_beside(status(503)).await;
+    world.send().await;
+    let arrivals = world.sandbox.http.arrivals();
+    let tried = arrivals.iter().filter(|arrival| arrival.path.ends_with("/t00")).count();
+    assert!(tried <= 16, "a dead target is tried with one at a time, not {tried} times");
+    let owed = QUEUED + FRESH * (OTHERS + 1);
+    let saw =
+        format!("{tried} tries at the dead one, its queue waits; everything for the other 49 was delivered");
+    let observed = Observed::of(&world, owed, &arrivals, saw).await;
+    assert_eq!(observed.delivered, FRESH * OTHERS);
+    let how = format!(
+        "one target answers 503 to everything, {QUEUED} deliveries are queued for it; with 100,000 of them and figures: docs/benchmarks.md"
+    );
+    record("dead-target", &how, &observed);
 }

@@ -34,9 +34,9 @@ async fn a_server_that_restarts_under_load_costs_nothing() {
     for (place, moment) in MOMENTS.into_iter().enumerate() {
         tally.until(&stage.sandbox, |tally| tally.arrivals() >= moment).await;
         if place % 2 == 0 {
-            cluster.stop_at_once()
+            cluster.stop_at_once();
         } else {
-            cluster.stop()
+            cluster.stop();
         }
         cluster.start_again();
     }

@@ -7,17 +7,30 @@ use rusqlite::params;
 use rusqlite::types::ToSqlOutput;
 
 use super::claim::openings;
-use super::db::{Db, Json, Ms};
+use super::db::{Db, Json, Ms, json};
 use super::{roles, targets};
 use crate::model::delivery::{Job, Lease, Planned, StateName};
 use crate::model::id::DeliveryId;
+use crate::model::message::Message;
 use crate::store::opening::job;
 use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError, Taken, Want};
+
+/// The messages of a page as the store keeps them, each with the names of its rules: JSON.
+pub(super) struct Texts(Vec<(String, String)>);
+
+impl Texts {
+    /// Writes them out.
+    pub(super) fn of(admission: &Admission) -> Result<Self> {
+        let text = |admitted: &Admitted| Ok((json(&admitted.message)?, json(&admitted.rules)?));
+        Ok(Self(admission.messages.iter().map(text).collect::<Result<_>>()?))
+    }
+}
 
 /// Takes in one page, and leases of it what the wants may have at once.
 pub(super) fn admit(
     db: &Db,
     admission: &Admission,
+    texts: &Texts,
     wants: &[Want],
     now: Timestamp,
 ) -> Result<(Taken, Vec<Job>)> {
@@ -27,8 +40,10 @@ pub(super) fn admit(
     let (mut taken, mut jobs) = (Taken::default(), Vec::new());
     let mut openings = openings(db, wants, now)?;
     let mut links = Links::default();
-    for admitted in &admission.messages {
-        let Some(id) = keep_message(db, &admission.account, admitted, now)? else { continue };
+    for (admitted, text) in admission.messages.iter().zip(&texts.0) {
+        let Some(id) = keep_message(db, &admission.account, (&admitted.message, text), now)? else {
+            continue;
+        };
         taken.messages += 1;
         links.known.insert(admitted.message.uid.clone(), id);
         for planned in &admitted.deliveries {
@@ -192,8 +207,12 @@ fn find_message(db: &Db, planned: &Planned, uid: &str) -> Result<i64> {
 }
 
 /// The row's number; `None` if the message was there already.
-fn keep_message(db: &Db, account: &str, admitted: &Admitted, now: Timestamp) -> Result<Option<i64>> {
-    let Admitted { message, rules, .. } = admitted;
+fn keep_message(
+    db: &Db,
+    account: &str,
+    (message, (text, rules)): (&Message, &(String, String)),
+    now: Timestamp,
+) -> Result<Option<i64>> {
     db.one(
         "INSERT INTO messages (account, uid, activity_type, message_type, direction, created_at, seen_at,
            rules, message)
@@ -206,8 +225,8 @@ fn keep_message(db: &Db, account: &str, admitted: &Admitted, now: Timestamp) -> 
             message.triple.direction,
             Ms(message.created_at),
             Ms(now),
-            Json(rules),
-            Json(message)
+            rules,
+            text
         ],
         |row| row.get("id"),
     )

@@ -159,18 +159,14 @@ pub(super) fn rows(number: usize) -> i64 {
 #[derive(Debug)]
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: Serialize> Json<T> {
-    /// The text itself, for a list of values.
-    pub(super) fn text(&self) -> rusqlite::Result<ToSqlOutput<'static>> {
-        serde_json::to_string(&self.0)
-            .map(Into::into)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-    }
+/// A value as JSON text.
+pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 impl<T: Serialize> ToSql for Json<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.text()
+        json(&self.0).map(Into::into)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::admit::Texts;
 use super::{Sqlite, admit, claim, gather, history, listing, polling, replay, roles, settle, targets};
 use crate::model::delivery::{Claim, Job, Planned, Waiting};
 use crate::model::id::DeliveryId;
@@ -44,7 +45,9 @@ impl Sqlite {
         wants: Vec<Want>,
         now: Timestamp,
     ) -> Result<(Taken, Vec<Job>)> {
-        self.write(move |db| admit::admit(db, &admission, &wants, now)).await
+        // Written out here: the writer is one thread, and the caller one of many.
+        let texts = Texts::of(&admission)?;
+        self.write(move |db| admit::admit(db, &admission, &texts, &wants, now)).await
     }
 
     pub(in crate::store) async fn polled(
@@ -67,8 +70,9 @@ impl Sqlite {
         wants: Vec<Want>,
         now: Timestamp,
     ) -> Result<(Vec<bool>, Claimed)> {
+        let payloads = settle::payloads(&settlements)?;
         self.write(move |db| {
-            let written = settle::settle(db, &settlements, now)?;
+            let written = settle::settle(db, &settlements, payloads, now)?;
             let mut claimed = Claimed::default();
             claim::take(db, &wants, now, &mut claimed)?;
             Ok((written, claimed))

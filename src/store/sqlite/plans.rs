@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use serde_json::json;
 
+use super::admit::Texts;
 use super::db::Db;
 use super::{admit, claim, gather, history, listing, polling, replay, roles, schema, settle, targets};
 use crate::model::delivery::{Attempt, Planned, State, StateName};
@@ -72,8 +73,8 @@ fn do_everything(db: &Db) {
         rate: Some(Rate { every: Duration::from_millis(1), burst: NonZeroU32::MAX }),
         concurrency: 5,
     }];
-    admit::admit(db, &admission("m1"), &[], at(0)).unwrap();
-    admit::admit(db, &admission("m2"), &[], at(0)).unwrap();
+    admit::admit(db, &admission("m1"), &Texts::of(&admission("m1")).unwrap(), &[], at(0)).unwrap();
+    admit::admit(db, &admission("m2"), &Texts::of(&admission("m2")).unwrap(), &[], at(0)).unwrap();
     claim::claim(db, &wants, at(0)).unwrap();
     claim::take_over(db).unwrap();
     let mut jobs = claim::claim(db, &wants, at(1)).unwrap().jobs;
@@ -102,7 +103,11 @@ fn do_everything(db: &Db) {
         notices: Vec::new(),
         turn_notices: Vec::new(),
     };
-    assert_eq!(settle::settle(db, &[settlement.into()], at(1)).unwrap(), [true]);
+    let settlements = [settlement.into()];
+    assert_eq!(
+        settle::settle(db, &settlements, settle::payloads(&settlements).unwrap(), at(1)).unwrap(),
+        [true]
+    );
     settle::release(db, &[other.claim], at(1)).unwrap();
     claim::next_due(db, &["desk".into()]).unwrap();
     claim::outlook(db, &["desk".into()]).unwrap();
@@ -153,8 +158,8 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
         admission.messages[0].deliveries[0].joins = Some("day".into());
         admission
     };
-    admit::admit(db, &joining("m3"), wants, at(0)).unwrap();
-    admit::admit(db, &joining("m4"), wants, at(0)).unwrap();
+    admit::admit(db, &joining("m3"), &Texts::of(&joining("m3")).unwrap(), wants, at(0)).unwrap();
+    admit::admit(db, &joining("m4"), &Texts::of(&joining("m4")).unwrap(), wants, at(0)).unwrap();
     gather::waiting(db, "desk", at(2), 9).unwrap();
     let whole =
         Planned { id: DeliveryId::from_text("d-whole"), ..admission("m3").messages[0].deliveries[0].clone() };

@@ -7,7 +7,7 @@ use rusqlite::params;
 use rusqlite::types::{ToSqlOutput, Value};
 
 use super::admit;
-use super::db::{Db, Json, Ms};
+use super::db::{Db, Ms, json};
 use super::targets;
 use crate::model::delivery::{Attempt, Claim};
 use crate::model::settle::TargetChange;
@@ -19,15 +19,27 @@ const PAYLOAD_COLUMNS: usize = 3;
 /// Values that one attempt's row is made of.
 const ATTEMPT_COLUMNS: usize = 8;
 
+/// The payloads as they are kept: JSON.
+pub(super) fn payloads(settlements: &[Arc<Settlement>]) -> Result<Vec<Option<String>>> {
+    let payload = |settlement: &Arc<Settlement>| settlement.payload.as_ref().map(json).transpose();
+    Ok(settlements.iter().map(payload).collect::<rusqlite::Result<_>>()?)
+}
+
 /// Writes all of them; `false` for one whose lease was lost, of which nothing is written.
-pub(super) fn settle(db: &Db, settlements: &[Arc<Settlement>], now: Timestamp) -> Result<Vec<bool>> {
+pub(super) fn settle(
+    db: &Db,
+    settlements: &[Arc<Settlement>],
+    payloads: Vec<Option<String>>,
+    now: Timestamp,
+) -> Result<Vec<bool>> {
     let mut written = Vec::with_capacity(settlements.len());
-    let mut ended = Vec::with_capacity(settlements.len());
-    for settlement in settlements {
+    let (mut ended, mut sent) = (Vec::with_capacity(settlements.len()), Vec::new());
+    for (settlement, payload) in settlements.iter().zip(payloads) {
         let settled = settle_one(db, settlement)?;
         written.push(settled.is_some());
         let Some(Settled { seq, troubled }) = settled else { continue };
         ended.push((seq, &**settlement));
+        sent.extend(payload.map(|payload| (seq, settlement.plain, payload)));
         admit::owe(db, &settlement.notices, now)?;
         // Most targets are healthy, and another good answer says nothing new of them.
         if settlement.verdict.target != TargetChange::Healthy || troubled {
@@ -38,7 +50,7 @@ pub(super) fn settle(db: &Db, settlements: &[Arc<Settlement>], now: Timestamp) -
             }
         }
     }
-    keep_payloads(db, &ended)?;
+    keep_payloads(db, sent)?;
     crate::failpoint::pass("settle");
     let attempts: Vec<_> = ended.iter().map(|(seq, settlement)| (*seq, &settlement.attempt)).collect();
     record(db, &attempts)?;
@@ -80,11 +92,10 @@ fn settle_one(db: &Db, settlement: &Settlement) -> Result<Option<Settled>> {
 }
 
 /// Keeps what was sent, for the next attempt and for people.
-fn keep_payloads(db: &Db, ended: &[(i64, &Settlement)]) -> Result<()> {
-    let mut values: Vec<ToSqlOutput<'_>> = Vec::with_capacity(ended.len() * PAYLOAD_COLUMNS);
-    for (seq, settlement) in ended {
-        let Some(payload) = &settlement.payload else { continue };
-        values.extend([(*seq).into(), settlement.plain.into(), Json(payload).text()?]);
+fn keep_payloads(db: &Db, sent: Vec<(i64, bool, String)>) -> Result<()> {
+    let mut values: Vec<ToSqlOutput<'_>> = Vec::with_capacity(sent.len() * PAYLOAD_COLUMNS);
+    for (seq, plain, payload) in sent {
+        values.extend([seq.into(), plain.into(), payload.into()]);
     }
     let insert = (
         "INSERT INTO payloads (delivery, plain, payload)",
