@@ -342,7 +342,8 @@ mod tests {
                         parked += probe_at.duration_since(now).as_secs() + 1;
                         probe_at
                     }
-                    TargetChange::None | TargetChange::Failing { .. } | TargetChange::Healthy => now,
+                    TargetChange::Failing { rest_until } => rest_until.unwrap_or(now),
+                    TargetChange::None | TargetChange::Healthy => now,
                 };
                 let next = due_at.max(held);
                 prop_assert!(due_at >= at(0));

@@ -85,7 +85,8 @@ async fn a_dead_target_s_queue_stays_and_everything_else_arrives() {
     world.send().await;
     let arrivals = world.sandbox.http.arrivals();
     let tried = arrivals.iter().filter(|arrival| arrival.path.ends_with("/t00")).count();
-    assert!(tried <= 16, "a dead target is tried with one at a time, not {tried} times");
+    // Its lanes twice, until it has failed ten times in a row; then one, and it rests.
+    assert!(tried <= 17, "a dead target is tried with one at a time, not {tried} times");
     let owed = QUEUED + FRESH * (OTHERS + 1);
     let saw =
         format!("{tried} tries at the dead one, its queue waits; everything for the other 49 was delivered");

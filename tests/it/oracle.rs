@@ -56,17 +56,18 @@ impl Tally {
 
     /// Looks whenever something has happened, until it is enough.
     pub(crate) async fn until(&mut self, sandbox: &Sandbox, enough: impl Fn(&Self) -> bool) {
+        tokio::time::timeout(RUN_MAX, self.gets_to(sandbox, enough)).await.expect("the run gets on");
+    }
+
+    async fn gets_to(&mut self, sandbox: &Sandbox, enough: impl Fn(&Self) -> bool) {
         let mut changes = sandbox.business.watch();
-        let waiting = async {
-            loop {
-                self.look(sandbox);
-                if enough(self) {
-                    return;
-                }
-                changes.changed().await.unwrap();
+        loop {
+            self.look(sandbox);
+            if enough(self) {
+                return;
             }
-        };
-        tokio::time::timeout(RUN_MAX, waiting).await.expect("the run gets on");
+            changes.changed().await.unwrap();
+        }
     }
 
     /// Waits until `owed` deliveries are in the store, all of them taken, and none waits for another try; then lets the
@@ -77,7 +78,7 @@ impl Tally {
         let mut changes = stage.sandbox.business.watch();
         let waiting = async {
             loop {
-                self.until(&stage.sandbox, |tally| tally.taken.len() >= owed).await;
+                self.gets_to(&stage.sandbox, |tally| tally.taken.len() >= owed).await;
                 let counts = stage.store().await.counts(None).await.unwrap();
                 if counts.pending == 0 {
                     return;
