@@ -103,7 +103,7 @@ pub(crate) async fn run(arm: &str, store: &str, url: &str) {
     let sending = tokio::spawn(async move { driver::send_for_ever(&sender).await });
     let admitted = admit_paced(&relay).await;
     until_delivered(&relay, admitted.len()).await;
-    let attempts = dead_attempts(&relay);
+    let attempts = dead_attempts(&relay).await;
     relay.stop.cancel();
     sending.await.unwrap();
 
@@ -167,9 +167,11 @@ async fn until_delivered(relay: &Relay, count: usize) {
 }
 
 /// Those that ended, and those under way when all others have theirs.
-fn dead_attempts(relay: &Relay) -> u64 {
+async fn dead_attempts(relay: &Relay) -> u64 {
     let of = OfAttempt { rule: "all".into(), target: DEAD.into(), outcome: "retry".into() };
-    relay.metrics.attempts.get_or_create(&of).get() + u64::try_from(relay.courier.in_flight()).unwrap()
+    let outlook = relay.store.outlook(&[DEAD.to_owned()]).await.unwrap();
+    let under_way = outlook.sending.get(DEAD).copied().unwrap_or_default();
+    relay.metrics.attempts.get_or_create(&of).get() + u64::try_from(under_way).unwrap()
 }
 
 fn other(number: usize) -> String {

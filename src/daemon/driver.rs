@@ -26,8 +26,6 @@ const DRAIN_WAIT_MAX: Duration = Duration::from_secs(2);
 const DRAIN_WAITS_MAX: u32 = 10;
 /// How long a round that is told to stop waits for what is under way.
 const DRAIN_GRACE: Duration = Duration::from_secs(10);
-/// Attempts that end together are followed by one claim together.
-const GATHER: Duration = Duration::from_millis(2);
 /// How long a part of the relay that failed by a fault of ours rests before it goes on.
 const FAULT_SLEEP: Duration = Duration::from_secs(5);
 /// How often history is pruned.
@@ -205,7 +203,7 @@ pub async fn send_for_ever(relay: &Relay) {
         };
         tokio::select! {
             () = tokio::time::sleep(sleep) => {}
-            () = ended.notified() => tokio::time::sleep(GATHER).await,
+            () = ended.notified() => tokio::task::yield_now().await,
             () = relay.owed.notified() => {}
             () = relay.stop.cancelled() => {}
         }
@@ -314,7 +312,7 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
         let held = ticked.held.map(|at| until(at, now).max(COURIER_SLEEP_MIN));
         if busy {
             tokio::select! {
-                () = ended.notified() => tokio::time::sleep(GATHER).await,
+                () = ended.notified() => tokio::task::yield_now().await,
                 () = tokio::time::sleep(held.unwrap_or(DRAIN_WAIT_MAX)) => {}
                 () = relay.stop.cancelled() => {}
             }

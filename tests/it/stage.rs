@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -174,9 +175,14 @@ impl Stage {
         Store::open(&self.store, Mode::Tool).await.unwrap()
     }
 
+    /// Where the store is a file: which.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.store.strip_prefix("sqlite://").map(PathBuf::from)
+    }
+
     /// The database, where it is a file.
     pub(crate) fn database(&self) -> Connection {
-        Connection::open(self.store.strip_prefix("sqlite://").expect("a file")).unwrap()
+        Connection::open(self.file().expect("a file")).unwrap()
     }
 
     /// Stops the process, at a moment when it is not writing: its locks would stop others as well.

@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::store_kit::{
-    admitted, at, attempt, claim, claim_one, dead, end, message, owe, page, planned, settle, settlement,
-    state_of, uids,
+    admitted, at, attempt, claim, claim_one, dead, end, message, no_loose_ends, owe, page, planned, settle,
+    settlement, state_of, uids,
 };
 use super::store_sharing::*;
 
@@ -439,8 +439,10 @@ macro_rules! behaviours {
             $(#[tokio::test]
             async fn $behaviour() {
                 let folder = tempfile::tempdir().unwrap();
-                let url = format!("sqlite://{}", folder.path().join("relay.db").display());
+                let file = folder.path().join("relay.db");
+                let url = format!("sqlite://{}", file.display());
                 super::$behaviour(super::Store::open(&url, super::Mode::Daemon).await.unwrap()).await;
+                super::no_loose_ends(&file);
             })*
         }
         mod sqlite_in_memory {

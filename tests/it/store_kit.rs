@@ -11,6 +11,14 @@ use activity_relay::store::{Admission, Admitted, Settlement, Store, Want};
 use jiff::Timestamp;
 use serde_json::json;
 
+/// Every row that another one is about is there: SQLite does not look while the store writes.
+pub(crate) fn no_loose_ends(database: &std::path::Path) {
+    let database = rusqlite::Connection::open(database).unwrap();
+    let mut check = database.prepare("PRAGMA foreign_key_check").unwrap();
+    let loose: Vec<String> = check.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert!(loose.is_empty(), "rows of {loose:?} are about rows that are gone");
+}
+
 /// The moment that tests count seconds from.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + seconds).unwrap()

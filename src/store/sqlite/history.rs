@@ -23,12 +23,13 @@ pub(super) fn prune(
         (&["delivered", "expired", "withheld", "discarded"][..], delivered_before),
         (&["dead"][..], dead_before),
     ] {
-        gone += db.run(
-            "DELETE FROM deliveries WHERE seq IN (
-               SELECT d.seq FROM json_each(?1) s CROSS JOIN deliveries d
-               ON d.state = s.value AND d.settled_at IS NOT NULL AND d.settled_at < ?2 LIMIT ?3)",
+        let ended: Vec<i64> = db.all(
+            "SELECT d.seq FROM json_each(?1) s CROSS JOIN deliveries d
+             ON d.state = s.value AND d.settled_at IS NOT NULL AND d.settled_at < ?2 LIMIT ?3",
             params![Json(states), Ms(before), rows(batch - gone.min(batch))],
+            |row| row.get("seq"),
         )?;
+        gone += forget(db, &ended)?;
     }
     crate::failpoint::pass("prune");
     gone += db.run(
@@ -40,6 +41,21 @@ pub(super) fn prune(
         params![Ms(delivered_before), LOOK_BACK_MS, rows(batch - gone.min(batch))],
     )?;
     Ok(gone)
+}
+
+/// Removes deliveries with all that is kept of them.
+fn forget(db: &Db, ended: &[i64]) -> Result<usize> {
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    for sql in [
+        "DELETE FROM attempts WHERE delivery IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM payloads WHERE delivery IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM delivery_messages WHERE delivery IN (SELECT value FROM json_each(?1))",
+    ] {
+        db.run(sql, params![Json(ended)])?;
+    }
+    db.run("DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?1))", params![Json(ended)])
 }
 
 /// How many messages of each triple were ever seen.
