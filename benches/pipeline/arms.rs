@@ -80,7 +80,7 @@ pub(crate) async fn run(arguments: &[String]) {
         "deliver" => deliver(store, &url, deliveries).await,
         "poll" => poll(store, &url, deliveries).await,
         "latency" => return latency(store, &url).await,
-        other => panic!("no arm {other}"),
+        beside => return crate::neighbours::run(beside, store, &url).await,
     };
     let Figures { per_second, cpu_seconds, statements, commits, peak_mib } = figures;
     println!("{per_second} {cpu_seconds} {statements} {commits} {peak_mib}");
@@ -171,8 +171,10 @@ async fn deliver(store_url: &str, url: &str, count: usize) -> Figures {
     let admitting = async {
         for first in (0..count).step_by(PAGE) {
             let now = clock.now();
-            let messages = (first..count.min(first + PAGE)).map(|number| admitted(number, now)).collect();
-            let page = Admission { account: "main".into(), messages, ..Admission::default() };
+            let messages =
+                (first..count.min(first + PAGE)).map(|number| admitted(&format!("m{number}"), "crm", now));
+            let page =
+                Admission { account: "main".into(), messages: messages.collect(), ..Admission::default() };
             let wants = relay.courier.offer(&config, std::iter::once("crm"));
             let (_, jobs) = store.admit_leasing(page, wants, now).await.unwrap();
             relay.courier.start(jobs, &config);
@@ -279,7 +281,7 @@ async fn latency(store_url: &str, url: &str) {
 }
 
 /// What the receiver noted.
-async fn seen(url: &str) -> HashMap<String, i64> {
+pub(crate) async fn seen(url: &str) -> HashMap<String, i64> {
     let request = Request {
         method: reqwest::Method::GET,
         url: url.parse().unwrap(),
@@ -294,18 +296,23 @@ async fn seen(url: &str) -> HashMap<String, i64> {
 }
 
 async fn relay(store: &str, receiver: &str, api: &str) -> Arc<Relay> {
-    let folder = tempfile::tempdir().unwrap();
-    let rules = folder.path().join("rules.yaml");
-    let text = format!(
-        "version: 1\naccounts: [{{ name: main, token: '${{TOKEN}}', base_url: '${{API}}', lookup: false, start_from: beginning, overlap: 1s }}]\n\
-         targets: {{ crm: {{ type: http, url: '${{HTTP}}', allow_private: true, concurrency: {CONCURRENCY} }} }}\n\
+    let rules = format!(
+        "targets: {{ crm: {{ type: http, url: '${{HTTP}}', allow_private: true, concurrency: {CONCURRENCY} }} }}\n\
          rules: [{{ name: all, match: {{}}, deliver: [{{ to: crm }}] }}]\n"
     );
-    std::fs::write(&rules, text).unwrap();
+    relay_of(store, &rules, &[("API", api), ("HTTP", receiver)]).await
+}
+
+/// A relay of one account with these targets and rules.
+pub(crate) async fn relay_of(store: &str, rules: &str, environment: &[(&str, &str)]) -> Arc<Relay> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.yaml");
     // A short overlap: what the API is asked for again at each poll is no part of a message's way.
-    let token = activity_relay::sandbox::TOKEN;
-    let environment = Environment::of([("TOKEN", token), ("API", api), ("HTTP", receiver)]);
-    let config = load(&rules, &environment).config.unwrap();
+    let account = "{ name: main, token: '${TOKEN}', base_url: '${API}', lookup: false, start_from: beginning, overlap: 1s }";
+    std::fs::write(&file, format!("version: 1\naccounts: [{account}]\n{rules}")).unwrap();
+    let token = ("TOKEN", activity_relay::sandbox::TOKEN);
+    let environment = Environment::of(environment.iter().copied().chain([token]));
+    let config = load(&file, &environment).config.unwrap();
     let store = Store::open(store, Mode::Daemon).await.unwrap();
     let (clock, chance) = (Clock::System, Chance::seeded(1));
     let relay = Relay::new(Setup { config, store, clock, chance, paced: false, dry_run: false });
@@ -320,17 +327,17 @@ fn message(uid: &str, now: Timestamp) -> serde_json::Value {
     })
 }
 
-fn admitted(number: usize, now: Timestamp) -> Admitted {
-    let uid = format!("m{number}");
-    let message: Message = serde_json::from_value(message(&uid, now)).unwrap();
+/// One message that owes one delivery.
+pub(crate) fn admitted(uid: &str, target: &str, now: Timestamp) -> Admitted {
+    let message: Message = serde_json::from_value(message(uid, now)).unwrap();
     let planned = Planned {
-        id: DeliveryId::derive(now, &[&uid]),
+        id: DeliveryId::derive(now, &[uid]),
         account: "main".into(),
         rule: "all".into(),
-        target: "crm".into(),
+        target: target.into(),
         recipient: None,
         template: "default".into(),
-        messages: vec![uid],
+        messages: vec![uid.to_owned()],
         notice: None,
         due_at: now,
         expires_at: None,
@@ -350,7 +357,7 @@ fn cpu_seconds() -> f64 {
 }
 
 /// The most memory this process had at once (proc(5): `VmHWM`).
-fn peak_mib() -> f64 {
+pub(crate) fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0

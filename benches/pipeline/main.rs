@@ -2,7 +2,8 @@
 //! same run, and how long a message takes at a steady pace.
 //!
 //! Each arm is a process of its own, so that its CPU time and its peak memory are its own. The PostgreSQL arm runs where
-//! `PIPELINE_POSTGRES` names an empty database. `PIPELINE_DELIVERIES` sets how many each arm sends.
+//! `PIPELINE_POSTGRES` names a database for it alone. `PIPELINE_DELIVERIES` sets how many each arm sends. With the
+//! argument `neighbours`, it measures instead what one dead target costs the others.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_macros,
@@ -11,6 +12,7 @@
 )]
 
 mod arms;
+mod neighbours;
 mod receiver;
 
 use std::io::{BufRead, BufReader};
@@ -31,6 +33,9 @@ fn main() {
         Some("arm") => {
             let rest: Vec<String> = arguments.collect();
             runtime.block_on(arms::run(&rest));
+        }
+        Some("neighbours") => {
+            neighbours::compare(&stores(), |arm, store| output(&["arm", arm, &anew(store)]));
         }
         _ => compare(),
     }
@@ -70,10 +75,30 @@ fn compare() {
             100.0 * per_second / durable
         );
     }
-    for (name, store) in [("SQLite", Some(sqlite())), ("PostgreSQL", postgres)] {
-        let Some(store) = store else { continue };
-        println!("{name}: {}", output(&["arm", "latency", &store]).trim());
+    for (name, store) in stores() {
+        println!("{name}: {}", output(&["arm", "latency", &anew(&store)]).trim());
     }
+}
+
+fn stores() -> Vec<(&'static str, String)> {
+    let postgres = std::env::var("PIPELINE_POSTGRES").ok().map(|url| ("PostgreSQL", url));
+    std::iter::once(("SQLite", sqlite())).chain(postgres).collect()
+}
+
+/// A round begins with an empty store: another file, or the database's schema made anew.
+fn anew(store: &str) -> String {
+    if store.starts_with("sqlite") {
+        return sqlite();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(store, tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
+        drop(client);
+        connection.await.unwrap().unwrap();
+    });
+    store.to_owned()
 }
 
 /// A file of its own for each arm; the folder stays until the process ends.
@@ -83,9 +108,7 @@ fn sqlite() -> String {
 }
 
 fn measure(arm: &str, store: &str) -> Figures {
-    // A round begins with an empty store.
-    let store = if store.starts_with("sqlite") { sqlite() } else { store.to_owned() };
-    Figures::parse(&output(&["arm", arm, &store]))
+    Figures::parse(&output(&["arm", arm, &anew(store)]))
 }
 
 fn output(arguments: &[&str]) -> String {

@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+/// To what is posted to a path that ends in `/503`.
+const TROUBLED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 
 /// When each message first came, in microseconds since the epoch, and how many POSTs came in all.
 #[derive(Default)]
@@ -60,8 +62,11 @@ async fn talk(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) {
                 Ok(count) => bytes.extend_from_slice(&chunk[..count]),
             }
         }
-        let answer =
-            if text.starts_with("get ") { told(&seen) } else { note(&bytes[head..head + length], &seen) };
+        let answer = match text.split(' ').take(2).collect::<Vec<_>>()[..] {
+            ["get", _] => told(&seen),
+            [_, path] if path.ends_with("/503") => TROUBLED.to_vec(),
+            _ => note(&bytes[head..head + length], &seen),
+        };
         if stream.write_all(&answer).await.is_err() {
             return;
         }
