@@ -3,6 +3,7 @@
 mod address;
 pub mod codes;
 mod files;
+mod keys;
 mod mask;
 mod names;
 mod places;
@@ -11,6 +12,7 @@ mod raw;
 mod read;
 pub mod report;
 mod resolve;
+pub mod schema;
 pub mod secret;
 mod value;
 mod yaml;
@@ -78,6 +80,8 @@ pub struct Loaded {
     pub sources: Vec<(String, String)>,
     /// The templates' folder.
     pub templates_dir: PathBuf,
+    /// The names that could be read, whatever else is wrong.
+    pub names: schema::Names,
     places: Places,
     files: Vec<String>,
 }
@@ -133,6 +137,7 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new() };
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
+    let names = names(raw.as_ref(), &templates);
     let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
     let mut findings = reader.findings;
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
@@ -143,5 +148,15 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let fine = problem::count(&problems).0 == 0;
     let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
     let places = places.unwrap_or_default();
-    Loaded { config: config.filter(|_| fine), problems, sources, templates_dir, places, files }
+    Loaded { config: config.filter(|_| fine), problems, sources, templates_dir, names, places, files }
+}
+
+fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {
+    let templates = templates.names().into_iter().map(str::to_owned).collect();
+    let Some(raw) = raw else { return schema::Names { templates, ..schema::Names::default() } };
+    schema::Names {
+        accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
+        targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
+        templates,
+    }
 }
