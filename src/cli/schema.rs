@@ -23,6 +23,11 @@ pub struct Args {
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let of = if args.included { Of::Included } else { Of::Main };
     let names = if args.generic { Names::default() } else { context.load().names };
-    context.out.line(serde_json::to_string_pretty(&schema::schema(of, &names))?)?;
+    context.out.line(text(of, &names)?.trim_end())?;
     Ok(Exit::Fine)
+}
+
+/// The schema in lines, so that a change of it is readable where it is kept beside the rules.
+pub(super) fn text(of: Of, names: &Names) -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(&schema::schema(of, names))? + "\n")
 }

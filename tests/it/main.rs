@@ -11,6 +11,7 @@ mod cli_contract;
 mod cli_docs;
 mod config_corpus;
 mod config_init;
+mod config_schema;
 mod crash;
 mod daemon_once;
 mod disks;
