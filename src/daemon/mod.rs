@@ -4,13 +4,16 @@ pub mod alarm;
 mod backlog;
 pub mod clock;
 pub mod courier;
+pub mod door;
 pub mod driver;
+mod intake;
 pub mod janitor;
 mod lanes;
 pub mod lifecycle;
 pub mod metrics;
 pub mod names;
 pub mod poller;
+pub mod rehearsal;
 pub mod roles;
 mod scribe;
 pub mod share;
@@ -42,6 +45,7 @@ use crate::store::{Store, StoreError};
 
 use clock::{Chance, Clock};
 use courier::{Courier, Parts};
+use door::Door;
 use metrics::Metrics;
 use names::{NameBook, NameBooks};
 use poller::Poller;
@@ -121,6 +125,7 @@ impl Relay {
             chance: chance.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
+            door: Door::Targets,
             stop: stop.clone(),
         };
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));
