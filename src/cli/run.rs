@@ -182,11 +182,11 @@ async fn dry_run(args: &Args, context: &Context, config: Config) -> anyhow::Resu
     let (clock, chance) = (context.clock.clone(), Chance::system());
     let relay = Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: true });
     let mut exit = Exit::Fine;
-    for (index, account) in relay.config().accounts.iter().enumerate() {
-        let tick = driver::poll(&relay, index).await;
+    for post in relay.posts.all() {
+        let tick = driver::poll(&relay, &post).await;
         print_found(args, context, &relay, &tick.would_admit).await?;
         if let Err(error) = tick.result {
-            context.out.note(format!("account {} could not be polled: {error}", account.name))?;
+            context.out.note(format!("account {} could not be polled: {error}", post.account().name))?;
             exit = Exit::Problem;
         }
     }
