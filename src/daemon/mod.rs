@@ -12,14 +12,17 @@ pub mod metrics;
 pub mod names;
 pub mod poller;
 pub mod posts;
+pub mod reload;
 pub mod roles;
 mod scribe;
 pub mod share;
 pub mod sweeps;
+pub mod systemd;
 mod telling;
 pub mod view;
 mod waits;
 pub mod watch;
+pub mod watching;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -108,7 +111,9 @@ impl Relay {
         };
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));
         let (config, roles) = (Sender::new(Arc::new(config)), Roles::new(store.clone(), metrics.clone()));
-        Self {
+        metrics.reload_successful.set(1);
+        metrics.reload_success.set(clock.now().as_second());
+        let relay = Self {
             store,
             clock,
             chance,
@@ -121,7 +126,9 @@ impl Relay {
             owed,
             config,
             store_trouble: Mutex::default(),
-        }
+        };
+        relay.measure_config();
+        relay
     }
 
     /// The configuration in force.
@@ -144,6 +151,7 @@ impl Relay {
         }
         self.courier.follow(config.clone());
         self.config.send_replace(config);
+        self.measure_config();
         self.owed.notify_one();
         gone
     }
