@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::render::Templates;
 
 use super::codes;
+use super::outline;
 use super::problem::{Finding, Span};
 use super::raw::{self, Raw};
 use super::read::{Reader, Source, Spot};
@@ -27,6 +28,7 @@ pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<Raw> {
     let root = open(reader, path, None)?;
     let mut raw = Raw::default();
     raw::read(reader, &root, true, &mut raw);
+    outline::note(reader, &root);
     let mut seen: HashSet<PathBuf> = canonical(path).into_iter().collect();
     include(reader, &root, &mut seen, &mut raw);
     Some(raw)
@@ -36,6 +38,7 @@ fn include(reader: &mut Reader<'_>, root: &Node, seen: &mut HashSet<PathBuf>, ra
     for pattern in raw::includes(reader, root) {
         let folder =
             reader.sources.get(pattern.span.file).map(|source| source.folder.clone()).unwrap_or_default();
+        reader.material.path(&searched(&folder, &pattern.value));
         let paths = expand(&folder, &pattern.value);
         if paths.is_empty() {
             nothing_found(reader, &pattern);
@@ -50,9 +53,16 @@ fn include(reader: &mut Reader<'_>, root: &Node, seen: &mut HashSet<PathBuf>, ra
                 continue;
             };
             raw::read(reader, &root, false, raw);
+            outline::note(reader, &root);
             include(reader, &root, seen, raw);
         }
     }
+}
+
+/// The folder or file that the pattern leads to before its first wildcard.
+fn searched(folder: &Path, pattern: &str) -> PathBuf {
+    let plain = Path::new(pattern).iter().take_while(|part| !part.to_string_lossy().contains(['*', '?']));
+    folder.join(plain.collect::<PathBuf>())
 }
 
 fn nothing_found(reader: &mut Reader<'_>, pattern: &Spot<String>) {
@@ -71,6 +81,7 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>) -> O
         Ok(text) => (text, None),
         Err(why) => (String::new(), Some(why)),
     };
+    reader.material.file(path, trouble.is_none().then_some(text.as_str()));
     reader.sources.push(Source { name: path.display().to_string(), text, folder });
     if let Some(why) = trouble {
         let span = named.map_or(Span::start_of(file), |spot| spot.span);
@@ -156,6 +167,7 @@ pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path)
     }
     let mut files = Vec::new();
     collect(reader, &dir, "", TEMPLATES_DEPTH_MAX, &mut files);
+    reader.material.templates(&files);
     let (templates, problems) = Templates::compile(&files);
     for problem in problems {
         let name = dir.join(&problem.file).display().to_string();
@@ -189,6 +201,7 @@ fn collect(
     depth: usize,
     files: &mut Vec<(String, String)>,
 ) {
+    reader.material.path(folder);
     for path in entries(folder) {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
         if name.starts_with('.') || files.len() >= TEMPLATES_MAX {
@@ -200,7 +213,9 @@ fn collect(
                 collect(reader, &path, &format!("{relative}/"), depth - 1, files);
             }
         } else if TEMPLATE_ENDINGS.iter().any(|ending| name.ends_with(&format!(".{ending}"))) {
-            match read_text(&path, TEMPLATE_BYTES_MAX) {
+            let read = read_text(&path, TEMPLATE_BYTES_MAX);
+            reader.material.file(&path, read.as_deref().ok());
+            match read {
                 Ok(text) => files.push((relative, text)),
                 Err(why) => {
                     let file = add(reader, path.display().to_string(), String::new());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -86,6 +86,28 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
+/// Who takes over at once what is due at once: the courier, under whichever configuration is in force by then.
+#[derive(Debug, Clone)]
+pub struct Hand {
+    /// Starts the attempts.
+    pub courier: Courier,
+    /// What they are made under.
+    pub config: watch::Receiver<Arc<Config>>,
+}
+
+impl Hand {
+    /// See [`Courier::offer`].
+    pub fn offer<'a>(&self, targets: impl Iterator<Item = &'a str>) -> Vec<Want> {
+        self.courier.offer(&self.config.borrow(), targets)
+    }
+
+    /// See [`Courier::start`].
+    pub fn start(&self, jobs: Vec<Job>) {
+        let config = self.config.borrow().clone();
+        self.courier.start(jobs, &config);
+    }
+}
+
 impl Courier {
     /// A courier with nothing under way.
     pub fn new(parts: Parts) -> Self {
@@ -121,6 +143,12 @@ impl Courier {
     /// After a trouble of the store: writes down what it could not take, before anything is claimed.
     pub async fn catch_up(&self) {
         self.shared.scribe.catch_up().await;
+    }
+
+    /// From here on this configuration is in force: what is under way ends under the one it began with, and nothing goes
+    /// on under that.
+    pub fn follow(&self, config: Arc<Config>) {
+        self.lanes(|lanes| lanes.follow(config));
     }
 
     /// Claims what is due and can be sent, and starts the attempts.
@@ -181,7 +209,7 @@ impl Courier {
             let lane = Lane { shared: self.shared.clone(), target: job.target.clone() };
             let (courier, config, state) = (self.clone(), config.clone(), outlook.state(&job.target));
             self.shared.tracker.spawn(async move {
-                courier.attempt(job, &config, state).await;
+                courier.attempt(job, config, state).await;
                 drop(lane);
             });
         }
@@ -202,28 +230,28 @@ impl Courier {
     }
 
     /// One attempt after another, each from rendering to the settled state, as long as more comes for the lane.
-    async fn attempt(&self, job: Job, config: &Config, mut state: TargetState) {
+    async fn attempt(&self, job: Job, config: Arc<Config>, mut state: TargetState) {
         let mut next = Some(job);
         while let Some(mut job) = next.take() {
             let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
-            let sent = AssertUnwindSafe(self.send(&mut job, target, config)).catch_unwind().await;
+            let sent = AssertUnwindSafe(self.send(&mut job, target, &config)).catch_unwind().await;
             let (report, payload) = match sent {
                 Ok(Some((report, payload))) => (report, Some(payload)),
                 Ok(None) => return self.release(job.claim).await,
                 Err(_) => (panicked(), None),
             };
-            let settlement = self.judge(job, target, config, &state, report, payload);
+            let settlement = self.judge(job, target, &config, &state, report, payload);
             // Whatever is wrong with a target is looked at before it is sent to again.
             let healthy = matches!(settlement.verdict.state, State::Delivered { .. });
             let calm = state.parked_until.is_none() && state.failing_since.is_none();
             let goes_on = healthy && calm && !self.shared.stop.is_cancelled();
-            let want = if goes_on { self.lanes(|lanes| lanes.go_on(target)) } else { None };
+            let want = if goes_on { self.lanes(|lanes| lanes.go_on(target, &config)) } else { None };
             let wanted = want.is_some();
             let Next { job, ended } = self.shared.scribe.write(settlement, want).await;
             if wanted && job.is_none() {
                 self.lanes(|lanes| lanes.claimed(&target.name, false));
             }
-            self.note_ended_calmly(&ended, config).await;
+            self.note_ended_calmly(&ended, &config).await;
             state = TargetState { name: target.name.clone(), ..TargetState::default() };
             next = job;
         }

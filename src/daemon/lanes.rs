@@ -1,6 +1,7 @@
 //! What is under way, and how much more may be: by target, over all targets, and in turn.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ pub(super) struct Lanes {
     backlog: HashSet<String>,
     /// Neither rates nor concurrency hold anything up.
     unlimited: bool,
+    /// What is in force, where it is known.
+    config: Option<Arc<Config>>,
 }
 
 /// What a tick found.
@@ -82,11 +85,17 @@ impl Lanes {
         }
     }
 
+    /// From here on this configuration is in force.
+    pub(super) fn follow(&mut self, config: Arc<Config>) {
+        self.config = Some(config);
+    }
+
     /// What a lane that has just ended may go on with: one more of the same target, where more may wait and there is so
-    /// much room that no other target has to wait for its turn.
-    pub(super) fn go_on(&self, target: &Target) -> Option<Want> {
+    /// much room that no other target has to wait for its turn. Nothing under a configuration that is replaced.
+    pub(super) fn go_on(&self, target: &Target, config: &Arc<Config>) -> Option<Want> {
         let room = self.in_flight() <= IN_FLIGHT_MAX / 2;
-        (room && self.backlog.contains(&target.name)).then(|| self.want(target, 1))
+        let in_force = self.config.as_ref().is_none_or(|latest| Arc::ptr_eq(latest, config));
+        (room && in_force && self.backlog.contains(&target.name)).then(|| self.want(target, 1))
     }
 
     /// Whether it is time for a claim without wants: what is too old expires by it, and what a lost holder had is

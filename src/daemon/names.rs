@@ -1,7 +1,7 @@
 //! The names behind a message's uids, from memory, the store or the API, within a moment; the rest follows in the background.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -33,7 +33,22 @@ const MEMORY_NAMES_MAX: usize = 20_000;
 type Key = (NameKind, String);
 
 /// The name books of all accounts, by account.
-pub type NameBooks = HashMap<String, NameBook>;
+#[derive(Debug, Default)]
+pub struct NameBooks {
+    books: RwLock<HashMap<String, NameBook>>,
+}
+
+impl NameBooks {
+    /// The book of an account; that of one that is gone knows what the store does.
+    pub fn get(&self, account: &str) -> Option<NameBook> {
+        self.books.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
+    }
+
+    /// The book of an account, in place of the one it had.
+    pub fn insert(&self, account: String, book: NameBook) {
+        self.books.write().unwrap_or_else(PoisonError::into_inner).insert(account, book);
+    }
+}
 
 /// The names of one account's people. Cheap to clone.
 #[derive(Debug, Clone)]

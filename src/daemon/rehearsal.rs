@@ -63,12 +63,12 @@ impl Rehearsal {
     pub async fn new(config: Arc<Config>, start: Timestamp) -> Result<Self, StoreError> {
         let store = Store::open("sqlite::memory:", Mode::Daemon).await?;
         let clock = Clock::manual(start);
-        let mut books = HashMap::new();
+        let names = Arc::new(NameBooks::default());
         for account in &config.accounts {
             let book = NameBook::new(account, None, store.clone(), clock.clone(), TaskTracker::new());
-            books.insert(account.name.clone(), book);
+            names.insert(account.name.clone(), book);
         }
-        let (names, record) = (Arc::new(books), Record::default());
+        let record = Record::default();
         let courier = Courier::new(Parts {
             store: store.clone(),
             clock: clock.clone(),

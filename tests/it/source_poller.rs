@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use activity_relay::config::outline::Outline;
 use activity_relay::config::{Config, Retention};
 use activity_relay::daemon::clock::Clock;
 use activity_relay::daemon::names::NameBook;
@@ -65,6 +66,7 @@ fn config(filter: Option<&str>) -> Config {
         targets: BTreeMap::new(),
         rules: Rules::new(vec![rule]),
         templates: Templates::default(),
+        outline: Outline::default(),
     }
 }
 
