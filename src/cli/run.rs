@@ -191,7 +191,7 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
 
 /// Polls without writing, and prints what would be delivered.
 async fn dry_run(args: &Args, context: &Context, config: Config) -> anyhow::Result<Exit> {
-    let store = existing_store(&context.global.store).await?;
+    let store = context.existing_store().await?;
     let (clock, chance) = (context.clock.clone(), Chance::system());
     let relay = Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: true });
     let mut exit = Exit::Fine;
@@ -275,15 +275,4 @@ async fn rendered(relay: &Relay, owed: &Planned, message: &Message) -> Option<(P
     let target = config.targets.get(&owed.target)?.clone();
     let view = preview(owed, message, &config, &relay.names, relay.clock.now()).await;
     Some((config.templates.render(&owed.template, target.format(), &view).payload, target))
-}
-
-/// The store if there is one, else an empty one in memory: a dry run leaves no file behind.
-async fn existing_store(url: &str) -> anyhow::Result<Store> {
-    let path = url.trim_start_matches("sqlite://");
-    let url = if url.starts_with("sqlite://") && !std::path::Path::new(path).exists() {
-        "sqlite::memory:"
-    } else {
-        url
-    };
-    Store::open(url, Mode::Tool).await.map_err(unavailable)
 }

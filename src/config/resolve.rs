@@ -71,10 +71,11 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
                 expires_after: deliver.expires_after.or(expires_after),
             }
         };
-        let place = place(reader, rule.span);
+        let (place, points) = (place(reader, rule.span), rule.points());
         list.push(Rule {
             name: rule.name.map(|name| name.value).unwrap_or_default(),
             place,
+            points,
             accounts: rule.accounts.map(|list| list.into_iter().map(|spot| spot.value).collect()),
             any_of: rule.any_of.iter().map(RawBlock::block).collect(),
             except: rule.except.iter().map(RawBlock::block).collect(),

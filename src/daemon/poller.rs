@@ -16,6 +16,7 @@ use crate::daemon::waits::wait_after;
 use crate::model::backoff::scaled;
 use crate::model::catalog;
 use crate::model::message::{Message, Triple};
+use crate::model::mute::Mute;
 use crate::model::names::Names;
 use crate::source::api::{Answer, Api};
 use crate::source::fault::ApiError;
@@ -308,7 +309,7 @@ impl Poller {
             return Ok(());
         }
         let next = Cursor { watermark, ..cursor.clone() };
-        let messages = self.matched(config, messages, now).await;
+        let messages = self.matched(config, messages, now).await?;
         let account = self.account.name.clone();
         let role = self.role.clone();
         let cursor_after = moved.then(|| next.clone());
@@ -403,7 +404,13 @@ impl Poller {
     }
 
     /// Matches and plans. Where a rule looks at names, these are waited for: two seconds for the whole page.
-    async fn matched(&mut self, config: &Config, messages: Vec<Message>, now: Timestamp) -> Vec<Admitted> {
+    async fn matched(
+        &mut self,
+        config: &Config,
+        messages: Vec<Message>,
+        now: Timestamp,
+    ) -> Result<Vec<Admitted>, PollError> {
+        let mutes = if messages.is_empty() { Vec::new() } else { self.store.mutes(now).await? };
         let need_names = config.rules.need_names();
         if need_names {
             self.names.prefetch(&messages);
@@ -417,9 +424,17 @@ impl Poller {
             } else {
                 Names::default()
             };
-            admitted.push(admit(config, message, &names, now));
+            admitted.push(admit(config, message, &names, &mutes, now));
         }
-        admitted
+        for mute in &mutes {
+            let owed = admitted.iter().flat_map(|one| &one.deliveries);
+            let withheld = owed.filter(|owed| owed.rule == mute.rule && owed.withheld.is_some()).count();
+            if withheld > 0 {
+                let Mute { rule, until, reason, .. } = mute;
+                tracing::info!(rule, withheld, %until, reason, "the rule is muted");
+            }
+        }
+        Ok(admitted)
     }
 
     fn count_unknown(&mut self, message: &Message) {

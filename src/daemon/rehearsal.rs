@@ -100,7 +100,7 @@ impl Rehearsal {
             }
             None => Names::default(),
         };
-        let admitted = intake::admit(&self.config, message, &names, now);
+        let admitted = intake::admit(&self.config, message, &names, &[], now);
         let (rules, planned) = (admitted.rules.clone(), admitted.deliveries.clone());
         self.number(&planned);
         let account = admitted.message.account.clone();

@@ -13,7 +13,7 @@ use activity_relay::daemon::poller::{Poller, Tick};
 use activity_relay::render::Templates;
 use activity_relay::rules::condition::Block;
 use activity_relay::rules::expression::Expression;
-use activity_relay::rules::{Deliver, Place, Rule, Rules};
+use activity_relay::rules::{Deliver, Place, Points, Rule, Rules};
 use activity_relay::sandbox::behaviour::{Behaviour, Profile};
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::script;
@@ -46,6 +46,7 @@ fn config(filter: Option<&str>) -> Config {
     let rule = Rule {
         name: "all".into(),
         place: Place::default(),
+        points: Points::default(),
         accounts: None,
         any_of: vec![Block::default()],
         except: Vec::new(),

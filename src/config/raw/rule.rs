@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::rules::condition::{Block, Pattern};
 use crate::rules::expression::Expression;
+use crate::rules::{BlockPoints, Points};
 
 use super::{EXPIRES_AFTER, Raw, TEMPLATE, expiry, name};
 use crate::config::codes;
@@ -83,8 +84,12 @@ pub(in crate::config) struct RawRule {
     pub(in crate::config) except: Vec<RawBlock>,
     /// `where:`
     pub(in crate::config) filter: Option<Expression>,
+    /// Where that stands.
+    pub(in crate::config) filter_span: Option<Span>,
     /// Ends the search.
     pub(in crate::config) stop: bool,
+    /// Where that is said.
+    pub(in crate::config) stop_span: Option<Span>,
     /// Names outside the catalogue are meant.
     pub(in crate::config) allow_unknown: bool,
     /// For all its deliveries.
@@ -113,6 +118,8 @@ pub(in crate::config) struct RawBlock {
     pub(in crate::config) message_type: Option<Vec<Spot<Pattern>>>,
     /// `None`: any.
     pub(in crate::config) direction: Option<Vec<Spot<Pattern>>>,
+    /// Where it begins.
+    pub(in crate::config) span: Span,
 }
 
 impl RawBlock {
@@ -125,6 +132,34 @@ impl RawBlock {
             activity_type: plain(&self.activity_type),
             message_type: plain(&self.message_type),
             direction: plain(&self.direction),
+        }
+    }
+
+    /// Only the places.
+    pub(in crate::config) fn points(&self) -> BlockPoints {
+        let first = |patterns: &Option<Vec<Spot<Pattern>>>| {
+            patterns.as_ref().and_then(|list| list.first()).map_or(self.span.start, |spot| spot.span.start)
+        };
+        BlockPoints {
+            block: self.span.start,
+            activity_type: first(&self.activity_type),
+            message_type: first(&self.message_type),
+            direction: first(&self.direction),
+        }
+    }
+}
+
+impl RawRule {
+    /// Where its conditions are.
+    pub(in crate::config) fn points(&self) -> Points {
+        let start = |span: Option<Span>| span.map_or((0, 0), |span| span.start);
+        let accounts = self.accounts.as_ref().and_then(|list| list.first()).map(|spot| spot.span);
+        Points {
+            accounts: start(accounts),
+            any_of: self.any_of.iter().map(RawBlock::points).collect(),
+            except: self.except.iter().map(RawBlock::points).collect(),
+            filter: start(self.filter_span),
+            stop: start(self.stop_span),
         }
     }
 }
@@ -164,7 +199,9 @@ fn rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
         any_of,
         except,
         filter: fields.get("where").and_then(|node| filter(reader, node)),
+        filter_span: fields.get("where").map(|node| node.span),
         stop,
+        stop_span: fields.get("stop").map(|node| node.span),
         allow_unknown: fields.get("allow_unknown").and_then(|node| reader.truth(node)).unwrap_or(false),
         template: fields.get("template").and_then(|node| reader.text(node, "the name of a template")),
         deliver: deliver(reader, fields, stop),
@@ -204,6 +241,7 @@ fn block(reader: &mut Reader<'_>, node: &Node) -> Option<RawBlock> {
         activity_type: fields.get("activity_type").map(|node| patterns(reader, node)),
         message_type: message_type.map(|node| patterns(reader, node)),
         direction: fields.get("direction").map(|node| patterns(reader, node)),
+        span: fields.span(),
     })
 }
 

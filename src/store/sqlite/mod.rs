@@ -13,6 +13,7 @@ mod claim;
 mod gather;
 mod history;
 mod listing;
+mod mutes;
 mod polling;
 mod replay;
 mod roles;
