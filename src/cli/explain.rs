@@ -94,11 +94,11 @@ enum Owed {
 /// An unknown uid, a file that cannot be read, a bad rules file.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let config = context.config()?;
-    let store = context.existing_store().await?;
+    let known = context.existing_store().await?;
     let now = context.clock.now();
-    let Some(story) = story(args, &config, &store, now).await? else {
+    let Some(story) = found(args, &config, &known, now).await? else {
         let uid = args.what.as_deref().unwrap_or_default();
-        return Err(unknown(&store, uid, context).await?);
+        return Err(unknown(&known, uid, context).await?);
     };
     if let Some(path) = &args.save {
         save(path, args.force, &story.message, context)?;
@@ -110,7 +110,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-async fn story<'c>(
+async fn found<'c>(
     args: &Args,
     config: &'c Config,
     store: &Store,

@@ -1,5 +1,6 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
+pub mod backfill;
 pub mod catalog;
 pub mod check;
 pub mod completions;
@@ -147,6 +148,7 @@ enum Command {
     Explain(explain::Args),
     Deliveries(deliveries::Args),
     Mute(mute::Args),
+    Backfill(backfill::Args),
     Targets(targets::Args),
     Status(status::Args),
     Sandbox(sandbox::Args),
@@ -168,6 +170,7 @@ impl Command {
             Self::Explain(args) => explain::run(args, context).await,
             Self::Deliveries(args) => deliveries::run(args, context).await,
             Self::Mute(args) => mute::run(args, context).await,
+            Self::Backfill(args) => backfill::run(args, context).await,
             Self::Targets(args) => targets::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
             Self::Sandbox(args) => sandbox::run(args, context).await,

@@ -98,7 +98,7 @@ async fn mute(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         ));
     }
     let now = context.clock.now();
-    let length = args.length.map(|length| length.unsigned_abs());
+    let length = args.length.map(SignedDuration::unsigned_abs);
     let until = length.map_or_else(|| args.until.unwrap_or(now), |length| after_now(now, length));
     if until <= now {
         return Err(Stop::new(Exit::Usage, format!("--until {until} is past; now it is {now:.0}")));

@@ -12,6 +12,7 @@ mod lanes;
 pub mod lifecycle;
 pub mod metrics;
 pub mod names;
+pub mod past;
 pub mod poller;
 pub mod posts;
 pub mod rehearsal;

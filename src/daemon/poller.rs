@@ -293,7 +293,7 @@ impl Poller {
                 "the API writes times without a zone; they are taken for UTC"
             );
         }
-        let rows = rows(&answer.page.items);
+        let rows = Row::of(&answer.page.items);
         let facts = (answer.page.per_page, answer.page.total_count, answer.server_now.unwrap_or(now));
         let (messages, quarantined) = self.unseen(config, cursor, answer.page.items, now).await?;
         let page = PageFacts {
@@ -490,12 +490,4 @@ impl Poller {
         }
         Ok(None)
     }
-}
-
-fn rows(items: &[Item]) -> Vec<Row> {
-    let created_at = |item: &Item| match item {
-        Item::Message(message) => Some(message.created_at),
-        Item::Unreadable(_) => None,
-    };
-    items.iter().map(|item| Row { uid: item.uid().to_owned(), created_at: created_at(item) }).collect()
 }

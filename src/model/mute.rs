@@ -27,6 +27,6 @@ impl Mute {
 
     /// What a delivery that it withholds says.
     pub fn why(&self) -> String {
-        format!("rule `{}` is muted until {}: {}", self.rule, self.until, self.reason)
+        format!("rule `{}` is muted until {:.0}: {}", self.rule, self.until, self.reason)
     }
 }

@@ -9,6 +9,7 @@ mod alerts;
 mod cli_check;
 mod cli_contract;
 mod cli_docs;
+mod cli_past;
 mod config_corpus;
 mod config_init;
 mod config_schema;

@@ -54,6 +54,11 @@ fn message(story: &Story<'_>, context: &Context, moment: Moment<'_>) -> anyhow::
         paint(BOLD, catalog::label(&message.triple)),
         paint(DIM, &message.triple)
     ))?;
+    if story.stored.is_none() && catalog::find(&message.triple).is_none() {
+        let note =
+            "  the catalogue does not know this type; `activity-relay catalog` lists those that it knows";
+        context.out.line(paint(WARN, note))?;
+    }
     let fact = |name: &str, value: String| {
         context.out.line(format!("  {} {value}", paint(DIM, format!("{name:<8}"))))
     };
