@@ -18,6 +18,7 @@ fn rules(count: usize) -> Rules {
     let rule = |number: usize| Rule {
         name: format!("rule-{number}"),
         place: Place::default(),
+        owner: None,
         accounts: None,
         any_of: vec![Block {
             activity_type: Some(vec![Pattern::new("Meeting")]),

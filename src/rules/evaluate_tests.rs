@@ -41,6 +41,7 @@ fn rule(name: &str, any_of: Vec<Block>) -> Rule {
     Rule {
         name: name.to_owned(),
         place: Place::default(),
+        owner: None,
         accounts: None,
         any_of,
         except: Vec::new(),

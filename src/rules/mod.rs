@@ -34,6 +34,8 @@ pub struct Rule {
     pub name: String,
     /// Where it is defined.
     pub place: Place,
+    /// Who answers for it, if its file says so.
+    pub owner: Option<String>,
     /// Accounts it is limited to; `None` for all.
     pub accounts: Option<Vec<String>>,
     /// Any of these blocks takes a message.

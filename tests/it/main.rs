@@ -10,6 +10,7 @@ mod cli_check;
 mod cli_contract;
 mod cli_docs;
 mod config_corpus;
+mod config_files;
 mod config_init;
 mod config_schema;
 mod crash;

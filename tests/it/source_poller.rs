@@ -45,6 +45,7 @@ fn config(filter: Option<&str>) -> Config {
     let rule = Rule {
         name: "all".into(),
         place: Place::default(),
+        owner: None,
         accounts: None,
         any_of: vec![Block::default()],
         except: Vec::new(),
@@ -63,6 +64,7 @@ fn config(filter: Option<&str>) -> Config {
         alerts: None,
         retention: Retention::default(),
         targets: BTreeMap::new(),
+        target_owners: BTreeMap::new(),
         rules: Rules::new(vec![rule]),
         templates: Templates::default(),
     }
