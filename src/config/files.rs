@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::render::Templates;
 
 use super::codes;
+use super::outline;
 use super::problem::{Finding, Span};
 use super::raw::{self, Raw};
 use super::read::{Reader, Source, Spot};
@@ -29,6 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<Raw> {
     let root = open(reader, path, None)?;
     let mut raw = Raw::default();
     raw::read(reader, &root, true, &mut raw);
+    outline::note(reader, &root);
     let mut trail = Trail::default();
     trail.open.extend(canonical(path));
     include(reader, &root, &mut trail, &mut raw);
@@ -49,7 +51,9 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
         let wildcard = pattern.value.contains(['*', '?']);
         let folder =
             reader.sources.get(pattern.span.file).map(|source| source.folder.clone()).unwrap_or_default();
-        let paths = expand(&folder, &pattern.value);
+        let mut looked_at = Vec::new();
+        let paths = expand(&folder, &pattern.value, &mut looked_at);
+        looked_at.iter().for_each(|path| reader.material.path(path));
         if paths.is_empty() {
             nothing_found(reader, &pattern, wildcard);
             // A pattern says that there may be none; a file that is named has something in it.
@@ -72,6 +76,7 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
                 continue;
             };
             raw::read(reader, &root, false, raw);
+            outline::note(reader, &root);
             trail.open.push(real);
             include(reader, &root, trail, raw);
             trail.open.pop();
@@ -104,6 +109,7 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>) -> O
         Ok(text) => (text, None),
         Err(why) => (String::new(), Some(why)),
     };
+    reader.material.file(path, trouble.is_none().then_some(text.as_str()));
     reader.sources.push(Source { name: shown(path), text, folder });
     if let Some(why) = trouble {
         let span = named.map_or(Span::start_of(file), |spot| spot.span);
@@ -152,14 +158,16 @@ fn canonical(path: &Path) -> Option<PathBuf> {
 }
 
 /// The files that a pattern names, sorted; `*` and `?` may stand in any part of the path but not across parts, and `**`
-/// stands for any folders or none.
-fn expand(folder: &Path, pattern: &str) -> Vec<PathBuf> {
+/// stands for any folders or none. Notes where it looked: when something changes there, it may find something else.
+fn expand(folder: &Path, pattern: &str, looked_at: &mut Vec<PathBuf>) -> Vec<PathBuf> {
     let mut found = vec![folder.to_path_buf()];
     for part in Path::new(pattern) {
         let text = part.to_string_lossy();
         if text == "**" {
+            looked_at.extend(found.iter().cloned());
             found = found.into_iter().flat_map(|folder| folders(folder, FOLDERS_DEPTH_MAX)).collect();
         } else if text.contains(['*', '?']) {
+            looked_at.extend(found.iter().cloned());
             found = found
                 .iter()
                 .flat_map(|folder| entries(folder))
@@ -169,6 +177,7 @@ fn expand(folder: &Path, pattern: &str) -> Vec<PathBuf> {
             found = found.into_iter().map(|path| path.join(part)).collect();
         }
     }
+    looked_at.extend(found.iter().cloned());
     found.retain(|path| path.is_file());
     found.sort();
     found.dedup();
@@ -215,6 +224,7 @@ pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path)
     }
     let mut files = Vec::new();
     collect(reader, &dir, "", TEMPLATES_DEPTH_MAX, &mut files);
+    reader.material.templates(&files);
     let (templates, problems) = Templates::compile(&files);
     for problem in problems {
         let name = dir.join(&problem.file).display().to_string();
@@ -248,6 +258,7 @@ fn collect(
     depth: usize,
     files: &mut Vec<(String, String)>,
 ) {
+    reader.material.path(folder);
     for path in entries(folder) {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
         if name.starts_with('.') || files.len() >= TEMPLATES_MAX {
@@ -259,7 +270,9 @@ fn collect(
                 collect(reader, &path, &format!("{relative}/"), depth - 1, files);
             }
         } else if TEMPLATE_ENDINGS.iter().any(|ending| name.ends_with(&format!(".{ending}"))) {
-            match read_text(&path, TEMPLATE_BYTES_MAX) {
+            let read = read_text(&path, TEMPLATE_BYTES_MAX);
+            reader.material.file(&path, read.as_deref().ok());
+            match read {
                 Ok(text) => files.push((relative, text)),
                 Err(why) => {
                     let file = add(reader, path.display().to_string(), String::new());
@@ -288,7 +301,7 @@ mod tests {
             std::fs::write(folder.path().join("rules.d").join(name), "").unwrap();
         }
         let found = |pattern| {
-            let paths = expand(folder.path(), pattern);
+            let paths = expand(folder.path(), pattern, &mut Vec::new());
             paths.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(found("rules.d/*.yaml"), ["a.yaml", "b.yaml"]);

@@ -2,10 +2,12 @@
 
 mod address;
 pub mod codes;
+pub mod difference;
 mod files;
 mod keys;
 mod mask;
 mod names;
+pub mod outline;
 mod places;
 pub mod problem;
 mod raw;
@@ -30,6 +32,7 @@ use crate::source::Account;
 use crate::target::Target;
 
 use codes::Code;
+use outline::{Material, Outline};
 use places::Places;
 use problem::{Finding, Problem, Severity, Span};
 use read::Reader;
@@ -54,6 +57,21 @@ pub struct Config {
     pub rules: Rules,
     /// The templates, compiled.
     pub templates: Templates,
+    /// What it was made from.
+    pub outline: Outline,
+}
+
+impl Config {
+    /// Takes over from an earlier configuration the targets that are as they were, with their connections and tokens.
+    pub fn keep_targets(&mut self, earlier: &Self) {
+        for (name, target) in &mut self.targets {
+            if let Some(old) = earlier.targets.get(name)
+                && self.outline.target_is_same(name, &earlier.outline)
+            {
+                *target = old.clone();
+            }
+        }
+    }
 }
 
 /// How long history is kept.
@@ -80,7 +98,7 @@ impl Default for Retention {
 }
 
 /// What loading gave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
     /// Present if no problem is an error.
     pub config: Option<Config>,
@@ -92,6 +110,8 @@ pub struct Loaded {
     pub templates_dir: PathBuf,
     /// The names that could be read, whatever else is wrong.
     pub names: schema::Names,
+    /// What was read.
+    pub outline: Outline,
     places: Places,
     files: Vec<String>,
     /// Who answers for a file, by the file's name.
@@ -101,6 +121,8 @@ pub struct Loaded {
 /// What a problem that is found after loading is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject<'a> {
+    /// The rules file as a whole.
+    File,
     /// An account, by its name.
     Account(&'a str),
     /// A target, by its name.
@@ -120,6 +142,7 @@ impl Loaded {
         help: &str,
     ) {
         let span = match subject {
+            Subject::File => None,
             Subject::Account(name) => self.places.accounts.get(name),
             Subject::Target(name) => self.places.targets.get(name),
             Subject::Template(rule, delivery) => {
@@ -147,12 +170,15 @@ impl Loaded {
 
 /// Reads and checks a rules file with everything it includes, and its templates.
 pub fn load(path: &Path, environment: &Environment) -> Loaded {
-    let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new() };
+    let material = Material::of(path.parent().map(Path::to_path_buf).unwrap_or_default());
+    let mut reader =
+        Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new(), material };
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
     let names = names(raw.as_ref(), &templates);
     let owners = raw.as_ref().map(|raw| raw.owners.clone()).unwrap_or_default();
     let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
+    let outline = reader.material.outline();
     let mut findings = reader.findings;
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();
@@ -167,7 +193,8 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let fine = problem::count(&problems).0 == 0;
     let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
     let places = places.unwrap_or_default();
-    Loaded { config: config.filter(|_| fine), problems, sources, templates_dir, names, places, files, owners }
+    let config = config.filter(|_| fine).map(|config| Config { outline: outline.clone(), ..config });
+    Loaded { config, problems, sources, templates_dir, names, outline, places, files, owners }
 }
 
 fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {

@@ -7,6 +7,7 @@ use crate::egress::policy::Policy;
 
 use super::codes::{self, Code};
 use super::keys::Keys;
+use super::outline::Material;
 use super::problem::{Finding, Span, nearest};
 use super::secret::{Environment, substitute};
 use super::yaml::{Entry, Kind, Node, Scalar, Style};
@@ -57,6 +58,8 @@ pub(super) struct Reader<'e> {
     pub(super) findings: Vec<Finding>,
     /// The clients made so far, one for each policy.
     pub(super) egresses: Vec<Egress>,
+    /// What was read so far.
+    pub(super) material: Material,
 }
 
 /// A mapping whose keys have been checked.
@@ -192,7 +195,8 @@ impl Reader<'_> {
             return None;
         };
         let folder = self.sources.get(node.span.file).map(|source| source.folder.clone()).unwrap_or_default();
-        match substitute(&scalar.text, self.environment, &folder) {
+        let material = &mut self.material;
+        match substitute(&scalar.text, self.environment, &folder, |path| material.secret(path)) {
             Ok(value) => {
                 let substituted = scalar.text.contains("${");
                 Some((
@@ -208,6 +212,14 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// The text of a scalar with its `${…}` replaced, or as it is where that cannot be; reports nothing.
+    pub(super) fn substituted(&mut self, text: &str, span: Span) -> String {
+        let folder = self.sources.get(span.file).map(|source| source.folder.clone()).unwrap_or_default();
+        let material = &mut self.material;
+        let found = substitute(text, self.environment, &folder, |path| material.secret(path));
+        found.unwrap_or_else(|_| text.to_owned())
     }
 
     /// Text. Numbers and truth values want quotes, so that `1.10` does not become something else elsewhere.
@@ -415,6 +427,7 @@ mod tests {
             sources: Vec::new(),
             findings: Vec::new(),
             egresses: Vec::new(),
+            material: Material::default(),
         };
         for policy in [Policy::Public, Policy::Any, Policy::Public] {
             assert_eq!(reader.egress(policy.clone()).policy(), &policy);

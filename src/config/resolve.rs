@@ -11,6 +11,7 @@ use crate::target::Target;
 
 use super::codes::{self, Code};
 use super::names;
+use super::outline::Outline;
 use super::problem::{Finding, Span, nearest};
 use super::raw::{Raw, RawBlock, RawDeliver, RawRule};
 use super::read::{Reader, Spot};
@@ -96,6 +97,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
         target_owners: owners,
         rules: Rules::new(list),
         templates,
+        outline: Outline::default(),
     };
     (config, places)
 }

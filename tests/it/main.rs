@@ -33,6 +33,7 @@ mod points_wire;
 mod postgres;
 mod postgres_trouble;
 mod process;
+mod rehearsal;
 mod sandbox_api;
 mod sandbox_inboxes;
 mod several;

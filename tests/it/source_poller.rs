@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use activity_relay::config::outline::Outline;
 use activity_relay::config::{Config, Retention};
 use activity_relay::daemon::clock::Clock;
 use activity_relay::daemon::names::NameBook;
@@ -67,6 +68,7 @@ fn config(filter: Option<&str>) -> Config {
         target_owners: BTreeMap::new(),
         rules: Rules::new(vec![rule]),
         templates: Templates::default(),
+        outline: Outline::default(),
     }
 }
 

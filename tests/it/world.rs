@@ -113,7 +113,7 @@ impl World {
 
     /// One poll of the account.
     pub(crate) async fn try_poll(&self) -> Tick {
-        driver::poll(self.relay(), 0).await
+        driver::poll(self.relay(), &self.relay().posts.all()[0]).await
     }
 
     /// Sends whatever may be sent at this moment, until nothing is under way.

@@ -139,6 +139,7 @@ fn token(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Token> {
             let folder =
                 reader.sources.get(spot.span.file).map(|source| source.folder.clone()).unwrap_or_default();
             let path = folder.join(&spot.value);
+            reader.material.path(&path);
             if let Err(why) = read_secret(&path) {
                 let finding = Finding::error(
                     codes::SECRET_FILE,
