@@ -53,7 +53,9 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
             reader.sources.get(pattern.span.file).map(|source| source.folder.clone()).unwrap_or_default();
         let mut looked_at = Vec::new();
         let paths = expand(&folder, &pattern.value, &mut looked_at);
-        looked_at.iter().for_each(|path| reader.material.path(path));
+        for path in &looked_at {
+            reader.material.path(path);
+        }
         if paths.is_empty() {
             nothing_found(reader, &pattern, wildcard);
             // A pattern says that there may be none; a file that is named has something in it.
