@@ -108,6 +108,8 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>) -> O
     let file = reader.sources.len();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let (text, trouble) = match read_text(path, RULES_BYTES_MAX) {
+        // A carriage return alone ends a line in YAML, and has to for excerpts and places.
+        Ok(text) if text.contains('\r') => (text.replace("\r\n", "\n").replace('\r', "\n"), None),
         Ok(text) => (text, None),
         Err(why) => (String::new(), Some(why)),
     };
