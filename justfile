@@ -52,6 +52,11 @@ faults:
     RELAY_REQUIRE_POSTGRES=1 cargo test --locked --test it
     tests/faults/write
 
+# the fuzzers side by side, so many seconds each (needs cargo-fuzz)
+fuzz seconds="900":
+    cargo build --locked
+    SECONDS_EACH={{seconds}} fuzz/run
+
 # everything long and random, in parts that each print their seed: KILL_PARTS, KILLS and KILL_MESSAGES (of each part),
 # KILL_FIRST (the first part's seed), SOAK_SEEDS, SOAK_MESSAGES
 torture:

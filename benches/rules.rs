@@ -19,6 +19,7 @@ fn rules(count: usize) -> Rules {
         name: format!("rule-{number}"),
         place: Place::default(),
         points: Points::default(),
+        owner: None,
         accounts: None,
         any_of: vec![Block {
             activity_type: Some(vec![Pattern::new("Meeting")]),

@@ -51,6 +51,8 @@ pub struct Config {
     pub retention: Retention,
     /// The targets by name.
     pub targets: BTreeMap<String, Arc<Target>>,
+    /// Who answers for a target, by its name; only of those whose file says so.
+    pub target_owners: BTreeMap<String, String>,
     /// The rules, indexed.
     pub rules: Rules,
     /// The templates, compiled.
@@ -81,6 +83,14 @@ pub struct Retention {
     pub dead: Duration,
 }
 
+impl Config {
+    /// Who answers for a rule, or else for a target.
+    pub fn owner(&self, rule: &str, target: &str) -> Option<&str> {
+        let of_rule = self.rules.get(rule).and_then(|rule| rule.owner.as_deref());
+        of_rule.or_else(|| self.target_owners.get(target).map(String::as_str))
+    }
+}
+
 impl Default for Retention {
     fn default() -> Self {
         Self { delivered: Duration::from_hours(30 * 24), dead: Duration::from_hours(90 * 24) }
@@ -104,6 +114,8 @@ pub struct Loaded {
     pub outline: Outline,
     places: Places,
     files: Vec<String>,
+    /// Who answers for a file, by the file's name.
+    owners: BTreeMap<String, String>,
 }
 
 /// What a problem that is found after loading is about.
@@ -142,7 +154,8 @@ impl Loaded {
             Severity::Error => Finding::error(code, span, message),
             Severity::Warning => Finding::warning(code, span, message),
         };
-        let problem = finding.help(help).into_problem(&self.files);
+        let mut problem = finding.help(help).into_problem(&self.files);
+        problem.owner = self.owners.get(&problem.file).cloned();
         let known = |other: &Problem| {
             other.line == problem.line
                 && other.column == problem.column
@@ -163,6 +176,7 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
     let names = names(raw.as_ref(), &templates);
+    let owners = raw.as_ref().map(|raw| raw.owners.clone()).unwrap_or_default();
     let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
     let outline = reader.material.outline();
     let mut findings = reader.findings;
@@ -170,12 +184,17 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();
     let mut problems: Vec<Problem> =
         findings.into_iter().map(|finding| finding.into_problem(&files)).collect();
+    let by_name = |(file, owner): (usize, String)| Some((files.get(file)?.clone(), owner));
+    let owners: BTreeMap<String, String> = owners.into_iter().filter_map(by_name).collect();
+    for problem in &mut problems {
+        problem.owner = owners.get(&problem.file).cloned();
+    }
     problems.dedup();
     let fine = problem::count(&problems).0 == 0;
     let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
     let places = places.unwrap_or_default();
     let config = config.filter(|_| fine).map(|config| Config { outline: outline.clone(), ..config });
-    Loaded { config, problems, sources, templates_dir, names, outline, places, files }
+    Loaded { config, problems, sources, templates_dir, names, outline, places, files, owners }
 }
 
 fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {

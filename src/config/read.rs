@@ -398,12 +398,26 @@ fn looks_typed(text: &str) -> bool {
     let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
         && text.chars().any(|c| c.is_ascii_digit())
         && text.replace('_', "").parse::<f64>().is_ok();
-    number || matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE")
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0o")).unwrap_or_default();
+    let other_base = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit());
+    let endless = text.trim_start_matches(['+', '-']);
+    let special = matches!(endless, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN");
+    number || other_base || special || matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_yaml_takes_for_a_number_or_a_truth_value_wants_quotes() {
+        for text in ["5", "1.10", "-3", "1e5", "1_000", "0x1F", "0o17", "-.inf", ".NaN", "true", "FALSE"] {
+            assert!(looks_typed(text), "{text}");
+        }
+        for text in ["desk", "0x", "0xyz", "1.2.3", "2026-11-01", "1-2", ".info", "yes", "tRUE", "5a"] {
+            assert!(!looks_typed(text), "{text}");
+        }
+    }
 
     #[test]
     fn targets_of_one_policy_share_a_client() {

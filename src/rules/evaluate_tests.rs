@@ -42,6 +42,7 @@ fn rule(name: &str, any_of: Vec<Block>) -> Rule {
         name: name.to_owned(),
         place: Place::default(),
         points: Points::default(),
+        owner: None,
         accounts: None,
         any_of,
         except: Vec::new(),

@@ -78,6 +78,8 @@ pub struct Rule {
     pub place: Place,
     /// Where its conditions are, in the same file.
     pub points: Points,
+    /// Who answers for it, if its file says so.
+    pub owner: Option<String>,
     /// Accounts it is limited to; `None` for all.
     pub accounts: Option<Vec<String>>,
     /// Any of these blocks takes a message.

@@ -245,7 +245,7 @@ fn what_the_schema_requires_the_reader_requires_and_nothing_else() {
         let lists = |schema: &&Value| {
             schema.get("required").and_then(Value::as_array).is_some_and(|list| list.contains(&last))
         };
-        parents.iter().any(|schema| lists(schema))
+        parents.iter().any(lists)
     };
     let fields = ["token", "bearer", "basic", "oauth2"];
     for Found { way, .. } in

@@ -11,6 +11,7 @@ mod cli_contract;
 mod cli_docs;
 mod cli_past;
 mod config_corpus;
+mod config_files;
 mod config_init;
 mod config_schema;
 mod crash;

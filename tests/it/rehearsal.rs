@@ -52,7 +52,7 @@ fn cancelled(account: &str, uid: &str, name: &str, made: Timestamp) -> (Message,
         direction: "client_to_pivot".to_owned(),
     };
     let mut message = wire::read_item(account, &sample::item(&triple, made)).unwrap();
-    message.uid = uid.to_owned();
+    uid.clone_into(&mut message.uid);
     message.client_uid = Some(format!("client-{name}"));
     let client = Client { uid: format!("client-{name}"), name: Some(name.to_owned()), ..Client::default() };
     (message, Names { client: Some(client), ..sample::names() })

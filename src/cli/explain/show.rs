@@ -20,7 +20,7 @@ pub(super) fn text(story: &Story<'_>, config: &Config, context: &Context) -> any
     message(story, context, &moment)?;
     context.out.line(format!("\n{}", paint(BOLD, "Rules")))?;
     for verdict in &story.verdicts {
-        rule(verdict, Mute::of(&story.mutes, verdict.rule, now), context, &moment)?;
+        rule(verdict, Mute::of(&story.mutes, verdict.rule, now), config, context, &moment)?;
     }
     if story.verdicts.is_empty() {
         context.out.line(paint(DIM, "  the rules file has none"))?;
@@ -85,6 +85,7 @@ fn message(story: &Story<'_>, context: &Context, moment: Moment<'_>) -> anyhow::
 fn rule(
     verdict: &Evaluation<'_>,
     mute: Option<&Mute>,
+    config: &Config,
     context: &Context,
     moment: Moment<'_>,
 ) -> anyhow::Result<()> {
@@ -93,6 +94,9 @@ fn rule(
     let place = format!("{}:{}:{}", place.file, place.line, place.column);
     context.out.line(format!("  {} {}  {}", paint(style, mark), verdict.rule, paint(DIM, place)))?;
     context.out.line(format!("      {}", verdict.reason))?;
+    if let Some(owner) = config.rules.get(verdict.rule).and_then(|rule| rule.owner.as_deref()) {
+        context.out.line(format!("      {}", paint(DIM, format!("owner: {owner}"))))?;
+    }
     if let Some(mute) = mute {
         let text = format!("muted until {}: {} (mute {})", moment(mute.until), mute.reason, mute.id);
         context.out.line(format!("      {}", paint(WARN, text)))?;

@@ -7,6 +7,7 @@ mod rule;
 mod slack;
 mod target;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -43,6 +44,8 @@ pub(super) const TOP: Keys = Keys {
         key("include", PATHS, "Further files with targets and rules: paths, or patterns with * and ?")
             .such_as(&["rules.d/*.yaml"]),
         key("extends", PATHS, "Another word for include"),
+        key("owner", Shape::Text, "Who answers for the rules and targets of this file")
+            .such_as(&["Front desk <desk@example.com>"]),
         key("targets", Shape::Map(&Shape::Typed(target::TYPES)), "Where deliveries go, by name"),
         key("rules", Shape::List(&Shape::Keys(&rule::RULE), true), "Which messages go where, in order"),
     ],
@@ -50,7 +53,7 @@ pub(super) const TOP: Keys = Keys {
     ..Keys::NONE
 };
 /// What an included file may hold.
-pub(super) const INCLUDED: [&str; 5] = ["version", "targets", "rules", "include", "extends"];
+pub(super) const INCLUDED: [&str; 6] = ["version", "owner", "targets", "rules", "include", "extends"];
 const PATHS: Shape = Shape::OneOrMore(&Shape::Text);
 const ALERTS: Keys = Keys {
     of: "`alerts`",
@@ -106,6 +109,8 @@ pub(super) struct Raw {
     pub(super) targets: Vec<RawTarget>,
     /// In file order.
     pub(super) rules: Vec<RawRule>,
+    /// Who answers for what: of the files that say so.
+    pub(super) owners: HashMap<usize, String>,
     /// Files or sections could not be read, so that targets may be missing for that reason alone.
     pub(super) targets_lost: bool,
     /// The same of accounts.
@@ -149,6 +154,9 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut R
         return;
     };
     version(reader, fields, main);
+    if let Some(owner) = fields.get("owner").and_then(|node| reader.text(node, "a name")) {
+        raw.owners.insert(root.span.file, owner.value);
+    }
     if main {
         settings(reader, fields, raw);
     } else {
