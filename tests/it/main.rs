@@ -31,6 +31,8 @@ mod points_wire;
 mod postgres;
 mod postgres_trouble;
 mod process;
+mod reload;
+mod reload_process;
 mod sandbox_api;
 mod sandbox_inboxes;
 mod several;
