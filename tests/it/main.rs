@@ -32,6 +32,7 @@ mod postgres;
 mod postgres_trouble;
 mod process;
 mod reload;
+mod reload_load;
 mod reload_process;
 mod sandbox_api;
 mod sandbox_inboxes;

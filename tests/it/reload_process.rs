@@ -14,7 +14,7 @@ use crate::world::PATIENCE;
 const BAD: (&str, &str) = ("match: {}", "match: {}, stopp: true");
 
 /// One request; the status and the body of the answer.
-async fn ask(address: &str, method: &str, headers: &str) -> (u16, String) {
+pub(crate) async fn ask(address: &str, method: &str, headers: &str) -> (u16, String) {
     let request =
         format!("{method} /-/reload HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
     let mut stream = TcpStream::connect(address).unwrap();
