@@ -162,12 +162,6 @@ impl World {
         self.open().await;
     }
 
-    /// The same with another rules file.
-    pub(crate) async fn reopen_with(&mut self, rules: &str) {
-        self.rules = whole(rules);
-        self.reopen().await;
-    }
-
     /// The running relay is given another rules file, as by SIGHUP.
     pub(crate) async fn reload_with(&mut self, rules: &str) -> Reload {
         self.rules = whole(rules);
