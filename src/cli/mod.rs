@@ -8,6 +8,7 @@ pub mod demo;
 pub mod health;
 pub mod init;
 pub mod log;
+pub mod man;
 mod online;
 pub mod output;
 pub mod payload;
@@ -15,6 +16,7 @@ pub mod render;
 pub mod run;
 mod samples;
 pub mod sandbox;
+pub mod schema;
 pub mod status;
 pub mod table;
 pub mod targets;
@@ -144,7 +146,9 @@ enum Command {
     Status(status::Args),
     Sandbox(sandbox::Args),
     Health(health::Args),
+    Schema(schema::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Command {
@@ -161,7 +165,9 @@ impl Command {
             Self::Status(args) => status::run(args, context).await,
             Self::Sandbox(args) => sandbox::run(args, context).await,
             Self::Health(args) => health::run(args, context).await,
+            Self::Schema(args) => schema::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),
+            Self::Man(args) => man::run(args, context),
         }
     }
 

@@ -4,6 +4,7 @@ mod address;
 pub mod codes;
 pub mod difference;
 mod files;
+mod keys;
 mod mask;
 mod names;
 pub mod outline;
@@ -13,6 +14,7 @@ mod raw;
 mod read;
 pub mod report;
 mod resolve;
+pub mod schema;
 pub mod secret;
 mod value;
 mod yaml;
@@ -96,6 +98,8 @@ pub struct Loaded {
     pub sources: Vec<(String, String)>,
     /// The templates' folder.
     pub templates_dir: PathBuf,
+    /// The names that could be read, whatever else is wrong.
+    pub names: schema::Names,
     /// What was read.
     pub outline: Outline,
     places: Places,
@@ -158,6 +162,7 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
         Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new(), material };
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
+    let names = names(raw.as_ref(), &templates);
     let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
     let outline = reader.material.outline();
     let mut findings = reader.findings;
@@ -170,5 +175,15 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
     let places = places.unwrap_or_default();
     let config = config.filter(|_| fine).map(|config| Config { outline: outline.clone(), ..config });
-    Loaded { config, problems, sources, templates_dir, outline, places, files }
+    Loaded { config, problems, sources, templates_dir, names, outline, places, files }
+}
+
+fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {
+    let templates = templates.names().into_iter().map(str::to_owned).collect();
+    let Some(raw) = raw else { return schema::Names { templates, ..schema::Names::default() } };
+    schema::Names {
+        accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
+        targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
+        templates,
+    }
 }

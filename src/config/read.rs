@@ -6,6 +6,7 @@ use crate::egress::Egress;
 use crate::egress::policy::Policy;
 
 use super::codes::{self, Code};
+use super::keys::Keys;
 use super::outline::Material;
 use super::problem::{Finding, Span, nearest};
 use super::secret::{Environment, substitute};
@@ -59,17 +60,6 @@ pub(super) struct Reader<'e> {
     pub(super) egresses: Vec<Egress>,
     /// What was read so far.
     pub(super) material: Material,
-}
-
-/// The keys of one mapping: those that exist, and those that a later version will take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
-    /// What the mapping is, for messages: `an account`.
-    pub(super) of: &'static str,
-    /// Keys that are read.
-    pub(super) known: &'static [&'static str],
-    /// Keys of the format that this version does not have.
-    pub(super) later: &'static [&'static str],
 }
 
 /// A mapping whose keys have been checked.
@@ -127,7 +117,7 @@ impl Reader<'_> {
             return None;
         };
         for entry in entries {
-            if keys.known.contains(&entry.key.as_str()) {
+            if keys.names().any(|known| known == entry.key) {
                 continue;
             }
             if keys.later.contains(&entry.key.as_str()) {
@@ -145,8 +135,8 @@ impl Reader<'_> {
                 entry.span,
                 format!("{} has no key `{}`", keys.of, entry.key),
             );
-            let allowed = keys.known.join(", ");
-            finding = match nearest(&entry.key, keys.known.iter().copied()) {
+            let allowed = keys.names().collect::<Vec<_>>().join(", ");
+            finding = match nearest(&entry.key, keys.names()) {
                 Some(similar) => finding
                     .help(format!("did you mean `{similar}`? It takes: {allowed}"))
                     .replacement(similar),

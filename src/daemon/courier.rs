@@ -19,6 +19,7 @@ use crate::target::{Parcel, Target};
 
 use super::backlog::take_together;
 use super::clock::{Chance, Clock};
+use super::door::Door;
 use super::lanes::Lanes;
 pub use super::lanes::Ticked;
 use super::metrics::{Metrics, OfAttempt, OfEnd, OfTarget};
@@ -40,6 +41,7 @@ struct Shared {
     chance: Chance,
     metrics: Arc<Metrics>,
     names: Arc<NameBooks>,
+    door: Door,
     scribe: Scribe,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -78,6 +80,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The names of people, by account.
     pub names: Arc<NameBooks>,
+    /// Where it hands over what is due.
+    pub door: Door,
     /// Cancelled when nothing new is to be sent.
     pub stop: CancellationToken,
 }
@@ -107,10 +111,11 @@ impl Hand {
 impl Courier {
     /// A courier with nothing under way.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, chance, metrics, names, stop } = parts;
-        let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::default());
+        let Parts { store, clock, chance, metrics, names, door, stop } = parts;
+        let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::new(door.lanes()));
         let scribe = Scribe::new(store.clone(), clock.clone(), metrics.clone(), tracker.clone());
-        let shared = Shared { store, clock, chance, metrics, names, scribe, tracker, stop, ended, state };
+        let shared =
+            Shared { store, clock, chance, metrics, names, door, scribe, tracker, stop, ended, state };
         Self { shared: Arc::new(shared) }
     }
 
@@ -274,7 +279,10 @@ impl Courier {
         let now = shared.clock.now();
         let parcel =
             Parcel { id: job.claim.id.as_str(), payload: &payload, recipient: job.recipient.as_deref(), now };
-        let mut report = target.deliver(&parcel).await;
+        let mut report = match &shared.door {
+            Door::Targets => target.deliver(&parcel).await,
+            Door::Record(record) => record.take(job, &view, &parcel, problem.as_deref()),
+        };
         if let Some(problem) = problem {
             report.reason = format!("{}; sent as plain text because {problem}", report.reason);
         }

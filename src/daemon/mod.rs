@@ -4,7 +4,9 @@ pub mod alarm;
 mod backlog;
 pub mod clock;
 pub mod courier;
+pub mod door;
 pub mod driver;
+mod intake;
 pub mod janitor;
 mod lanes;
 pub mod lifecycle;
@@ -12,6 +14,7 @@ pub mod metrics;
 pub mod names;
 pub mod poller;
 pub mod posts;
+pub mod rehearsal;
 pub mod reload;
 pub mod roles;
 mod scribe;
@@ -40,6 +43,7 @@ use crate::store::{Store, StoreError};
 
 use clock::{Chance, Clock};
 use courier::{Courier, Parts};
+use door::Door;
 use metrics::{Metrics, OfAccount};
 use names::NameBooks;
 use posts::Posts;
@@ -107,6 +111,7 @@ impl Relay {
             chance: chance.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
+            door: Door::Targets,
             stop: stop.clone(),
         };
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::daemon::courier::Hand;
+use crate::daemon::intake::admit;
 use crate::daemon::names::{NameBook, WAIT_MAX};
 use crate::daemon::sweeps::Sweeps;
 use crate::daemon::waits::wait_after;
@@ -16,8 +17,6 @@ use crate::model::backoff::scaled;
 use crate::model::catalog;
 use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
-use crate::rules::evaluate::matching;
-use crate::rules::plan::plan;
 use crate::source::api::{Answer, Api};
 use crate::source::fault::ApiError;
 use crate::source::settled::Settled;
@@ -418,10 +417,7 @@ impl Poller {
             } else {
                 Names::default()
             };
-            let found = matching(&config.rules, &message, &names);
-            let deliveries = plan(&found, &message, now);
-            let rules = found.iter().map(|rule| rule.name.clone()).collect();
-            admitted.push(Admitted { message, rules, deliveries });
+            admitted.push(admit(config, message, &names, now));
         }
         admitted
     }

@@ -24,6 +24,8 @@ const GETS_ON: usize = 2;
 const ROUND: usize = 10;
 /// One in so many is left to the watch, which takes its time.
 const WATCHED: usize = 25;
+/// One in so many is asked for by SIGHUP, the others by a request.
+const SIGNALLED: usize = 3;
 /// What is logged: of the deliveries nothing, or the log would be long.
 const LOG: &str = "warn,activity_relay::cli::run=info,activity_relay::daemon::reload=info";
 
@@ -115,10 +117,10 @@ impl Load {
             Some(text) => self.stage.rules(text),
             None => std::fs::remove_file(self.stage.folder.path().join("rules.yaml")).unwrap(),
         }
-        if number % WATCHED == 0 {
+        if number.is_multiple_of(WATCHED) {
             self.asked[2] += 1;
             self.stage.until_logged(&self.running, words).await;
-        } else if number % 3 == 0 {
+        } else if number.is_multiple_of(SIGNALLED) {
             self.asked[0] += 1;
             self.running.signal("HUP");
             self.stage.until_logged(&self.running, words).await;
@@ -134,7 +136,7 @@ impl Load {
         let rules = Shape::Plain.rules("bad");
         let marked = rules.replace("name: bad,", &format!("name: bad, oops{number}: 1,"));
         let words = format!("oops{number}");
-        let told = number % WATCHED == 0 || number % 3 == 0;
+        let told = number.is_multiple_of(WATCHED) || number.is_multiple_of(SIGNALLED);
         match if told { 0 } else { rng.u8(0..4) } {
             0 => self.reload(number, Some(&marked), &words, false).await,
             1 => self.reload(number, Some(&rules[..rules.len() / 2]), &words, false).await,
@@ -164,10 +166,10 @@ async fn reloaded_under_load_it_loses_nothing_and_sends_nothing_twice() {
     let (mut before, mut round, mut polled) = (load.arrived(), 0, true);
     for number in 1..=reloads {
         load.stage.receive(MESSAGES);
-        if number % ROUND == 0 {
+        if number.is_multiple_of(ROUND) {
             load.stage.sandbox.http.answers([status(503)]);
         }
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             bad += 1;
             load.reload_badly(number, &mut rng).await;
         } else {

@@ -5,26 +5,68 @@ use std::time::Duration;
 use crate::rules::condition::{Block, Pattern};
 use crate::rules::expression::Expression;
 
-use super::{Raw, expiry, name};
+use super::{EXPIRES_AFTER, Raw, TEMPLATE, expiry, name};
 use crate::config::codes;
+use crate::config::keys::{Field, Keys, Named, Shape, key};
 use crate::config::problem::{Finding, Span};
-use crate::config::read::{Fields, Keys, Reader, Spot};
+use crate::config::read::{Fields, Reader, Spot};
 use crate::config::yaml::{Kind, Node, Style};
 
 const LATER: &[&str] =
     &["digest", "throttle", "during", "outside", "collapse", "resolves", "schedule", "mutes"];
-const RULE: Keys = Keys {
+pub(in crate::config) const RULE: Keys = Keys {
     of: "a rule",
-    known: &["name", "match", "except", "accounts", "where", "stop", "allow_unknown", "template", "deliver"],
+    known: &[
+        key("name", Shape::Text, "Its own name; it stands in logs and with each delivery").required(),
+        key("match", BLOCKS, "Which messages it takes: a condition, or a list of them any of which may hold; {} takes everything")
+            .required(),
+        key("except", BLOCKS, "Messages that it does not take, in the same form"),
+        key(
+            "accounts",
+            Shape::OneOrMore(&Shape::Named(Named::Account)),
+            "The accounts it is for; all if left out",
+        ),
+        key("where", Shape::Text, "A further condition in CEL over message, client, staff and account")
+            .such_as(&["message.meeting.duration >= 60"]),
+        key("stop", Shape::Truth, "true: no later rule is looked at once this one took a message").or("false"),
+        key("allow_unknown", Shape::Truth, "true: names outside the catalogue are meant").or("false"),
+        key("template", TEMPLATE, "The template of all its deliveries"),
+        key("deliver", Shape::List(&Shape::Keys(&DELIVER), true), "Where its messages go; [] with stop: true silences them")
+            .required(),
+    ],
     later: LATER,
+    ..Keys::NONE
 };
-const DELIVER: Keys =
-    Keys { of: "an entry of `deliver`", known: &["to", "template", "expires_after"], later: LATER };
+const DELIVER: Keys = Keys {
+    of: "an entry of `deliver`",
+    known: &[
+        key("to", Shape::Named(Named::Target), "The target").required(),
+        key("template", TEMPLATE, "The template, where it differs from the rule's"),
+        EXPIRES_AFTER,
+    ],
+    later: LATER,
+    ..Keys::NONE
+};
 const BLOCK: Keys = Keys {
     of: "a condition",
-    known: &["activity_type", "message_type", "direction", "activity_action"],
-    later: &[],
+    known: &[
+        key("activity_type", names(Field::ActivityType), "What the message is about: one of these"),
+        key("message_type", names(Field::MessageType), "What happened: one of these"),
+        key("direction", names(Field::Direction), "From whom to whom: one of these"),
+        key("activity_action", names(Field::MessageType), "Another word for message_type"),
+    ],
+    not_both: &["message_type", "activity_action"],
+    ..Keys::NONE
 };
+const BLOCKS: Shape = Shape::Either(&[Shape::Keys(&BLOCK), Shape::List(&Shape::Keys(&BLOCK), false)]);
+
+const fn names(field: Field) -> Shape {
+    match field {
+        Field::ActivityType => Shape::OneOrMore(&Shape::Catalog(Field::ActivityType)),
+        Field::MessageType => Shape::OneOrMore(&Shape::Catalog(Field::MessageType)),
+        Field::Direction => Shape::OneOrMore(&Shape::Catalog(Field::Direction)),
+    }
+}
 
 /// A rule whose targets, templates and accounts are still names.
 #[derive(Debug)]
