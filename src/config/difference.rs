@@ -105,3 +105,27 @@ impl fmt::Display for Changes {
         f.write_str(&shown.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_names_are_counted_and_keys_that_say_nothing_left_out() {
+        let mut difference = Difference::default();
+        difference.note(Section::Settings, "timezone", Change::Changed(vec![String::new()]));
+        assert_eq!(difference.to_string(), "settings: ~timezone");
+        for number in 0..SHOWN_MAX + 3 {
+            difference.note(Section::Rules, &format!("r{number}"), Change::Added);
+        }
+        let text = difference.to_string();
+        assert!(text.starts_with("rules: +r0, +r1, "), "{text}");
+        assert!(text.ends_with(", and 3 more; settings: ~timezone"), "{text}");
+        let json = serde_json::to_value(&difference).unwrap();
+        assert_eq!(
+            json["rules"]["added"].as_array().unwrap().len(),
+            SHOWN_MAX + 3,
+            "programs get all of them"
+        );
+    }
+}
