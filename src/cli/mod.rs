@@ -18,6 +18,7 @@ pub mod sandbox;
 pub mod status;
 pub mod table;
 pub mod targets;
+pub mod test;
 pub mod when;
 
 use std::ffi::OsString;
@@ -137,6 +138,7 @@ enum Command {
     Demo(demo::Args),
     Init(init::Args),
     Check(check::Args),
+    Test(test::Args),
     Render(render::Args),
     Catalog(catalog::Args),
     Deliveries(deliveries::Args),
@@ -154,6 +156,7 @@ impl Command {
             Self::Demo(args) => demo::run(args, context).await,
             Self::Init(args) => init::run(args, context).await,
             Self::Check(args) => check::run(args, context).await,
+            Self::Test(args) => test::run(args, context).await,
             Self::Render(args) => render::run(args, context).await,
             Self::Catalog(args) => catalog::run(args, context).await,
             Self::Deliveries(args) => deliveries::run(args, context).await,

@@ -41,8 +41,9 @@ const TOP: Keys = Keys {
         "extends",
         "targets",
         "rules",
+        "tests",
     ],
-    later: &["schedules", "mutes", "tests"],
+    later: &["schedules", "mutes"],
 };
 /// What an included file may hold.
 const INCLUDED: [&str; 4] = ["version", "targets", "rules", "include"];
