@@ -70,6 +70,22 @@ codes! {
     API "R080" "The API cannot be reached, or refuses the account's token."
     TOKEN_KIND "R081" "The token is not that of a staff member."
     UNREACHABLE "R082" "A target cannot be reached, or refuses the login."
+    TEST_MESSAGE "R100" "A test's message that cannot be made: an unknown sample, or a file that cannot be read."
+    TEST_FIELD "R101" "A field under `with` that no message has, or a value that it cannot have."
+    TEST_TIME "R102" "A moment in a test that is none, or to which the clock cannot go."
+    TEST_NAME "R103" "A test names a rule, target, recipient, template or account that does not exist."
+    TEST_PART "R104" "A test looks at a part that the delivery does not have."
+    TEST_PATTERN "R105" "Not a regular expression."
+    TEST_TWICE "R106" "Two tests, or two snapshots, of one name."
+    TEST_FILE "R107" "A file named under `tests:` that does not exist."
+    TEST_RULES "R110" "A test's messages were taken by other rules than expected."
+    TEST_NOT_MATCHED "R111" "A rule took a test's message although it was not to, or left it for another reason than expected."
+    TEST_SENT "R112" "A delivery that a test expects was not made."
+    TEST_UNEXPECTED "R113" "A delivery was made that a test does not expect."
+    TEST_DELIVERY "R114" "A delivery was made otherwise than a test expects: another rule, moment, template, recipient or number of messages."
+    TEST_TEXT "R115" "A text was rendered otherwise than a test expects."
+    TEST_SNAPSHOT "R116" "A snapshot is missing, or a text was rendered otherwise."
+    TEST_TEMPLATE "R117" "A template failed in a test, so that the plain fallback went out."
 }
 
 /// The code of that id, if there is one.

@@ -146,7 +146,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// A file's text. The reason says what is wrong, for a person.
-fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
+pub(super) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
@@ -163,7 +163,7 @@ fn canonical(path: &Path) -> Option<PathBuf> {
 
 /// The files that a pattern names, sorted; `*` and `?` may stand in any part of the path but not across parts, and `**`
 /// stands for any folders or none. Notes where it looked: when something changes there, it may find something else.
-fn expand(folder: &Path, pattern: &str, looked_at: &mut Vec<PathBuf>) -> Vec<PathBuf> {
+pub(super) fn expand(folder: &Path, pattern: &str, looked_at: &mut Vec<PathBuf>) -> Vec<PathBuf> {
     let mut found = vec![folder.to_path_buf()];
     for part in Path::new(pattern) {
         let text = part.to_string_lossy();
@@ -203,9 +203,12 @@ fn fits_name(path: &Path, pattern: &str) -> bool {
     !hidden && super::names::wildcard(&pattern.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>())
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let read = std::fs::read_dir(folder).into_iter().flatten();
-    let mut paths: Vec<PathBuf> = read.filter_map(|entry| Some(entry.ok()?.path())).collect();
+/// What a folder holds, sorted; nothing where it cannot be read.
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let read = std::fs::read_dir(here).into_iter().flatten();
+    let mut paths: Vec<PathBuf> =
+        read.filter_map(|entry| Some(folder.join(entry.ok()?.file_name()))).collect();
     paths.sort();
     paths
 }
