@@ -3,7 +3,10 @@
 mod address;
 pub mod codes;
 mod files;
+pub mod fix;
+mod locate;
 mod mask;
+mod mend;
 mod names;
 mod places;
 pub mod problem;
@@ -12,6 +15,7 @@ mod read;
 pub mod report;
 mod resolve;
 pub mod secret;
+mod slips;
 mod value;
 mod yaml;
 
@@ -134,7 +138,8 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
     let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
-    let mut findings = reader.findings;
+    let mut findings: Vec<Finding> =
+        reader.findings.into_iter().map(|finding| presentable(finding, &reader.sources)).collect();
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();
     let mut problems: Vec<Problem> =
@@ -144,4 +149,20 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
     let places = places.unwrap_or_default();
     Loaded { config: config.filter(|_| fine), problems, sources, templates_dir, places, files }
+}
+
+/// A finding whose replacement would show a secret, or write over a `${…}`, goes without one.
+fn presentable(finding: Finding, sources: &[read::Source]) -> Finding {
+    let Some(replaced) = finding.replaced() else { return finding };
+    let span = finding.span;
+    let Some(line) = sources.get(span.file).and_then(|source| source.text.lines().nth(span.start.0 - 1))
+    else {
+        return finding;
+    };
+    let place = |line: &str| -> String {
+        line.chars().skip(span.start.1 - 1).take(span.end.1.saturating_sub(span.start.1)).collect()
+    };
+    let written = place(line);
+    let shown = replaced.chars().count() <= 2 || place(&mask::mask(line)) == written;
+    if shown && !written.contains("${") { finding } else { finding.without_replacement() }
 }
