@@ -3,7 +3,8 @@
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::config::problem::count;
+use crate::config::fix::{self, Fixed};
+use crate::config::problem::{Applicability, count};
 use crate::config::{Loaded, codes, report};
 
 use super::online::{self, Answers};
@@ -13,6 +14,7 @@ use super::{Context, Exit, Stop, samples};
 /// Check the rules file and the templates, and show all problems at once
 ///
 /// Exits with 0 if the relay can run with it, with 1 if it cannot.
+/// `--fix` writes what is certain into the files: the spelling of names, missing spaces and quotes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How problems are shown
@@ -24,10 +26,16 @@ pub struct Args {
     /// Also ask the API and the targets, without posting to people
     #[arg(long)]
     online: bool,
-    /// Say what a code such as R014 means, and check nothing
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["online", "deny"])]
+    /// Write certain corrections into the files, show them, and check again
+    #[arg(long)]
+    fix: bool,
+    /// Explain a code such as R014 with an example; without one, list all codes
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["online", "deny", "fix"])]
     explain: Option<String>,
 }
+
+/// How often `--fix` looks again for what a correction brought to light.
+const FIX_ROUNDS: usize = 10;
 
 /// How problems are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +62,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if let Some(code) = &args.explain {
         return explain(code, context);
     }
+    let fixed = if args.fix { mend(context)? } else { Vec::new() };
     let mut loaded = context.load();
     samples::check(&mut loaded, context.clock.now());
     // What the file says is shown with excerpts; what the network says has lines of its own.
@@ -67,8 +76,17 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     }
     let (errors, warnings) = count(&loaded.problems);
     match args.format {
-        ReportFormat::Text => show(&loaded, offline, answers.as_ref(), args, context)?,
-        ReportFormat::Json => context.out.json(&as_json(&loaded, answers.as_ref())?)?,
+        ReportFormat::Text => {
+            changes(&fixed, args, context)?;
+            show(&loaded, offline, answers.as_ref(), args, context)?;
+        }
+        ReportFormat::Json => {
+            let mut document = as_json(&loaded, answers.as_ref())?;
+            if let (true, Value::Object(fields)) = (args.fix, &mut document) {
+                fields.insert("fixed".to_owned(), serde_json::to_value(&fixed)?);
+            }
+            context.out.json(&document)?;
+        }
         ReportFormat::Sarif => context.out.json(&report::render_sarif(&loaded.problems))?,
         ReportFormat::Github => {
             for line in report::render_github(&loaded.problems) {
@@ -78,6 +96,40 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     }
     let denied = args.deny == Some(Deny::Warnings) && warnings > 0;
     Ok(if errors > 0 || denied { Exit::Problem } else { Exit::Fine })
+}
+
+/// Writes every certain correction into the files, until none is left; what was changed.
+fn mend(context: &mut Context) -> anyhow::Result<Vec<Fixed>> {
+    let mut all = Vec::new();
+    for _ in 0..FIX_ROUNDS {
+        let loaded = context.load();
+        let fixed = fix::apply(&loaded.problems).map_err(|error| {
+            Stop::new(Exit::Problem, format!("the corrections cannot be written: {error}"))
+        })?;
+        if fixed.is_empty() {
+            break;
+        }
+        all.extend(fixed);
+    }
+    Ok(all)
+}
+
+/// What `--fix` changed, line by line.
+fn changes(fixed: &[Fixed], args: &Args, context: &Context) -> anyhow::Result<()> {
+    for line in fix::diff(fixed) {
+        let style = match line.as_bytes() {
+            [b'-', ..] => BAD,
+            [b'+', ..] => GOOD,
+            _ => WARN,
+        };
+        context.out.line(paint(style, line))?;
+    }
+    if !fixed.is_empty() {
+        context.out.line(format!("{} corrected\n", counted(fixed.len(), "line")))?;
+    } else if args.fix {
+        context.out.line("nothing to correct that is certain\n")?;
+    }
+    Ok(())
 }
 
 /// The document of `--format json`, with what the accounts and targets answered if they were asked.
@@ -108,6 +160,21 @@ fn show(
         context.out.line("nothing was asked online, as the file has errors\n")?;
     }
     context.out.line(summary(loaded, context))?;
+    let (errors, warnings) = count(&loaded.problems);
+    if args.deny == Some(Deny::Warnings) && warnings > 0 {
+        context.out.line("warnings count as errors (--deny warnings)")?;
+    }
+    if !args.fix {
+        let certain =
+            loaded.problems.iter().filter(|problem| problem.applicability == Some(Applicability::Certain));
+        let certain = certain.count();
+        if certain > 0 {
+            context.out.line(format!("{certain} of them can be corrected with --fix"))?;
+        }
+    }
+    if let Some(first) = loaded.problems.first().filter(|_| errors + warnings > 0) {
+        context.out.line(format!("activity-relay check --explain {} says more", first.code))?;
+    }
     Ok(())
 }
 
@@ -133,13 +200,18 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 fn explain(code: &str, context: &Context) -> anyhow::Result<Exit> {
+    if code.is_empty() {
+        for code in codes::ALL {
+            context.out.line(format!("{}  {}", code.id, code.meaning))?;
+        }
+        return Ok(Exit::Fine);
+    }
     let Some(code) = codes::find(code) else {
-        let known: Vec<&str> = codes::ALL.iter().map(|code| code.id).collect();
-        return Err(Stop::new(
-            Exit::Problem,
-            format!("there is no code {code}; there are {}", known.join(", ")),
-        ));
+        let near = codes::near(code).join(", ");
+        let message = format!("there is no code {code}; near are {near}, and `check --explain` lists all");
+        return Err(Stop::new(Exit::Problem, message));
     };
-    context.out.line(format!("{}: {}", code.id, code.meaning))?;
+    context.out.line(format!("{}: {}\n", code.id, code.meaning))?;
+    context.out.line(code.explanation().trim_end())?;
     Ok(Exit::Fine)
 }

@@ -7,11 +7,23 @@ pub struct Code {
     pub id: &'static str,
     /// One line: what is wrong with the file.
     pub meaning: &'static str,
+    explanation: &'static str,
+}
+
+impl Code {
+    /// What it means, why it matters, an example that has it, one that has not, and the remedy; Markdown.
+    pub fn explanation(&self) -> &'static str {
+        self.explanation
+    }
 }
 
 macro_rules! codes {
     ($($name:ident $id:literal $meaning:literal)*) => {
-        $(#[doc = $meaning] pub const $name: &Code = &Code { id: $id, meaning: $meaning };)*
+        $(#[doc = $meaning] pub const $name: &Code = &Code {
+            id: $id,
+            meaning: $meaning,
+            explanation: include_str!(concat!("explain/", $id, ".md")),
+        };)*
         /// All of them, in the order of their numbers.
         pub const ALL: &[&Code] = &[$($name),*];
     };
@@ -24,6 +36,9 @@ codes! {
     DUPLICATE_KEY "R004" "A key stands twice in one mapping."
     TOO_MUCH "R005" "The file nests too deeply or its aliases multiply beyond reason."
     YAML_FEATURE "R006" "A part of YAML that the rules file does not use: tags, several documents, keys that are no plain text."
+    ODD_BLANK "R007" "A line is indented with a character that looks like a space and is none."
+    TYPOGRAPHIC "R008" "Typographic quotation marks, which are no quotation marks to YAML."
+    CUT_OFF "R009" "A `#` cuts a value off that is probably meant as a whole."
     UNKNOWN_KEY "R010" "A key that does not exist at this place."
     MISSING_KEY "R011" "A key that must be there is not."
     WRONG_TYPE "R012" "A value of the wrong kind, such as a list where text is wanted."
@@ -32,10 +47,15 @@ codes! {
     NO_SUCH_COMBINATION "R015" "No known message has this combination of activity type, message type and direction."
     EMPTY_WILDCARD "R016" "A wildcard that no known name fits."
     UNKNOWN_TYPE "R017" "An activity type that neither the catalogue nor the API's list has; `allow_unknown: true` accepts it."
+    UNQUOTED "R018" "A value that YAML reads as something else unless it stands in quotes, such as `*_failed` or `a: b`."
+    SPACING "R019" "A space is missing behind a colon or a dash."
     UNSET_VARIABLE "R020" "A ${NAME} whose variable is not set."
     SUBSTITUTION "R021" "A ${…} that is not well formed."
     SECRET_FILE "R022" "A ${file:…} or `token_file` that cannot be read."
     PLACEHOLDER "R023" "A value that init put there to be replaced by your own."
+    UNEVEN "R024" "A line is indented unlike those that it belongs to."
+    UNCLOSED "R025" "A quotation mark or a bracket that is opened and not closed."
+    TRUTH_WORD "R026" "A word such as `no` or `on` that other YAML readers take for a truth value."
     DURATION "R030" "Not a duration such as 30s, 10m, 1h30m or 2d, or out of range."
     TIMEZONE "R031" "Not an IANA time zone."
     RATE "R032" "Not a rate such as 1/s or 60/m, or a burst without a rate."
@@ -91,6 +111,16 @@ codes! {
 /// The code of that id, if there is one.
 pub fn find(id: &str) -> Option<&'static Code> {
     ALL.iter().copied().find(|code| code.id.eq_ignore_ascii_case(id))
+}
+
+/// The codes that look most like what was written, the nearest first.
+pub fn near(written: &str) -> Vec<&'static str> {
+    const SHOWN: usize = 3;
+    let upper = written.to_uppercase();
+    let mut ids: Vec<&'static str> = ALL.iter().map(|code| code.id).collect();
+    ids.sort_by_key(|id| strsim::damerau_levenshtein(&upper, id));
+    ids.truncate(SHOWN);
+    ids
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ const TEMPLATES_DIR: &str = "templates";
 
 /// The main file and everything it includes. `None` if the main file cannot be read at all.
 pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<Raw> {
-    let root = open(reader, path, None)?;
     let mut raw = Raw::default();
+    let root = open(reader, path, None, &mut raw)?;
     raw::read(reader, &root, true, &mut raw);
     outline::note(reader, &root);
     let mut trail = Trail::default();
@@ -73,7 +73,7 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
             if !trail.seen.insert(real.clone()) {
                 continue;
             }
-            let Some(root) = open(reader, &path, Some(&pattern)) else {
+            let Some(root) = open(reader, &path, Some(&pattern), raw) else {
                 raw.targets_lost = true;
                 continue;
             };
@@ -104,7 +104,7 @@ fn nothing_found(reader: &mut Reader<'_>, pattern: &Spot<String>, wildcard: bool
 }
 
 /// Reads and parses one file; problems stand at the file's start, or where it was named.
-fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>) -> Option<Node> {
+fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>, raw: &mut Raw) -> Option<Node> {
     let file = reader.sources.len();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let (text, trouble) = match read_text(path, RULES_BYTES_MAX) {
@@ -127,9 +127,14 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>) -> O
         reader.error(codes::FILE, span, format!("{} cannot be read: {why}", shown(path)), help);
         return None;
     }
-    let (node, findings) = yaml::parse(&reader.sources[file].text, file);
-    reader.findings.extend(findings);
-    node
+    let parsed = yaml::parse(&reader.sources[file].text, file);
+    reader.findings.extend(parsed.findings);
+    if parsed.lost {
+        raw.lost.push(file);
+        raw.targets_lost = true;
+        raw.accounts_lost = true;
+    }
+    parsed.node
 }
 
 /// A path for people: without `..` where the same file has a shorter name.

@@ -4,8 +4,11 @@ mod address;
 pub mod codes;
 pub mod difference;
 mod files;
+pub mod fix;
 mod keys;
+mod locate;
 mod mask;
+mod mend;
 mod names;
 pub mod outline;
 mod places;
@@ -17,6 +20,7 @@ mod resolve;
 pub mod rule_tests;
 pub mod schema;
 pub mod secret;
+mod slips;
 mod stand_in;
 mod value;
 mod yaml;
@@ -194,7 +198,8 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let owners = raw.as_ref().map(|raw| raw.owners.clone()).unwrap_or_default();
     let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
     let outline = reader.material.outline();
-    let mut findings = reader.findings;
+    let mut findings: Vec<Finding> =
+        reader.findings.into_iter().map(|finding| presentable(finding, &reader.sources)).collect();
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();
     let mut problems: Vec<Problem> =
@@ -221,4 +226,20 @@ fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {
         rules: raw.rules.iter().filter_map(|rule| Some(rule.name.as_ref()?.value.clone())).collect(),
         templates,
     }
+}
+
+/// A finding whose replacement would show a secret, or write over a `${…}`, goes without one.
+fn presentable(finding: Finding, sources: &[read::Source]) -> Finding {
+    let Some(replaced) = finding.replaced() else { return finding };
+    let span = finding.span;
+    let Some(line) = sources.get(span.file).and_then(|source| source.text.lines().nth(span.start.0 - 1))
+    else {
+        return finding;
+    };
+    let place = |line: &str| -> String {
+        line.chars().skip(span.start.1 - 1).take(span.end.1.saturating_sub(span.start.1)).collect()
+    };
+    let written = place(line);
+    let shown = replaced.chars().count() <= 2 || place(&mask::mask(line)) == written;
+    if shown && !written.contains("${") { finding } else { finding.without_replacement() }
 }

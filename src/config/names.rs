@@ -5,7 +5,7 @@ use crate::model::message::key;
 use crate::rules::condition::Pattern;
 
 use super::codes;
-use super::problem::{Finding, nearest};
+use super::problem::{Applicability, Finding, Similar, similar};
 use super::raw::{RawBlock, RawRule};
 use super::read::Spot;
 
@@ -112,14 +112,19 @@ fn unknown(
     let here: Vec<&str> =
         entries.iter().filter(|entry| others_fit(block, entry, field)).map(|entry| field.of(entry)).collect();
     let key = &spot.value.key;
-    let similar =
-        renamed(field, key).or_else(|| nearest(key, here)).or_else(|| nearest(key, known.iter().copied()));
+    let certain = |name| Similar { name, applicability: Applicability::Certain };
+    let similar = renamed(field, key)
+        .map(certain)
+        .or_else(|| similar(key, here))
+        .or_else(|| similar(key, known.iter().copied()));
     let rest = match field {
         Field::Direction => format!("the directions are {}", known.join(", ")),
         _ => "`activity-relay catalog` lists the known ones; `allow_unknown: true` on the rule takes it as it is".to_owned(),
     };
     match similar {
-        Some(similar) => finding.help(format!("did you mean `{similar}`? Else: {rest}")).replacement(similar),
+        Some(similar) => {
+            finding.help(format!("did you mean `{}`? Else: {rest}", similar.name)).meant(&similar)
+        }
         None => finding.help(rest),
     }
 }

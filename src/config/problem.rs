@@ -37,12 +37,25 @@ pub struct Problem {
     pub help: Option<String>,
     /// The text that would mend it, in place of the span.
     pub replacement: Option<String>,
+    /// How sure it is that the replacement is what was meant; there with a replacement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applicability: Option<Applicability>,
     /// A second place that belongs to it, such as the first of two equal keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub related: Option<Related>,
     /// Who answers for the file, if it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+}
+
+/// How sure it is that a replacement is what was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Applicability {
+    /// `check --fix` writes it into the file.
+    Certain,
+    /// Only shown: something else may have been meant.
+    Maybe,
 }
 
 /// A second place of a problem.
@@ -54,6 +67,10 @@ pub struct Related {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
+    /// Last line.
+    pub end_line: usize,
+    /// The column behind the last character.
+    pub end_column: usize,
     /// What stands there.
     pub message: String,
 }
@@ -90,7 +107,7 @@ pub struct Finding {
     pub span: Span,
     message: String,
     help: Option<String>,
-    replacement: Option<String>,
+    replacement: Option<(String, Applicability)>,
     related: Option<(Span, String)>,
 }
 
@@ -116,9 +133,36 @@ impl Finding {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// The text that mends it, in place of the span.
+    /// The text that certainly mends it, in place of the span.
     pub fn replacement(self, text: impl Into<String>) -> Self {
-        Self { replacement: Some(text.into()), ..self }
+        Self { replacement: Some((text.into(), Applicability::Certain)), ..self }
+    }
+
+    /// The name that was probably meant, written as YAML takes it.
+    pub fn meant(self, similar: &Similar<'_>) -> Self {
+        Self { replacement: Some((scalar(similar.name), similar.applicability)), ..self }
+    }
+
+    /// The text that would mend it.
+    pub fn replaced(&self) -> Option<&str> {
+        self.replacement.as_ref().map(|(text, _)| text.as_str())
+    }
+
+    /// Takes the replacement back: it may not be shown or written.
+    pub fn without_replacement(self) -> Self {
+        Self { replacement: None, ..self }
+    }
+
+    /// The same with every place moved.
+    pub fn moved(mut self, place: impl Fn(Span) -> Span) -> Self {
+        self.span = place(self.span);
+        self.related = self.related.map(|(span, message)| (place(span), message));
+        self
+    }
+
+    /// Which kind of problem.
+    pub fn code(&self) -> &'static Code {
+        self.code
     }
 
     /// A second place that belongs to it.
@@ -129,6 +173,7 @@ impl Finding {
     /// The problem, with the files' names in place of their indices.
     pub fn into_problem(self, files: &[String]) -> Problem {
         let name = |span: Span| files.get(span.file).cloned().unwrap_or_default();
+        let (replacement, applicability) = self.replacement.unzip();
         Problem {
             code: self.code.id,
             severity: self.severity,
@@ -139,11 +184,14 @@ impl Finding {
             end_column: self.span.end.1,
             message: self.message,
             help: self.help,
-            replacement: self.replacement,
+            replacement,
+            applicability,
             related: self.related.map(|(span, message)| Related {
                 file: name(span),
                 line: span.start.0,
                 column: span.start.1,
+                end_line: span.end.0,
+                end_column: span.end.1,
                 message,
             }),
             owner: None,
@@ -157,10 +205,24 @@ pub fn count(problems: &[Problem]) -> (usize, usize) {
     (errors, problems.len() - errors)
 }
 
+/// A name that was probably meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Similar<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// Certain if it is a slip of a letter or two, and no other name is as near.
+    pub applicability: Applicability,
+}
+
 /// The candidate that is nearest to what was written, if any is near enough to be meant.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    similar(written, candidates).map(|similar| similar.name)
+}
+
+/// The candidate that is nearest to what was written, and whether it can only be that one.
+pub fn similar<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<Similar<'a>> {
     let lower = written.to_lowercase();
-    candidates
+    let mut near: Vec<(usize, f64, &str)> = candidates
         .into_iter()
         .map(|candidate| {
             let other = candidate.to_lowercase();
@@ -170,13 +232,32 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
         .filter(|(distance, alike, candidate)| {
             *distance <= candidate.chars().count().div_ceil(3) || (*alike > 0.9 && lower.len() > 3)
         })
-        .min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)))
-        .map(|(_, _, candidate)| candidate)
+        .collect();
+    near.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    let &(distance, _, name) = near.first()?;
+    let slip = distance <= if name.chars().count() < 6 { 1 } else { 2 };
+    let alone = near.iter().all(|(other, _, candidate)| *other > distance || *candidate == name);
+    let applicability = if slip && alone { Applicability::Certain } else { Applicability::Maybe };
+    Some(Similar { name, applicability })
+}
+
+/// A text as a YAML value: in quotes if it needs them.
+pub fn scalar(text: &str) -> String {
+    let plain = text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '+'))
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+            .contains(&text.to_lowercase().as_str());
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// A text in double quotes, as YAML reads them.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{Applicability, nearest, scalar, similar};
 
     #[test]
     fn the_nearest_name_is_suggested_and_a_far_one_is_not() {
@@ -185,5 +266,24 @@ mod tests {
         assert_eq!(nearest("tokn", keys), Some("token"));
         assert_eq!(nearest("Overlap", keys), Some("overlap"));
         assert_eq!(nearest("webhook", keys), None);
+    }
+
+    #[test]
+    fn only_a_slip_with_one_possible_name_is_certain() {
+        let of = |written, names: &[&'static str]| {
+            similar(written, names.iter().copied()).map(|s| s.applicability)
+        };
+        assert_eq!(of("dsk", &["desk", "mail"]), Some(Applicability::Certain));
+        assert_eq!(of("dsk", &["desk", "disk"]), Some(Applicability::Maybe));
+        assert_eq!(of("cancelation", &["cancelled"]), Some(Applicability::Maybe));
+    }
+
+    #[test]
+    fn names_are_quoted_where_yaml_would_read_something_else() {
+        for (name, written) in
+            [("desk", "desk"), ("no", "\"no\""), ("1.5", "\"1.5\""), ("a: \"b", "\"a: \\\"b\"")]
+        {
+            assert_eq!(scalar(name), written);
+        }
     }
 }

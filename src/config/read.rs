@@ -8,9 +8,15 @@ use crate::egress::policy::Policy;
 use super::codes::{self, Code};
 use super::keys::Keys;
 use super::outline::Material;
-use super::problem::{Finding, Span, nearest};
+use super::problem::{Finding, Span, quoted, similar};
 use super::secret::{Environment, substitute};
+use super::slips::missing_space_at;
 use super::yaml::{Entry, Kind, Node, Scalar, Style};
+
+/// Marks that word processors put in place of `"` and `'`.
+const TYPOGRAPHIC: [char; 9] = ['“', '”', '„', '‟', '‘', '’', '‚', '«', '»'];
+/// What YAML 1.1 calls true or false, beside the words themselves.
+const TRUTH_WORDS: [&str; 6] = ["yes", "no", "on", "off", "y", "n"];
 
 /// One file as read.
 #[derive(Debug)]
@@ -109,6 +115,9 @@ impl Reader<'_> {
     /// The node as a mapping with these keys; unknown ones are reported.
     pub(super) fn fields<'n>(&mut self, node: &'n Node, keys: Keys) -> Option<Fields<'n>> {
         let Kind::Map(entries) = &node.kind else {
+            if self.missing_space(node, keys) {
+                return None;
+            }
             self.wrong(
                 node,
                 "a mapping",
@@ -130,21 +139,41 @@ impl Reader<'_> {
                 );
                 continue;
             }
+            if let Some((key, _)) = entry.key.split_once(':')
+                && keys.names().any(|known| known == key)
+            {
+                self.report(missing_space_at(behind(entry.span, key), ':'));
+                continue;
+            }
+            if entry.key.strip_prefix('-').is_some_and(|key| keys.names().any(|known| known == key)) {
+                self.report(missing_space_at(entry.span, '-'));
+                continue;
+            }
             let mut finding = Finding::error(
                 codes::UNKNOWN_KEY,
                 entry.span,
                 format!("{} has no key `{}`", keys.of, entry.key),
             );
             let allowed = keys.names().collect::<Vec<_>>().join(", ");
-            finding = match nearest(&entry.key, keys.names()) {
+            finding = match similar(&entry.key, keys.names()) {
                 Some(similar) => finding
-                    .help(format!("did you mean `{similar}`? It takes: {allowed}"))
-                    .replacement(similar),
+                    .help(format!("did you mean `{}`? It takes: {allowed}", similar.name))
+                    .meant(&similar),
                 None => finding.help(format!("it takes: {allowed}")),
             };
             self.report(finding);
         }
         Some(Fields { span: node.span, entries, of: keys.of })
+    }
+
+    /// Reports a text that is one of the keys and its value, glued together: `to:front-desk`.
+    fn missing_space(&mut self, node: &Node, keys: Keys) -> bool {
+        let Kind::Scalar(Scalar { text, style: Style::Plain }) = &node.kind else { return false };
+        let glued = text.split_once(':').filter(|(key, _)| keys.names().any(|known| known == *key));
+        if let Some((key, _)) = glued {
+            self.report(missing_space_at(behind(node.span, key), ':'));
+        }
+        glued.is_some()
     }
 
     /// The value of a key that must be there.
@@ -165,6 +194,17 @@ impl Reader<'_> {
     pub(super) fn list<'n>(&mut self, node: &'n Node, wanted: &str, help: &str) -> Option<&'n [Node]> {
         if let Kind::List(items) = &node.kind {
             Some(items)
+        } else if let Kind::Map(entries) = &node.kind
+            && let Some(entry) =
+                entries.first().filter(|entry| entry.key.starts_with('-') && entry.key.len() > 1)
+        {
+            self.report(missing_space_at(entry.span, '-'));
+            None
+        } else if let Kind::Scalar(Scalar { text, style: Style::Plain }) = &node.kind
+            && text.strip_prefix('-').is_some_and(|rest| rest.starts_with(char::is_alphabetic))
+        {
+            self.report(missing_space_at(node.span, '-'));
+            None
         } else {
             self.wrong(node, wanted, help);
             None
@@ -229,15 +269,7 @@ impl Reader<'_> {
             wanted,
             "write it as text, in quotes if it holds : # or begins with { [ * & ! @",
         )?;
-        if style == Style::Plain && !spot.substituted && looks_typed(&spot.value) {
-            let finding = Finding::error(
-                codes::QUOTE_IT,
-                spot.span,
-                format!("{wanted} is wanted, and without quotes this is a number or a truth value"),
-            )
-            .help("quote it")
-            .replacement(format!("\"{}\"", spot.value));
-            self.report(finding);
+        if style == Style::Plain && !spot.substituted && !self.stands_without_quotes(&spot, wanted) {
             return None;
         }
         if spot.value.trim().is_empty() {
@@ -250,6 +282,34 @@ impl Reader<'_> {
             return None;
         }
         Some(spot)
+    }
+
+    /// Whether a text may be left unquoted; says so if not, or if others would read it otherwise.
+    fn stands_without_quotes(&mut self, spot: &Spot<String>, wanted: &str) -> bool {
+        let text = spot.value.as_str();
+        if let Some(what) = looks_typed(text) {
+            let finding =
+                Finding::error(codes::QUOTE_IT, spot.span, format!("{wanted} is wanted, and {what}"));
+            self.report(finding.help("put it in quotes").replacement(quoted(text)));
+            return false;
+        }
+        if text.starts_with(TYPOGRAPHIC) {
+            let inside = text.trim_matches(TYPOGRAPHIC);
+            let message = "these are typographic quotation marks, which YAML takes for a part of the text";
+            let finding = Finding::error(codes::TYPOGRAPHIC, spot.span, message)
+                .help("use the straight marks \" or ', which word processors and chat programs replace");
+            self.report(finding.replacement(quoted(inside)));
+            return false;
+        }
+        if TRUTH_WORDS.contains(&text.to_lowercase().as_str()) {
+            let message = format!(
+                "{wanted} is wanted, and `{text}` without quotes is a truth value to many YAML readers"
+            );
+            let finding = Finding::warning(codes::TRUTH_WORD, spot.span, message)
+                .help("it is taken as text here; put it in quotes, so that every tool reads it alike");
+            self.report(finding.replacement(quoted(text)));
+        }
+        true
     }
 
     /// Text or a number: for values such as durations that are written without quotes.
@@ -328,9 +388,9 @@ impl Reader<'_> {
             format!("`{}` is none of the possible values", spot.written),
         );
         let all = names.join(", ");
-        let finding = match nearest(&spot.value, names) {
+        let finding = match similar(&spot.value, names) {
             Some(similar) => {
-                finding.help(format!("did you mean `{similar}`? Possible are: {all}")).replacement(similar)
+                finding.help(format!("did you mean `{}`? Possible are: {all}", similar.name)).meant(&similar)
             }
             None => finding.help(format!("possible are: {all}")),
         };
@@ -338,19 +398,13 @@ impl Reader<'_> {
         None
     }
 
-    /// The span of some characters of a scalar, where they stand in the file just as in the text; else of all of it.
+    /// The span of some characters of a scalar, where they can be found in the file; else of all of it.
     pub(super) fn part(&self, node: &Node, scalar: &Scalar, range: &std::ops::Range<usize>) -> Span {
-        let span = node.span;
-        let Some(source) = self.sources.get(span.file) else { return span };
-        let before = scalar.text.chars().take(range.start);
-        let line = before.clone().filter(|c| *c == '\n').count();
-        let column = before.fold(0, |column, c| if c == '\n' { 0 } else { column + 1 });
-        let length = range.end.saturating_sub(range.start);
-        locate(&source.text, span, scalar, (line, column)).map_or(span, |start| Span {
-            start,
-            end: (start.0, start.1 + length),
-            ..span
-        })
+        let found = self.sources.get(node.span.file).and_then(|source| {
+            let last = range.end.max(range.start + 1) - 1;
+            super::locate::characters(&source.text, node.span, scalar, (range.start, last))
+        });
+        found.map_or(node.span, |(start, last)| Span { start, end: (last.0, last.1 + 1), ..node.span })
     }
 }
 
@@ -371,38 +425,30 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// Where a line and column (from 0) of a scalar's text stand in the file.
-fn locate(text: &str, span: Span, scalar: &Scalar, (line, column): (usize, usize)) -> Option<(usize, usize)> {
-    let mut lines = text.lines().skip(span.start.0 - 1);
-    if scalar.style == Style::Literal {
-        // The span begins at the `|` or at the content, as the parser likes: the header is on the line before the content.
-        let header = text.lines().nth(span.start.0 - 1)?;
-        let content =
-            if header.trim_end().ends_with(['|', '-', '+']) { span.start.0 } else { span.start.0 - 1 };
-        let wanted = scalar.text.lines().nth(line)?;
-        let found = text.lines().nth(content + line)?;
-        let indent = found.chars().count().checked_sub(wanted.chars().count())?;
-        return found.ends_with(wanted).then_some((content + line + 1, indent + column + 1));
-    }
-    if line > 0 {
-        return None;
-    }
-    let written: String = lines.next()?.chars().skip(span.start.1 - 1).collect();
-    let quote = usize::from(written.starts_with(['"', '\'']));
-    let same = written.chars().skip(quote).take(column + 1).eq(scalar.text.chars().take(column + 1));
-    same.then_some((span.start.0, span.start.1 + quote + column))
+/// The place of what stands right behind a key at the start of a span.
+fn behind(span: Span, key: &str) -> Span {
+    Span { start: (span.start.0, span.start.1 + key.chars().count()), ..span }
 }
 
-/// A plain scalar that YAML readers take for a number or a truth value.
-fn looks_typed(text: &str) -> bool {
+/// How text without quotes is taken by other readers of YAML than this one, if not as text.
+fn looks_typed(text: &str) -> Option<&'static str> {
     let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
         && text.chars().any(|c| c.is_ascii_digit())
         && text.replace('_', "").parse::<f64>().is_ok();
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0o")).unwrap_or_default();
-    let other_base = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit());
+    let in_base = text.strip_prefix("0x").or_else(|| text.strip_prefix("0o")).unwrap_or_default();
+    let other_base = !in_base.is_empty() && in_base.chars().all(|c| c.is_ascii_hexdigit());
     let endless = text.trim_start_matches(['+', '-']);
     let special = matches!(endless, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN");
-    number || other_base || special || matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE")
+    let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    if number || other_base || special {
+        Some("without quotes this is a number")
+    } else if matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE") {
+        Some("without quotes this is a truth value")
+    } else if text.contains(':') && text.split(':').all(digits) {
+        Some("a time without quotes is a number to many YAML readers (08:00 is 480 to them)")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -412,10 +458,10 @@ mod tests {
     #[test]
     fn what_yaml_takes_for_a_number_or_a_truth_value_wants_quotes() {
         for text in ["5", "1.10", "-3", "1e5", "1_000", "0x1F", "0o17", "-.inf", ".NaN", "true", "FALSE"] {
-            assert!(looks_typed(text), "{text}");
+            assert!(looks_typed(text).is_some(), "{text}");
         }
         for text in ["desk", "0x", "0xyz", "1.2.3", "2026-11-01", "1-2", ".info", "yes", "tRUE", "5a"] {
-            assert!(!looks_typed(text), "{text}");
+            assert!(looks_typed(text).is_none(), "{text}");
         }
     }
 

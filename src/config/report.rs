@@ -32,27 +32,33 @@ fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group
         |file: &str| sources.iter().find(|(name, _)| *name == file).map(|(_, lines)| lines.as_slice());
     let same_file = problem.related.as_ref().filter(|related| related.file == problem.file);
     let first = same_file.map_or(problem.line, |related| related.line.min(problem.line));
-    let last = same_file.map_or(problem.end_line, |related| related.line.max(problem.end_line));
+    let last = same_file.map_or(problem.end_line, |related| related.end_line.max(problem.end_line));
     let window = lines(&problem.file).unwrap_or_default();
     let (excerpt, starts) = cut(window, first, last);
-    let from = offset(&excerpt, &starts, first, problem.line, problem.column);
-    let to = offset(&excerpt, &starts, first, problem.end_line, problem.end_column).max(from);
+    let place = |(line, column), (end_line, end_column)| {
+        let from = offset(&excerpt, &starts, first, line, column);
+        from..offset(&excerpt, &starts, first, end_line, end_column).max(from)
+    };
+    let primary = place((problem.line, problem.column), (problem.end_line, problem.end_column));
     let related = same_file.map(|related| {
-        let at = offset(&excerpt, &starts, first, related.line, related.column);
-        let length = excerpt[at..].find([' ', ':', ',', '\n']).unwrap_or(excerpt.len() - at);
-        AnnotationKind::Context.span(at..at + length).label(related.message.as_str())
+        let range = place((related.line, related.column), (related.end_line, related.end_column));
+        AnnotationKind::Context.span(range).label(related.message.as_str())
     });
     group = if window.iter().all(|line| line.is_empty()) {
         // There is nothing to show of a file that is empty or cannot be read.
         group.element(Origin::path(problem.file.as_str()))
     } else {
-        let mut snippet = Snippet::source(excerpt).path(problem.file.as_str()).line_start(first);
-        snippet = snippet.annotation(AnnotationKind::Primary.span(from..to));
+        let mut snippet = Snippet::source(excerpt.clone()).path(problem.file.as_str()).line_start(first);
+        snippet = snippet.annotation(AnnotationKind::Primary.span(primary));
         group.element(snippet.annotations(related))
     };
     if let Some(related) = problem.related.as_ref().filter(|related| related.file != problem.file) {
-        group = group
-            .element(Level::NOTE.message(format!("{}:{}: {}", related.file, related.line, related.message)));
+        let (excerpt, starts) = cut(lines(&related.file).unwrap_or_default(), related.line, related.end_line);
+        let from = offset(&excerpt, &starts, related.line, related.line, related.column);
+        let to = offset(&excerpt, &starts, related.line, related.end_line, related.end_column).max(from);
+        let snippet = Snippet::source(excerpt).path(related.file.as_str()).line_start(related.line);
+        let label = AnnotationKind::Context.span(from..to).label(related.message.as_str());
+        group = group.element(snippet.annotation(label));
     }
     if let Some(owner) = &problem.owner {
         group = group.element(Level::NOTE.message(format!("the owner of this file is {owner}")));
@@ -126,7 +132,14 @@ fn property(text: &str) -> String {
 pub fn render_sarif(problems: &[Problem]) -> Value {
     let rules: Vec<Value> = codes::ALL
         .iter()
-        .map(|code| json!({ "id": code.id, "shortDescription": { "text": code.meaning } }))
+        .map(|code| {
+            json!({
+                "id": code.id,
+                "shortDescription": { "text": code.meaning },
+                "fullDescription": { "text": code.explanation().lines().next().unwrap_or(code.meaning) },
+                "help": { "text": code.explanation(), "markdown": code.explanation() },
+            })
+        })
         .collect();
     let results: Vec<Value> = problems.iter().map(sarif_result).collect();
     let version = env!("CARGO_PKG_VERSION");
@@ -134,7 +147,12 @@ pub fn render_sarif(problems: &[Problem]) -> Value {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
-            "tool": { "driver": { "name": "activity-relay", "version": version, "rules": rules } },
+            "tool": { "driver": {
+                "name": "activity-relay",
+                "version": version,
+                "informationUri": env!("CARGO_PKG_REPOSITORY"),
+                "rules": rules,
+            } },
             "columnKind": "unicodeCodePoints",
             "results": results,
         }],
@@ -143,18 +161,48 @@ pub fn render_sarif(problems: &[Problem]) -> Value {
 
 fn sarif_result(problem: &Problem) -> Value {
     let help = problem.help.as_ref().map(|help| format!(". {help}")).unwrap_or_default();
-    json!({
+    let start = (problem.line, problem.column);
+    let region = region(start, (problem.end_line, problem.end_column));
+    let mut result = json!({
         "ruleId": problem.code,
+        "ruleIndex": codes::ALL.iter().position(|code| code.id == problem.code),
         "level": problem.severity,
         "message": { "text": format!("{}{help}", problem.message) },
-        "locations": [{ "physicalLocation": {
-            "artifactLocation": { "uri": problem.file.replace('\\', "/") },
-            "region": {
-                "startLine": problem.line,
-                "startColumn": problem.column,
-                "endLine": problem.end_line,
-                "endColumn": problem.end_column,
-            },
-        } }],
-    })
+        "locations": [{ "physicalLocation": location(&problem.file, &region) }],
+    });
+    if let Some(related) = &problem.related {
+        let place = self::region((related.line, related.column), (related.end_line, related.end_column));
+        result["relatedLocations"] = json!([{
+            "id": 1,
+            "message": { "text": related.message },
+            "physicalLocation": location(&related.file, &place),
+        }]);
+    }
+    if let Some(replacement) = &problem.replacement {
+        result["fixes"] = json!([{
+            "description": { "text": format!("write {replacement}") },
+            "artifactChanges": [{
+                "artifactLocation": { "uri": uri(&problem.file) },
+                "replacements": [{ "deletedRegion": region, "insertedContent": { "text": replacement } }],
+            }],
+        }]);
+    }
+    result
+}
+
+fn region(start: (usize, usize), end: (usize, usize)) -> Value {
+    json!({ "startLine": start.0, "startColumn": start.1, "endLine": end.0, "endColumn": end.1 })
+}
+
+fn location(file: &str, region: &Value) -> Value {
+    json!({ "artifactLocation": { "uri": uri(file) }, "region": region })
+}
+
+/// A path as a relative or absolute URI reference.
+fn uri(file: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@!$&'()*+,;=".contains(&byte);
+    let path = file.replace('\\', "/");
+    path.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

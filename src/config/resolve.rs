@@ -12,7 +12,7 @@ use crate::target::Target;
 use super::codes::{self, Code};
 use super::names;
 use super::outline::Outline;
-use super::problem::{Finding, Span, nearest};
+use super::problem::{Finding, Span, similar};
 use super::raw::{Raw, RawBlock, RawDeliver, RawRule};
 use super::read::{Reader, Spot};
 use super::{Config, Places};
@@ -175,7 +175,7 @@ fn lookup(
     }
     let finding = Finding::error(code, spot.span, format!("there is no {what} `{}`", spot.written));
     let similar =
-        if spot.substituted { None } else { nearest(&spot.value, known.iter().map(String::as_str)) };
+        if spot.substituted { None } else { similar(&spot.value, known.iter().map(String::as_str)) };
     let shown: Vec<&str> = known.iter().take(NAMES_SHOWN).map(String::as_str).collect();
     let more = if known.len() > shown.len() { ", …" } else { "" };
     let all = if shown.is_empty() {
@@ -185,7 +185,7 @@ fn lookup(
     };
     reader.report(match similar {
         Some(similar) => {
-            finding.help(format!("did you mean `{similar}`? In all, {all}")).replacement(similar)
+            finding.help(format!("did you mean `{}`? In all, {all}", similar.name)).meant(&similar)
         }
         None => finding.help(all),
     });

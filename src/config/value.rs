@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::source::StartFrom;
 
 use super::codes;
-use super::problem::{Finding, nearest};
+use super::problem::{Applicability, Finding, Similar, similar};
 use super::read::Reader;
 use super::yaml::Node;
 
@@ -85,17 +85,17 @@ impl Reader<'_> {
             }
             Err(help) => {
                 let bare = !spot.substituted && spot.value.parse::<u64>().is_ok();
+                let clock =
+                    spot.value.contains(':') && spot.value.chars().all(|c| c.is_ascii_digit() || c == ':');
+                let what = if clock { "a time of day, and not a duration" } else { "not a duration" };
                 let help = if spot.substituted {
                     "write a number with a unit (ms, s, m, h, d, w), such as 30s or 2d".to_owned()
                 } else {
                     help
                 };
-                let mut finding = Finding::error(
-                    codes::DURATION,
-                    spot.span,
-                    format!("`{}` is not a duration", spot.written),
-                )
-                .help(help);
+                let mut finding =
+                    Finding::error(codes::DURATION, spot.span, format!("`{}` is {what}", spot.written))
+                        .help(help);
                 if bare {
                     finding = finding.replacement(format!("{}s", spot.value));
                 }
@@ -138,10 +138,11 @@ impl Reader<'_> {
         let wanted = spot.value.to_lowercase().replace(' ', "_");
         let same_city =
             names.iter().map(String::as_str).find(|name| name.contains('/') && city(name) == city(&wanted));
-        let similar = same_city.or_else(|| nearest(&wanted, names.iter().map(String::as_str)));
+        let certain = |name| Similar { name, applicability: Applicability::Certain };
+        let similar = same_city.map(certain).or_else(|| similar(&wanted, names.iter().map(String::as_str)));
         self.report(match similar {
             Some(similar) if !spot.substituted => {
-                finding.help(format!("did you mean {similar}?")).replacement(similar)
+                finding.help(format!("did you mean {}?", similar.name)).meant(&similar)
             }
             _ => finding.help("use an IANA name such as Europe/Rome, America/New_York or UTC"),
         });

@@ -5,15 +5,22 @@
 
 use std::collections::HashMap;
 
-use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, StructureStyle};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span as Marks, StrInput, StructureStyle};
 
 use super::codes;
-use super::problem::{Finding, Span};
+use super::mask;
+use super::mend::{Edit, Mended};
+use super::problem::{Finding, Span, quoted};
+use super::slips::{self, Stop};
 
 /// Lists and mappings inside each other.
 const DEPTH_MAX: usize = 64;
 /// Values that aliases may add, all together: a legitimate file has a few, a bomb has billions.
 const ALIASED_VALUES_MAX: usize = 50_000;
+/// How often a file is read again behind a slip.
+const ROUNDS_MAX: usize = 100;
+/// A large file is read again less often.
+const PARSED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -82,64 +89,72 @@ impl Node {
     }
 }
 
-/// Reads one file's text. `None` if it is not YAML; findings may come with a tree, too.
-pub(super) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<Finding>) {
-    let mut findings = tabs(text, file);
-    if !findings.is_empty() {
-        return (None, findings);
+/// What one file's text gave.
+pub(super) struct Parsed {
+    /// The tree, of which nothing is missing but what `lost` says; `None` if it is not YAML.
+    pub(super) node: Option<Node>,
+    /// Everything wrong with it as YAML.
+    pub(super) findings: Vec<Finding>,
+    /// A part of the file could not be read, so that what it defines is unknown.
+    pub(super) lost: bool,
+}
+
+/// Reads one file's text. Where a slip stops the parser, it is mended in memory or its part of the file is left out, and
+/// reading goes on, so that everything else is found in the same run.
+pub(super) fn parse(text: &str, file: usize) -> Parsed {
+    let mut mended = Mended::new(text);
+    let (mut findings, mut edits) = (Vec::new(), Vec::new());
+    for stop in slips::indentation(text, file) {
+        findings.push(stop.finding);
+        edits.extend(stop.edit);
     }
-    let mut builder = Builder {
-        parser: Parser::new_from_str(text),
-        lines: text.lines().collect(),
-        file,
-        anchors: HashMap::new(),
-        aliased: 0,
-        findings: Vec::new(),
-    };
-    let node = match builder.document() {
-        Ok(node) => Some(node),
-        Err(finding) => {
-            builder.findings.push(*finding);
-            None
+    mended.apply(edits);
+    let mut lost = false;
+    let rounds = (PARSED_BYTES_MAX / text.len().max(1)).clamp(1, ROUNDS_MAX);
+    for _ in 0..rounds {
+        let mut builder = Builder::new(&mended, file);
+        let stop = match builder.document() {
+            Ok(node) => {
+                findings.append(&mut builder.findings);
+                return Parsed { node: Some(node), findings, lost };
+            }
+            Err(stop) => *stop,
+        };
+        let line = stop.finding.span.start.0;
+        let deep = *stop.finding.code() == *codes::TOO_MUCH;
+        // What follows from a part that was left out is no news.
+        if !lost || stop.edit.is_some() {
+            findings.push(stop.finding.moved(|span| mended.written(span)));
         }
-    };
-    findings.append(&mut builder.findings);
-    (node, findings)
-}
-
-/// Tabs in indentation, each line of them: the parser's own message about them points elsewhere.
-fn tabs(text: &str, file: usize) -> Vec<Finding> {
-    let mut block: Option<usize> = None;
-    let mut findings = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let blanks: Vec<char> = line.chars().take_while(|c| c.is_whitespace()).collect();
-        let spaces = blanks.iter().take_while(|c| **c == ' ').count();
-        if line.trim().is_empty() || line.trim_start().starts_with('#') {
-            continue;
-        }
-        if block.is_some_and(|parent| spaces > parent) {
-            continue;
-        }
-        block = opens_block(line).then_some(spaces);
-        if let Some(at) = blanks.iter().position(|c| *c == '\t') {
-            let span = Span { file, start: (index + 1, at + 1), end: (index + 1, blanks.len() + 1) };
-            let finding = Finding::error(codes::TAB, span, "this line is indented with a tab")
-                .help("YAML takes only spaces for indentation; set your editor to insert spaces")
-                .replacement("  ".repeat(blanks.len() - at));
-            findings.push(finding);
+        match stop.edit {
+            Some(edit) => mended.apply(vec![edit]),
+            None if deep => break,
+            None => {
+                let left_out = section(mended.text(), line);
+                if left_out.is_empty() {
+                    break;
+                }
+                lost = true;
+                mended.apply(left_out);
+            }
         }
     }
-    findings
+    Parsed { node: None, findings, lost }
 }
 
-/// The line ends in the header of a block scalar (`|`, `>-`, `|2`), whose content may hold tabs.
-fn opens_block(line: &str) -> bool {
-    let code = line.split(" #").next().unwrap_or(line).trim_end();
-    let last = code.rsplit([' ', '\t']).next().unwrap_or(code);
-    last.starts_with(['|', '>']) && last.chars().skip(1).all(|c| matches!(c, '+' | '-' | '1'..='9'))
+/// Turns the part of a file that belongs to one key of the outermost mapping into comments.
+fn section(text: &str, line: usize) -> Vec<Edit> {
+    let lines: Vec<&str> = text.lines().collect();
+    let opens =
+        |text: &str| text.starts_with(|c: char| !c.is_whitespace() && !matches!(c, '#' | '-' | ']' | '}'));
+    let from = (0..line.min(lines.len())).rev().find(|at| opens(lines[*at])).unwrap_or(0);
+    let until = (from + 1..lines.len()).find(|at| *at >= line && opens(lines[*at])).unwrap_or(lines.len());
+    let all = (from..until).filter(|at| !lines[*at].starts_with('#') && !lines[*at].is_empty());
+    all.map(|at| Edit { line: at + 1, start: 1, end: lines[at].chars().count() + 1, text: "#".to_owned() })
+        .collect()
 }
 
-type Built<T> = Result<T, Box<Finding>>;
+type Built<T> = Result<T, Box<Stop>>;
 
 struct Anchored {
     node: Node,
@@ -148,7 +163,8 @@ struct Anchored {
 }
 
 struct Builder<'t> {
-    parser: Parser<'t, serde_saphyr::granit_parser::StrInput<'t>>,
+    parser: Parser<'t, StrInput<'t>>,
+    mended: &'t Mended<'t>,
     lines: Vec<&'t str>,
     file: usize,
     anchors: HashMap<usize, Anchored>,
@@ -157,6 +173,18 @@ struct Builder<'t> {
 }
 
 impl<'t> Builder<'t> {
+    fn new(mended: &'t Mended<'t>, file: usize) -> Self {
+        Self {
+            parser: Parser::new_from_str(mended.text()),
+            mended,
+            lines: mended.text().lines().collect(),
+            file,
+            anchors: HashMap::new(),
+            aliased: 0,
+            findings: Vec::new(),
+        }
+    }
+
     fn document(&mut self) -> Built<Node> {
         let mut root = None;
         loop {
@@ -164,13 +192,10 @@ impl<'t> Builder<'t> {
             match event {
                 Event::StreamEnd => break,
                 Event::DocumentStart(..) if root.is_some() => {
-                    let message = "a second document begins here";
-                    return Err(self.error(
-                        codes::YAML_FEATURE,
-                        marks,
-                        message,
-                        "a rules file is one document: remove the line ---",
-                    ));
+                    let span = self.span(marks);
+                    let finding = Finding::error(codes::YAML_FEATURE, span, "a second document begins here");
+                    self.findings.push(finding.help("a rules file is one document: remove the line ---"));
+                    break;
                 }
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 other => root = Some(self.node(other, marks, 0)?),
@@ -185,15 +210,18 @@ impl<'t> Builder<'t> {
                 None => return Ok((Event::StreamEnd, Marks::default())),
                 Some(Ok((Event::Anchor(..), _))) => {}
                 Some(Ok(found)) => return Ok(found),
-                Some(Err(error)) => {
-                    let found = wildcard(&error, &self.lines, self.file);
-                    return Err(Box::new(found.unwrap_or_else(|| syntax(&error, self.file))));
-                }
+                Some(Err(error)) => return Err(Box::new(slips::diagnose(&error, &self.lines, self.file))),
             }
         }
     }
 
+    /// Where the marks stand in the file as written.
     fn span(&self, marks: Marks) -> Span {
+        self.mended.written(self.read(marks))
+    }
+
+    /// Where the marks stand in the text as it is read.
+    fn read(&self, marks: Marks) -> Span {
         let start = (marks.start.line().max(1), marks.start.col() + 1);
         let end = (marks.end.line().max(1), marks.end.col() + 1);
         Span { file: self.file, start, end: end.max(start) }
@@ -210,8 +238,8 @@ impl<'t> Builder<'t> {
         Span { end: end.unwrap_or(span.end).max(span.start), ..span }
     }
 
-    fn error(&self, code: &'static codes::Code, marks: Marks, message: &str, help: &str) -> Box<Finding> {
-        Box::new(Finding::error(code, self.span(marks), message).help(help))
+    fn error(&self, code: &'static codes::Code, marks: Marks, message: &str, help: &str) -> Box<Stop> {
+        Box::new(Finding::error(code, self.read(marks), message).help(help).into())
     }
 
     fn node(&mut self, event: Event<'t>, marks: Marks, depth: usize) -> Built<Node> {
@@ -224,9 +252,11 @@ impl<'t> Builder<'t> {
             Event::Scalar(text, style, anchor, tag) => {
                 let style = scalar_style(style);
                 let is_text = tag.as_ref().is_some_and(|tag| tag.suffix() == "str");
-                if tag.is_some() && !is_text {
-                    return Err(self.tag(marks));
+                let tag = tag.filter(|_| !is_text);
+                if let Some(tag) = &tag {
+                    self.tag(marks, tag.suffix(), &text);
                 }
+                let is_text = is_text || tag.is_some();
                 let null = style == Style::Plain && !is_text && is_null(&text);
                 let style = if is_text { Style::Quoted } else { style };
                 let kind =
@@ -235,11 +265,18 @@ impl<'t> Builder<'t> {
                     if matches!(style, Style::Literal | Style::Folded) { self.block(span) } else { span };
                 (Node { kind, span }, anchor)
             }
-            Event::SequenceStart(_, _, Some(_)) | Event::MappingStart(_, _, Some(_)) => {
-                return Err(self.tag(marks));
+            Event::SequenceStart(style, anchor, tag) => {
+                if let Some(tag) = tag {
+                    self.tag(marks, tag.suffix(), "");
+                }
+                (self.list(style, span, depth)?, anchor)
             }
-            Event::SequenceStart(style, anchor, None) => (self.list(style, span, depth)?, anchor),
-            Event::MappingStart(style, anchor, None) => (self.map(style, span, depth)?, anchor),
+            Event::MappingStart(style, anchor, tag) => {
+                if let Some(tag) = tag {
+                    self.tag(marks, tag.suffix(), "");
+                }
+                (self.map(style, span, depth)?, anchor)
+            }
             Event::Alias(anchor) => return self.alias(anchor, marks, depth),
             _ => return Err(self.error(codes::SYNTAX, marks, "a value is missing here", "give it a value")),
         };
@@ -250,13 +287,23 @@ impl<'t> Builder<'t> {
         Ok(node)
     }
 
-    fn tag(&self, marks: Marks) -> Box<Finding> {
-        self.error(
-            codes::YAML_FEATURE,
-            marks,
-            "YAML tags (!…) are not used here",
-            "put the value in quotes if the ! belongs to it",
-        )
+    /// Reports a tag, which is most often a text that begins with `!`, and goes on without it.
+    fn tag(&mut self, marks: Marks, name: &str, rest: &str) {
+        let read = self.read(marks);
+        let line: Vec<char> =
+            self.lines.get(read.start.0 - 1).map(|line| line.chars().collect()).unwrap_or_default();
+        let before = line.get(..(read.start.1 - 1).min(line.len())).unwrap_or_default();
+        let at = before.iter().rposition(|c| *c == '!').map_or(read.start.1, |at| at + 1);
+        let length = 1 + name.chars().count();
+        let alone = rest.is_empty() && before.len() + 1 <= at + length;
+        let place = Span { start: (read.start.0, at), end: (read.start.0, at + length), ..read };
+        let message = "a value that begins with `!` stands in quotes: YAML takes it for a tag, and tags are not used here";
+        let mut finding = Finding::error(codes::YAML_FEATURE, self.mended.written(place), message)
+            .help("put the whole value in quotes if the ! belongs to it, else take the tag away");
+        if alone && !name.is_empty() {
+            finding = finding.replacement(quoted(&format!("!{name}")));
+        }
+        self.findings.push(finding);
     }
 
     fn alias(&mut self, anchor: usize, marks: Marks, depth: usize) -> Built<Node> {
@@ -304,12 +351,16 @@ impl<'t> Builder<'t> {
             }
             let key_span = self.span(marks);
             let Event::Scalar(key, key_style, _, None) = event else {
+                if let Some(stop) = slips::template(&self.lines, self.read(marks)) {
+                    return Err(Box::new(stop));
+                }
                 let help = "text that begins with { or [ must be in quotes: \"{{client.name}}\"";
                 return Err(self.error(codes::YAML_FEATURE, marks, "a key must be plain text", help));
             };
             let key = key.into_owned();
             let (event, marks) = self.next()?;
             let value = self.node(event, marks, depth + 1)?;
+            self.whole(&key, &value);
             if key == "<<" && scalar_style(key_style) == Style::Plain {
                 merged.push(value);
             } else if let Some(first) = seen.get(&key) {
@@ -325,6 +376,16 @@ impl<'t> Builder<'t> {
                 seen.insert(key.clone(), key_span);
                 entries.push(Entry { key, span: key_span, value });
             }
+        }
+    }
+
+    /// A secret or a URL that a `#` cuts short.
+    fn whole(&mut self, key: &str, value: &Node) {
+        if let Kind::Scalar(scalar) = &value.kind
+            && scalar.style == Style::Plain
+            && (mask::is_secret(key) || scalar.text.contains("://"))
+        {
+            self.findings.extend(slips::cut_off(&self.lines, value.span));
         }
     }
 
@@ -384,30 +445,4 @@ fn measure(node: &Node) -> (usize, usize) {
         .into_iter()
         .map(measure)
         .fold((1, 1), |(values, depth), (more, deep)| (values + more, depth.max(deep + 1)))
-}
-
-/// A pattern such as `*_failed` that stands without quotes, which YAML takes for an alias.
-fn wildcard(error: &ScanError, lines: &[&str], file: usize) -> Option<Finding> {
-    let mark = error.marker();
-    let at = (mark.line().max(1), mark.col() + 1);
-    let rest: String = lines.get(at.0 - 1)?.chars().skip(mark.col()).collect();
-    let pattern = rest.split([' ', ',', ']', '}', '#']).next().filter(|text| text.starts_with('*'))?;
-    let span = Span { file, start: at, end: (at.0, at.1 + pattern.chars().count()) };
-    let message = format!("`{pattern}` without quotes is a YAML alias, and nothing is marked with that name");
-    let finding =
-        Finding::error(codes::SYNTAX, span, message).help("a pattern that begins with * stands in quotes");
-    Some(finding.replacement(format!("\"{pattern}\"")))
-}
-
-/// The parser's complaint, in words that say what to do where a common mistake is behind it.
-fn syntax(error: &ScanError, file: usize) -> Finding {
-    let mark = error.marker();
-    let at = (mark.line().max(1), mark.col() + 1);
-    let span = Span { file, start: at, end: (at.0, at.1 + 1) };
-    let info = error.info();
-    let said = info.lines().next().unwrap_or_default();
-    let deep = ["nesting", "recursion", "depth"].iter().any(|word| said.contains(word));
-    let code = if deep { codes::TOO_MUCH } else { codes::SYNTAX };
-    Finding::error(code, span, format!("not valid YAML: {said}"))
-        .help("look here and at the line above: indentation, a missing colon or space after it, an open quote or bracket; quote text that holds `: `, ` #`, or begins with { [ * & ! @ %")
 }

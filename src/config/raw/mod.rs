@@ -119,6 +119,8 @@ pub(super) struct Raw {
     pub(super) targets_lost: bool,
     /// The same of accounts.
     pub(super) accounts_lost: bool,
+    /// The files of which a part could not be read.
+    pub(super) lost: Vec<usize>,
 }
 
 /// A target, complete but for the name of its fallback.
@@ -145,8 +147,9 @@ pub(super) struct Defaults {
 
 /// Reads the tree of the main file (`main`) or of an included one into `raw`.
 pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut Raw) {
+    let lost = raw.lost.contains(&root.span.file);
     if let Kind::Null = root.kind {
-        if main {
+        if main && !lost {
             let help = "`activity-relay init` writes one to start from";
             reader.error(codes::MISSING_KEY, root.span, "the rules file is empty", help);
         }
@@ -157,12 +160,19 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut R
         raw.accounts_lost = true;
         return;
     };
+    let before = reader.findings.len();
     version(reader, fields, main);
     if let Some(owner) = fields.get("owner").and_then(|node| reader.text(node, "a name")) {
         raw.owners.insert(root.span.file, owner.value);
     }
     if main {
         settings(reader, fields, raw);
+        if lost {
+            // Which keys are missing cannot be said of a file of which a part is.
+            let mut later = reader.findings.split_off(before);
+            later.retain(|finding| *finding.code() != *codes::MISSING_KEY || finding.span.start.1 > 1);
+            reader.findings.append(&mut later);
+        }
     } else {
         for key in TOP.names().filter(|key| !INCLUDED.contains(key)) {
             if fields.get(key).is_some() {

@@ -11,7 +11,7 @@ use crate::config::codes;
 use crate::config::keys::{Field, Keys, Named, Shape, key};
 use crate::config::problem::{Finding, Span};
 use crate::config::read::{Fields, Reader, Spot};
-use crate::config::yaml::{Kind, Node, Style};
+use crate::config::yaml::{Kind, Node};
 
 const LATER: &[&str] =
     &["digest", "throttle", "during", "outside", "collapse", "resolves", "schedule", "mutes"];
@@ -268,12 +268,13 @@ fn filter(reader: &mut Reader<'_>, node: &Node) -> Option<Expression> {
             let mut span = spot.span;
             if let Kind::Scalar(scalar) = &node.kind
                 && !spot.substituted
-                && scalar.style != Style::Folded
             {
                 let lines = scalar.text.split_inclusive('\n').take(error.line.saturating_sub(1));
                 let before: usize = lines.map(|line| line.chars().count()).sum();
                 let at = before + error.column.saturating_sub(1);
-                span = reader.part(node, scalar, &(at..at + 1));
+                let word =
+                    scalar.text.chars().skip(at).take_while(|c| c.is_alphanumeric() || *c == '_').count();
+                span = reader.part(node, scalar, &(at..at + word.max(1)));
             }
             let finding = Finding::error(
                 codes::EXPRESSION,

@@ -10,7 +10,7 @@ use crate::target::{Kind as TargetKind, Target};
 use super::{Raw, RawTarget, email, http, name, retry, seconds, slack};
 use crate::config::codes;
 use crate::config::keys::{Key, Keys, Named, Shape, key};
-use crate::config::problem::{Finding, nearest};
+use crate::config::problem::{Finding, similar};
 use crate::config::read::{Fields, Reader, Spot, Unreadable};
 use crate::config::value::Pace;
 use crate::config::yaml::{Kind, Node};
@@ -176,12 +176,15 @@ fn kind_of(reader: &mut Reader<'_>, node: &Node) -> Option<(Keys, Standard)> {
                 format!("there is no target type `{}`", spot.written),
             );
             let known = ["slack", "email", "http", "webhook", "smtp", "mail"];
-            reader.report(match nearest(&spot.value, known) {
+            let near = similar(&spot.value, known);
+            reader.report(match near.map(|near| near.name) {
                 Some("smtp" | "mail") => finding.help("the type is called `email`").replacement("email"),
                 Some("webhook") => finding.help("the type is called `http`").replacement("http"),
-                Some(similar) => finding
-                    .help(format!("did you mean `{similar}`? The types are slack, email, http"))
-                    .replacement(similar),
+                Some(name) => {
+                    let finding =
+                        finding.help(format!("did you mean `{name}`? The types are slack, email, http"));
+                    near.map_or(finding.clone(), |near| finding.meant(&near))
+                }
                 None => finding.help("the types are slack, email and http"),
             });
             return None;

@@ -71,7 +71,8 @@ pub(super) fn open(path: &Path, inline: bool) -> Opened {
         }
     };
     let broken = !findings.is_empty();
-    let (root, more) = if broken { (None, Vec::new()) } else { yaml::parse(&text, 0) };
+    let parsed = (!broken).then(|| yaml::parse(&text, 0));
+    let (root, more) = parsed.map_or((None, Vec::new()), |parsed| (parsed.node, parsed.findings));
     findings.extend(more);
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let source = Source { name: path.display().to_string(), text, folder };
