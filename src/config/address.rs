@@ -44,9 +44,11 @@ impl Reader<'_> {
                 let help = "write an address with the length of its prefix, such as 10.1.0.0/16 or fd00::/8";
                 self.error(codes::NETWORK, spot.span, format!("`{}` is not a network", spot.written), help);
             }
-            networks.extend(network);
+            networks.push(network);
         }
-        Some(Policy::PublicAnd(networks))
+        // Whether an address is in a network that cannot be read, nobody knows: it is not complained of as well.
+        let known: Option<Vec<IpNet>> = networks.into_iter().collect();
+        Some(known.map_or(Policy::Any, Policy::PublicAnd))
     }
 
     /// A target's URL: http or https, no user, a host whose form hides nothing, a private one only if allowed.

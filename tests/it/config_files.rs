@@ -49,10 +49,10 @@ fn rules_of_included_files_follow_those_of_the_file_that_includes_them_in_order_
         ("rules.d/more/nested.yaml", format!("rules:\n{}", rule("nested", "desk"))),
         ("rules.d/.hidden.yaml", "nonsense".to_owned()),
         ("teams/x.yaml", format!("rules:\n{}", rule("x", "desk"))),
-        ("teams/crm/deep/y.yaml", format!("include: ../../../rules.d/a.yaml\nrules:\n{}", rule("y", "desk"))),
+        ("teams/crm/deep/y.yaml", format!("include: ../../../rules.d/a.yaml\nrules:\n{}", rule("deep", "desk"))),
         ("teams/targets.yaml", "targets:\n  books: { type: email, smtp: smtps://m.example.com, from: a@example.com, to: b@example.com }\n".to_owned()),
     ]);
-    assert_eq!(rules(&loaded), ["main", "y", "a", "nested", "x", "b"]);
+    assert_eq!(rules(&loaded), ["main", "deep", "a", "nested", "x", "b"]);
     assert!(loaded.problems.is_empty(), "{:#?}", loaded.problems);
 }
 
@@ -101,7 +101,7 @@ fn one_broken_file_hides_no_problem_of_the_others_and_paths_are_short() {
     assert_eq!(
         problems(&loaded),
         [
-            at("R002", "a.yaml", 1),
+            at("R025", "a.yaml", 1),
             at("R011", "b.yaml", 3),
             at("R011", "b.yaml", 3),
             at("R010", "b.yaml", 3),

@@ -8,6 +8,8 @@ use activity_relay::config::{self, report};
 
 /// How many damaged files are tried.
 const TRIES: usize = 1_500;
+/// Chance is the same in every run; another number tries others.
+const SEED: u64 = 1;
 
 fn environment() -> Environment {
     Environment::of([
@@ -53,9 +55,7 @@ fn a_file_cut_off_at_any_line_is_judged() {
 
 #[test]
 fn damaged_files_are_judged() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = fastrand::Rng::with_seed(SEED);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rules.yaml");
     let texts: Vec<Vec<u8>> = fs::read_dir("tests/config/invalid")

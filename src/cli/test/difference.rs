@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn only_what_differs_is_shown_with_a_little_around_it() {
         let expected = (1..=12).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
-        let actual = expected.replace("6", "six");
+        let actual = expected.replace('6', "six");
         let shown = Difference::Between { expected, actual }.plain();
         assert_eq!(shown, "- expected  + what came\n  3\n  4\n  5\n- 6\n+ six\n  7\n  8\n  9");
     }
