@@ -11,6 +11,7 @@ use super::problem::{Finding, Span};
 use super::raw::{self, Raw};
 use super::read::{Reader, Source, Spot};
 use super::secret::reason;
+use super::trees::Trees;
 use super::yaml::{self, Node};
 
 /// A rules file of 20,000 rules has some 3 MB.
@@ -23,16 +24,23 @@ const TEMPLATE_ENDINGS: [&str; 3] = ["hbs", "yaml", "yml"];
 const TEMPLATES_DIR: &str = "templates";
 
 /// The main file and everything it includes. `None` if the main file cannot be read at all.
-pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<Raw> {
+pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<(Raw, Trees)> {
     let root = open(reader, path, None)?;
-    let mut raw = Raw::default();
+    let (mut raw, mut trees) = (Raw::default(), Trees::default());
     raw::read(reader, &root, true, &mut raw);
     let mut seen: HashSet<PathBuf> = canonical(path).into_iter().collect();
-    include(reader, &root, &mut seen, &mut raw);
-    Some(raw)
+    include(reader, &root, &mut seen, &mut raw, &mut trees);
+    trees.add(root);
+    Some((raw, trees))
 }
 
-fn include(reader: &mut Reader<'_>, root: &Node, seen: &mut HashSet<PathBuf>, raw: &mut Raw) {
+fn include(
+    reader: &mut Reader<'_>,
+    root: &Node,
+    seen: &mut HashSet<PathBuf>,
+    raw: &mut Raw,
+    trees: &mut Trees,
+) {
     for pattern in raw::includes(reader, root) {
         let folder =
             reader.sources.get(pattern.span.file).map(|source| source.folder.clone()).unwrap_or_default();
@@ -50,7 +58,8 @@ fn include(reader: &mut Reader<'_>, root: &Node, seen: &mut HashSet<PathBuf>, ra
                 continue;
             };
             raw::read(reader, &root, false, raw);
-            include(reader, &root, seen, raw);
+            include(reader, &root, seen, raw, trees);
+            trees.add(root);
         }
     }
 }
@@ -177,7 +186,7 @@ pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path)
 }
 
 /// Notes a file that problems may point to; its index.
-fn add(reader: &mut Reader<'_>, name: String, text: String) -> usize {
+pub(super) fn add(reader: &mut Reader<'_>, name: String, text: String) -> usize {
     reader.sources.push(Source { name, text, folder: PathBuf::new() });
     reader.sources.len() - 1
 }

@@ -11,7 +11,9 @@ mod raw;
 mod read;
 pub mod report;
 mod resolve;
+mod review;
 pub mod secret;
+mod trees;
 mod value;
 mod yaml;
 
@@ -131,9 +133,13 @@ impl Loaded {
 /// Reads and checks a rules file with everything it includes, and its templates.
 pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new() };
-    let raw = files::read(&mut reader, path);
+    let (raw, trees) = files::read(&mut reader, path).unzip();
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
-    let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
+    if let (Some(raw), Some(trees)) = (&raw, &trees) {
+        resolve::look_up(&mut reader, raw, &templates);
+        review::check(&mut reader, raw, trees, &templates, &templates_dir);
+    }
+    let (config, places) = raw.map(|raw| resolve::resolve(&reader, raw, templates)).unzip();
     let mut findings = reader.findings;
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();

@@ -80,6 +80,19 @@ impl Node {
             Kind::Map(_) => "a mapping",
         }
     }
+
+    /// The entries of a mapping; none of anything else.
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Map(entries) => entries,
+            Kind::Null | Kind::Scalar(_) | Kind::List(_) => &[],
+        }
+    }
+
+    /// The entry of that key.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
 }
 
 /// Reads one file's text. `None` if it is not YAML; findings may come with a tree, too.

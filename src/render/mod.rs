@@ -100,6 +100,17 @@ impl Templates {
         self.compiled.folders.keys().map(String::as_str).collect()
     }
 
+    /// The files of a template that are not as the program brings them, relative to the templates' folder.
+    pub fn own_files(&self, template: &str) -> Vec<&str> {
+        let own = self.compiled.own.iter().map(String::as_str);
+        own.filter(|file| file.split_once('/').is_some_and(|(folder, _)| folder == template)).collect()
+    }
+
+    /// Partials and layouts that no template includes and that the program did not bring, relative to the templates' folder.
+    pub fn not_included(&self) -> Vec<&str> {
+        self.compiled.not_included.intersection(&self.compiled.own).map(String::as_str).collect()
+    }
+
     /// Renders for a target's format. Never fails: a template that does gives the plain fallback and says so.
     pub fn render(&self, template: &str, format: Format, view: &View) -> Rendered {
         if view.notice.is_some() {
