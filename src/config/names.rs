@@ -277,6 +277,7 @@ mod tests {
             activity_type: spots(activity),
             message_type: spots(message),
             direction: spots(direction),
+            ..RawBlock::default()
         };
         check_block(&block, &Known::of(&ENTRIES))
             .into_iter()

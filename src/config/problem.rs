@@ -40,6 +40,9 @@ pub struct Problem {
     /// A second place that belongs to it, such as the first of two equal keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub related: Option<Related>,
+    /// Who answers for the file, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// A second place of a problem.
@@ -143,6 +146,7 @@ impl Finding {
                 column: span.start.1,
                 message,
             }),
+            owner: None,
         }
     }
 }

@@ -6,6 +6,8 @@ use crate::egress::Egress;
 use crate::egress::policy::Policy;
 
 use super::codes::{self, Code};
+use super::keys::Keys;
+use super::outline::Material;
 use super::problem::{Finding, Span, nearest};
 use super::secret::{Environment, substitute};
 use super::yaml::{Entry, Kind, Node, Scalar, Style};
@@ -56,17 +58,8 @@ pub(super) struct Reader<'e> {
     pub(super) findings: Vec<Finding>,
     /// The clients made so far, one for each policy.
     pub(super) egresses: Vec<Egress>,
-}
-
-/// The keys of one mapping: those that exist, and those that a later version will take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
-    /// What the mapping is, for messages: `an account`.
-    pub(super) of: &'static str,
-    /// Keys that are read.
-    pub(super) known: &'static [&'static str],
-    /// Keys of the format that this version does not have.
-    pub(super) later: &'static [&'static str],
+    /// What was read so far.
+    pub(super) material: Material,
 }
 
 /// A mapping whose keys have been checked.
@@ -124,7 +117,7 @@ impl Reader<'_> {
             return None;
         };
         for entry in entries {
-            if keys.known.contains(&entry.key.as_str()) {
+            if keys.names().any(|known| known == entry.key) {
                 continue;
             }
             if keys.later.contains(&entry.key.as_str()) {
@@ -142,8 +135,8 @@ impl Reader<'_> {
                 entry.span,
                 format!("{} has no key `{}`", keys.of, entry.key),
             );
-            let allowed = keys.known.join(", ");
-            finding = match nearest(&entry.key, keys.known.iter().copied()) {
+            let allowed = keys.names().collect::<Vec<_>>().join(", ");
+            finding = match nearest(&entry.key, keys.names()) {
                 Some(similar) => finding
                     .help(format!("did you mean `{similar}`? It takes: {allowed}"))
                     .replacement(similar),
@@ -202,7 +195,8 @@ impl Reader<'_> {
             return None;
         };
         let folder = self.sources.get(node.span.file).map(|source| source.folder.clone()).unwrap_or_default();
-        match substitute(&scalar.text, self.environment, &folder) {
+        let material = &mut self.material;
+        match substitute(&scalar.text, self.environment, &folder, |path| material.secret(path)) {
             Ok(value) => {
                 let substituted = scalar.text.contains("${");
                 Some((
@@ -218,6 +212,14 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// The text of a scalar with its `${…}` replaced, or as it is where that cannot be; reports nothing.
+    pub(super) fn substituted(&mut self, text: &str, span: Span) -> String {
+        let folder = self.sources.get(span.file).map(|source| source.folder.clone()).unwrap_or_default();
+        let material = &mut self.material;
+        let found = substitute(text, self.environment, &folder, |path| material.secret(path));
+        found.unwrap_or_else(|_| text.to_owned())
     }
 
     /// Text. Numbers and truth values want quotes, so that `1.10` does not become something else elsewhere.
@@ -396,12 +398,26 @@ fn looks_typed(text: &str) -> bool {
     let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
         && text.chars().any(|c| c.is_ascii_digit())
         && text.replace('_', "").parse::<f64>().is_ok();
-    number || matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE")
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0o")).unwrap_or_default();
+    let other_base = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit());
+    let endless = text.trim_start_matches(['+', '-']);
+    let special = matches!(endless, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN");
+    number || other_base || special || matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_yaml_takes_for_a_number_or_a_truth_value_wants_quotes() {
+        for text in ["5", "1.10", "-3", "1e5", "1_000", "0x1F", "0o17", "-.inf", ".NaN", "true", "FALSE"] {
+            assert!(looks_typed(text), "{text}");
+        }
+        for text in ["desk", "0x", "0xyz", "1.2.3", "2026-11-01", "1-2", ".info", "yes", "tRUE", "5a"] {
+            assert!(!looks_typed(text), "{text}");
+        }
+    }
 
     #[test]
     fn targets_of_one_policy_share_a_client() {
@@ -411,6 +427,7 @@ mod tests {
             sources: Vec::new(),
             findings: Vec::new(),
             egresses: Vec::new(),
+            material: Material::default(),
         };
         for policy in [Policy::Public, Policy::Any, Policy::Public] {
             assert_eq!(reader.egress(policy.clone()).policy(), &policy);

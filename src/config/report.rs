@@ -54,6 +54,9 @@ fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group
         group = group
             .element(Level::NOTE.message(format!("{}:{}: {}", related.file, related.line, related.message)));
     }
+    if let Some(owner) = &problem.owner {
+        group = group.element(Level::NOTE.message(format!("the owner of this file is {owner}")));
+    }
     match &problem.help {
         Some(help) => group.element(Level::HELP.message(help.as_str())),
         None => group,

@@ -70,6 +70,7 @@ fn singled_out(block: &RawBlock) -> Vec<(Span, String, RawBlock)> {
                 activity_type: if field == 0 { alone.clone() } else { keep(&block.activity_type) },
                 message_type: if field == 1 { alone } else { keep(&block.message_type) },
                 direction: block.direction.clone(),
+                span: block.span,
             };
             found.push((name.span, name.written.clone(), part));
         }
