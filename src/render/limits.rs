@@ -24,7 +24,9 @@ pub(super) fn slack(text: &str, blocks: &[Value]) -> Vec<String> {
             }
             Some(kind @ ("context" | "actions")) => {
                 let elements = shown(block.get("elements"));
-                elements.iter().for_each(|element| button(&mut cuts, element));
+                for element in &elements {
+                    button(&mut cuts, element);
+                }
                 if elements.len() > ELEMENTS_MAX {
                     let left_out = elements.len() - ELEMENTS_MAX;
                     cuts.push(format!("{left_out} elements of a block of type `{kind}` are left out, as Slack takes {ELEMENTS_MAX}"));
@@ -57,7 +59,7 @@ fn button(cuts: &mut Vec<String>, element: &Value) {
     match element.get("type").and_then(Value::as_str) {
         Some("button") => longer(cuts, "a button's text", text_of(element.get("text")), BUTTON_UNITS_MAX),
         Some("mrkdwn" | "plain_text") => {
-            longer(cuts, "a line of context", text_of(Some(element)), FIELD_UNITS_MAX)
+            longer(cuts, "a line of context", text_of(Some(element)), FIELD_UNITS_MAX);
         }
         _ => {}
     }

@@ -197,7 +197,7 @@ pub(super) fn shadows(raw: &Raw, reaches: &[Reach], trees: &Trees) -> Vec<Findin
                 findings.extend(shadow(&stops, types, *span, &message, trees));
             }
         }
-        if rule.stop && !trees.part(rule.span).is_some_and(|node| node.entry("where").is_some()) {
+        if rule.stop && rule.filter.is_none() {
             stops.add(rule, reach, &empty);
         }
     }

@@ -113,11 +113,17 @@ impl Universe {
             }
         };
         for message_type in &new_messages {
-            catalog::activity_types().iter().for_each(|activity_type| add(activity_type, message_type));
-            new_types.iter().for_each(|activity_type| add(activity_type, message_type));
+            for activity_type in catalog::activity_types() {
+                add(activity_type, message_type);
+            }
+            for activity_type in &new_types {
+                add(activity_type, message_type);
+            }
         }
         for activity_type in &new_types {
-            catalog::message_types().iter().for_each(|message_type| add(activity_type, message_type));
+            for message_type in catalog::message_types() {
+                add(activity_type, message_type);
+            }
         }
         let by = |of: fn(&Triple) -> &str| grouped(types.iter().map(|triple| vec![key(of(triple))]));
         let values = [
@@ -188,7 +194,8 @@ impl Universe {
             return own.is_some_and(|own| !is_star(&pattern.key) && !own.contains(&pattern.key));
         }
         let known = |values: &[Value]| values.iter().any(|value| fits(field, pattern, &value.key));
-        !known(&self.values[field as usize]) && !(field == Field::Activity && known(&self.aliases))
+        let aliased = field == Field::Activity && known(&self.aliases);
+        !aliased && !known(&self.values[field as usize])
     }
 }
 
