@@ -51,11 +51,20 @@ impl Reader<'_> {
         Some(known.map_or(Policy::Any, Policy::PublicAnd))
     }
 
+    /// Reports what is made of message data, where that would decide who is reached or as whom.
+    pub(super) fn is_unconfined(&mut self, spot: &Spot<String>, what: &str) -> bool {
+        let unconfined = spot.value.contains("{{");
+        if unconfined {
+            let help = "write it out; what a message says may only go into the body";
+            let message = format!("{what} made of message data is refused");
+            self.error(codes::UNCONFINED, spot.span, message, help);
+        }
+        unconfined
+    }
+
     /// A target's URL: http or https, no user, a host whose form hides nothing, a private one only if allowed.
     pub(super) fn target_url(&mut self, spot: &Spot<String>, policy: &Policy) -> Option<Url> {
-        if spot.value.contains("{{") {
-            let help = "write the URL out; what a message says may only go into the body";
-            self.error(codes::UNCONFINED, spot.span, "a URL made of message data is refused", help);
+        if self.is_unconfined(spot, "a URL") {
             return None;
         }
         let url = match Url::parse(spot.value.trim()) {

@@ -12,6 +12,7 @@ use super::problem::{Finding, Span};
 use super::raw::{self, Raw};
 use super::read::{Reader, Source, Spot};
 use super::secret::reason;
+use super::trees::Trees;
 use super::yaml::{self, Node};
 
 /// A rules file of 20,000 rules has some 3 MB.
@@ -26,15 +27,16 @@ const TEMPLATE_ENDINGS: [&str; 3] = ["hbs", "yaml", "yml"];
 const TEMPLATES_DIR: &str = "templates";
 
 /// The main file and everything it includes. `None` if the main file cannot be read at all.
-pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<Raw> {
-    let mut raw = Raw::default();
+pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<(Raw, Trees)> {
+    let (mut raw, mut trees) = (Raw::default(), Trees::default());
     let root = open(reader, path, None, &mut raw)?;
     raw::read(reader, &root, true, &mut raw);
     outline::note(reader, &root);
     let mut trail = Trail::default();
     trail.open.extend(canonical(path));
-    include(reader, &root, &mut trail, &mut raw);
-    Some(raw)
+    include(reader, &root, &mut trail, &mut raw, &mut trees);
+    trees.add(root);
+    Some((raw, trees))
 }
 
 /// Which files were read, as they are really called.
@@ -46,7 +48,7 @@ struct Trail {
     seen: HashSet<PathBuf>,
 }
 
-fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Raw) {
+fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Raw, trees: &mut Trees) {
     for pattern in raw::includes(reader, root) {
         let wildcard = pattern.value.contains(['*', '?']);
         let folder =
@@ -80,8 +82,9 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
             raw::read(reader, &root, false, raw);
             outline::note(reader, &root);
             trail.open.push(real);
-            include(reader, &root, trail, raw);
+            include(reader, &root, trail, raw, trees);
             trail.open.pop();
+            trees.add(root);
         }
     }
 }
@@ -258,7 +261,7 @@ pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path)
 }
 
 /// Notes a file that problems may point to; its index.
-fn add(reader: &mut Reader<'_>, name: String, text: String) -> usize {
+pub(super) fn add(reader: &mut Reader<'_>, name: String, text: String) -> usize {
     reader.sources.push(Source { name, text, folder: PathBuf::new() });
     reader.sources.len() - 1
 }

@@ -17,11 +17,13 @@ mod raw;
 mod read;
 pub mod report;
 mod resolve;
+mod review;
 pub mod rule_tests;
 pub mod schema;
 pub mod secret;
 mod slips;
 mod stand_in;
+mod trees;
 mod value;
 mod yaml;
 
@@ -192,11 +194,15 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let material = Material::of(path.parent().map(Path::to_path_buf).unwrap_or_default());
     let mut reader =
         Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new(), material };
-    let raw = files::read(&mut reader, path);
+    let (raw, trees) = files::read(&mut reader, path).unzip();
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
     let names = names(raw.as_ref(), &templates);
     let owners = raw.as_ref().map(|raw| raw.owners.clone()).unwrap_or_default();
-    let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
+    if let (Some(raw), Some(trees)) = (&raw, &trees) {
+        resolve::look_up(&mut reader, raw, &templates);
+        review::check(&mut reader, raw, trees, &templates, &templates_dir);
+    }
+    let (config, places) = raw.map(|raw| resolve::resolve(&reader, raw, templates)).unzip();
     let outline = reader.material.outline();
     let mut findings: Vec<Finding> =
         reader.findings.into_iter().map(|finding| presentable(finding, &reader.sources)).collect();

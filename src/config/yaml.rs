@@ -87,6 +87,19 @@ impl Node {
             Kind::Map(_) => "a mapping",
         }
     }
+
+    /// The entries of a mapping; none of anything else.
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Map(entries) => entries,
+            Kind::Null | Kind::Scalar(_) | Kind::List(_) => &[],
+        }
+    }
+
+    /// The entry of that key.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
 }
 
 /// What one file's text gave.
