@@ -8,11 +8,12 @@ use activity_relay::config::codes;
 use serde_json::Value;
 
 /// Codes whose problem cannot be shown by a text alone.
-const WITHOUT_EXAMPLE: [(&str, &str); 6] = [
+const WITHOUT_EXAMPLE: [(&str, &str); 7] = [
     ("R001", "the file cannot be read"),
     ("R080", "needs an API that refuses"),
     ("R081", "needs an API that knows the token"),
     ("R082", "needs a target that refuses"),
+    ("R083", "needs an API that knows two tokens"),
     ("R116", "a right one needs the snapshot's file"),
     ("R117", "a template that fails on a sample is refused by `check` before it is tested"),
 ];
