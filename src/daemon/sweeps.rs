@@ -19,6 +19,11 @@ const WAITING_MAX: usize = 64;
 /// How often one crowded second is looked through again.
 const TRIES_MAX: u32 = 5;
 
+/// How far back polling may still come upon a message: nothing older is taken in by it, however late it turns up.
+pub fn reach(floor: Timestamp, watermark: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    watermark.map_or(floor, |mark| shift(mark.min(now), -BACK_SECONDS).max(floor))
+}
+
 /// The windows that wait to be looked through again, in order.
 #[derive(Debug, Default)]
 pub struct Sweeps {
