@@ -134,6 +134,67 @@ async fn an_unknown_uid_says_where_to_look() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_s_id_leads_to_its_message() {
+    let (stage, uid) = cancelled().await;
+    let list = out(&stage.output("deliveries list --format json").await);
+    let id = serde_json::from_str::<Value>(list.trim()).unwrap()["id"].as_str().unwrap().to_owned();
+    let output = stage.output(&format!("explain {id}")).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains(&format!("`activity-relay explain {uid}`")), "{}", err(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_quarantined_is_explained_as_such() {
+    let stage = Stage::with(RULES).await;
+    let broken = Incoming::new("Meeting", "cancelled", "client_to_pivot");
+    let uid = stage.sandbox.business.receive(broken.with("created_at", "last Tuesday".into()));
+    assert!(stage.output("run --once").await.status.success());
+    let output = stage.output(&format!("explain {uid}")).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        err(&output).contains("cannot be read") && err(&output).contains("last Tuesday"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_says_for_what() {
+    let stage = Stage::with(RULES).await;
+    assert!(stage.output("targets pause crm").await.status.success());
+    let cancelled = Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann");
+    let uid = stage.sandbox.business.receive(cancelled);
+    assert!(stage.output("run --once").await.status.success());
+    let explain = format!("explain {uid}");
+    let text = out(&stage.output(&explain).await);
+    assert!(text.contains("waits for its target, which is paused"), "{text}");
+    assert!(text.contains("activity-relay targets resume crm"), "{text}");
+    stage.rules(&RULES.replace("crm", "other"));
+    let text = out(&stage.output(&explain).await);
+    assert!(text.contains("waits for its target, which is not in the rules file"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_stopped_is_told_by_whom_and_where() {
+    let (stage, uid) = cancelled().await;
+    let other = "start_from: beginning }\n  - { name: other, token: x, base_url: \"${API}\" }";
+    let theirs = "rules:\n  - { name: theirs, accounts: [other], match: {}, deliver: [{ to: crm }] }";
+    let rules = RULES.replace("start_from: beginning }", other).replace("rules:", theirs);
+    stage.rules(&rules.replacen(
+        "    deliver: [{ to: crm }]",
+        "    stop: true\n    deliver: [{ to: crm }]",
+        1,
+    ));
+    let document = json(&stage.output(&format!("explain {uid} --format json")).await);
+    insta::assert_snapshot!(verdicts(&document), @"
+    theirs false 9:32 account is `main`, the rule is for `other`
+    cancellations true 12:9 block 1 of `match` takes Meeting/cancelled/client_to_pivot
+    quiet false 14:11 not looked at: rule `cancellations` took the message and has `stop: true`
+    payments false 14:11 not looked at: rule `cancellations` took the message and has `stop: true`
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_that_changed_since_are_pointed_out() {
     let (stage, uid) = cancelled().await;
     stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
