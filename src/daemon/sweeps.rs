@@ -149,6 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn no_sweep_comes_upon_what_is_beyond_the_reach() {
+        let (floor, now) = (at("01T00:00"), at("10T12:00"));
+        assert_eq!(reach(floor, None, now), floor);
+        assert_eq!(reach(floor, Some(at("01T02:00")), now), floor);
+        for mark in [at("02T00:00"), at("10T09:00"), now, at("10T13:00")] {
+            let mut sweeps = Sweeps::default();
+            sweeps.schedule(floor, Some(mark), now, now);
+            let (from, _) = next(&mut sweeps).unwrap();
+            assert!(reach(floor, Some(mark), now) <= from, "{mark}");
+        }
+    }
+
+    #[test]
     fn a_sweep_goes_neither_before_the_floor_nor_further_back_than_a_week() {
         let mut sweeps = Sweeps::default();
         sweeps.schedule(at("01T00:00"), Some(at("02T00:00")), at("20T00:00"), at("20T00:00"));
