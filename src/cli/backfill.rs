@@ -89,7 +89,7 @@ struct Past {
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let config = context.config()?;
     for rule in &args.rule {
-        if config.rules.get(rule).is_none() {
+        if args.compare.is_none() && config.rules.get(rule).is_none() {
             return Err(mute::unknown_rule(rule, config.rules.list().iter().map(|rule| rule.name.as_str())));
         }
     }
@@ -314,4 +314,10 @@ async fn send(store: &Store, owed: &[Owing], now: Timestamp) -> anyhow::Result<u
 struct Side {
     name: String,
     config: Arc<Config>,
+}
+
+impl Side {
+    fn has(&self, account: &str) -> bool {
+        self.config.accounts.iter().any(|known| known.name == account)
+    }
 }

@@ -255,3 +255,46 @@ async fn two_rules_files_are_compared_over_what_happened() {
     assert!(same.contains("no difference: 1 messages"), "{same}");
     assert_eq!(stage.store().await.counts(None).await.unwrap().delivered, 1, "nothing was written");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_an_account_stops_all_of_it() {
+    let (stage, uid) = cancelled().await;
+    let other = RULES.replace("name: main", "name: elsewhere");
+    std::fs::write(stage.folder.path().join("other.yaml"), other).unwrap();
+    let output = stage.output("backfill --since 2h --compare other.yaml --format json").await;
+    let document = json(&output);
+    assert_eq!(document["changes"][0]["change"], "stops");
+    assert_eq!(document["changes"][0]["messages"], serde_json::json!([uid]));
+    assert_eq!(document["after"]["deliveries"], 0);
+    for words in ["other.yaml has no account main", "rules.yaml has no account elsewhere"] {
+        assert!(err(&output).contains(words), "{words:?} is not in {}", err(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_can_be_of_a_rule_that_only_one_file_has() {
+    let (stage, _) = cancelled().await;
+    let other = RULES.replace("name: cancellations", "name: renamed");
+    std::fs::write(stage.folder.path().join("other.yaml"), other).unwrap();
+    for rule in ["renamed", "cancellations"] {
+        let line = format!("backfill --since 2h --rule {rule} --compare other.yaml --format json");
+        let document = json(&stage.output(&line).await);
+        assert_eq!(document["changes"].as_array().unwrap().len(), 1, "{rule}: {document}");
+        assert_eq!(document["changes"][0]["rule"], "renamed");
+    }
+    let neither = stage.output("backfill --since 2h --rule payment --compare other.yaml").await;
+    assert_eq!(neither.status.code(), Some(1));
+    assert!(err(&neither).contains("did you mean `payments`?"), "{}", err(&neither));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_warns_of_a_mute_whose_rule_is_gone() {
+    let stage = Stage::with(RULES).await;
+    assert!(stage.output("mute --rule cancellations --for 2h --reason moving").await.status.success());
+    let quiet = out(&stage.output("status").await);
+    assert!(!quiet.contains("silences nothing"), "{quiet}");
+    stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
+    let text = out(&stage.output("status").await);
+    assert!(text.contains("silences nothing: the rules file has no rule `cancellations`"), "{text}");
+    assert!(!text.contains("nothing needs attention"), "{text}");
+}

@@ -1,6 +1,6 @@
 //! What two rules files would have sent for the same messages, as a difference that a person can read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Past, Side};
 use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
-use crate::cli::{Context, Exit, Format, Stop, payload, when};
+use crate::cli::{Context, Exit, Format, Stop, mute, payload, when};
 use crate::config::problem::count;
 use crate::config::{self, Config, report};
 use crate::daemon::door::Sent;
@@ -51,6 +51,9 @@ struct Change {
     count: usize,
     /// Uids of the first messages.
     messages: Vec<String>,
+    /// Where these stand among the period's messages: a uid is one account's own.
+    #[serde(skip)]
+    examples: Vec<usize>,
 }
 
 /// Runs the comparison.
@@ -69,13 +72,17 @@ pub(super) async fn run(
         let text = format!("{} cannot be compared: it has {errors} errors", other.display());
         return Err(Stop::new(Exit::BadConfig, text));
     };
+    let known = || [&config, &other_config].into_iter().flat_map(|config| config.rules.list());
+    for rule in rules {
+        if !known().any(|known| known.name == *rule) {
+            return Err(mute::unknown_rule(rule, known().map(|rule| rule.name.as_str())));
+        }
+    }
     let before = Side { name: context.global.config.display().to_string(), config: Arc::new(config) };
     let after = Side { name: other.display().to_string(), config: Arc::new(other_config) };
+    note_accounts(&before, &after, context)?;
     let (old, new) = (outcome(&before, messages, period).await?, outcome(&after, messages, period).await?);
-    let mut changes = changes(&old, &new, messages);
-    if !rules.is_empty() {
-        changes.retain(|change| rules.contains(&change.rule));
-    }
+    let changes = changes(&old, &new, messages, rules);
     let deliveries = |outcome: &Outcome| outcome.values().map(|told| told.what.len()).sum::<usize>();
     let totals = (deliveries(&old), deliveries(&new));
     match format {
@@ -90,11 +97,24 @@ pub(super) async fn run(
     Ok(Exit::Fine)
 }
 
+/// Says which accounts only one of the files has.
+fn note_accounts(before: &Side, after: &Side, context: &Context) -> anyhow::Result<()> {
+    for account in before.config.accounts.iter().filter(|account| !after.has(&account.name)) {
+        let text = format!("{} has no account {}: it sends nothing for it", after.name, account.name);
+        context.out.note(paint(WARN, text))?;
+    }
+    for account in after.config.accounts.iter().filter(|account| !before.has(&account.name)) {
+        let text = format!("{} has no account {}: it is not compared", before.name, account.name);
+        context.out.note(paint(WARN, text))?;
+    }
+    Ok(())
+}
+
 /// Everything that a rules file sends for the messages, each at its own moment.
 async fn outcome(side: &Side, messages: &[Past], period: Period) -> anyhow::Result<Outcome> {
     let start = messages.first().map_or(period.from, |past| past.message.created_at);
     let rehearsal = Rehearsal::new(side.config.clone(), start).await?;
-    for past in messages {
+    for past in messages.iter().filter(|past| side.has(&past.message.account)) {
         rehearsal.advance_to(past.message.created_at).await?;
         rehearsal.receive(past.message.clone(), &past.names).await?;
     }
@@ -121,47 +141,49 @@ fn text(sent: &Sent, config: &Config) -> String {
     text.replace(sent.id.as_str(), "")
 }
 
-fn changes(old: &Outcome, new: &Outcome, messages: &[Past]) -> Vec<Change> {
-    let mut changes: Vec<Change> = Vec::new();
-    for past in messages {
+/// The difference of the two, or what of it concerns the chosen rules, if any are chosen.
+fn changes(old: &Outcome, new: &Outcome, messages: &[Past], chosen: &[String]) -> Vec<Change> {
+    let mut groups: HashMap<(&str, String, To, String), Change> = HashMap::new();
+    for (index, past) in messages.iter().enumerate() {
         let message = &past.message;
         let key = format!("{}/{}", message.account, message.uid);
-        let of = |outcome: &Outcome| -> BTreeMap<To, Told> {
-            let range = outcome.range((key.clone(), (String::new(), None))..);
-            let own = range.take_while(|((uid, _), _)| *uid == key);
-            own.map(|((_, to), told)| (to.clone(), told.clone())).collect()
-        };
-        let (old, new) = (of(old), of(new));
-        for to in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-            let Some((change, rules)) = change(old.get(to), new.get(to)) else { continue };
-            let (target, recipient) = to.clone();
-            let (rule, triple) =
-                (rules.iter().cloned().collect::<Vec<_>>().join(", "), message.triple.to_string());
-            let same = |known: &&mut Change| {
-                (known.kind, &known.rule, &known.target, &known.recipient, &known.message)
-                    == (change, &rule, &target, &recipient, &triple)
-            };
-            match changes.iter_mut().find(same) {
-                Some(known) => {
-                    known.count += 1;
-                    if known.messages.len() < EXAMPLES_MAX {
-                        known.messages.push(message.uid.clone());
-                    }
-                }
-                None => changes.push(Change {
-                    kind: change,
-                    rule,
-                    target,
-                    recipient,
-                    message: triple,
-                    count: 1,
-                    messages: vec![message.uid.clone()],
-                }),
+        let (old, new) = (of(old, &key), of(new, &key));
+        for to in old.keys().chain(new.keys()).copied().collect::<BTreeSet<_>>() {
+            let (old, new) = (old.get(to).copied(), new.get(to).copied());
+            let Some((kind, rules)) = change(old, new) else { continue };
+            let mut concerned = [old, new].into_iter().flatten().flat_map(|told| &told.rules);
+            if !chosen.is_empty() && !concerned.any(|rule| chosen.contains(rule)) {
+                continue;
+            }
+            let rule = rules.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let triple = message.triple.to_string();
+            let group = groups.entry((kind, rule.clone(), to.clone(), triple.clone()));
+            let change = group.or_insert_with(|| Change {
+                kind,
+                rule,
+                target: to.0.clone(),
+                recipient: to.1.clone(),
+                message: triple,
+                count: 0,
+                messages: Vec::new(),
+                examples: Vec::new(),
+            });
+            change.count += 1;
+            if change.examples.len() < EXAMPLES_MAX {
+                change.messages.push(message.uid.clone());
+                change.examples.push(index);
             }
         }
     }
+    let mut changes: Vec<Change> = groups.into_values().collect();
     changes.sort();
     changes
+}
+
+/// What one message makes a rules file send, by address.
+fn of<'o>(outcome: &'o Outcome, key: &str) -> BTreeMap<&'o To, &'o Told> {
+    let range = outcome.range((key.to_owned(), (String::new(), None))..);
+    range.take_while(|((uid, _), _)| uid == key).map(|((_, to), told)| (to, told)).collect()
 }
 
 /// What changes for one message at one address, and by which rules.
@@ -198,17 +220,18 @@ fn show(
     let zone = when::zone(context);
     for change in changes {
         let to = change.recipient.as_ref().unwrap_or(&change.target);
-        let triple = messages.iter().find(|past| past.message.triple.to_string() == change.message);
-        let label =
-            triple.map_or_else(|| change.message.clone(), |past| catalog::label(&past.message.triple));
+        let mut examples = change.examples.iter().filter_map(|index| messages.get(*index)).peekable();
+        let label = examples
+            .peek()
+            .map_or_else(|| change.message.clone(), |past| catalog::label(&past.message.triple));
         let (style, words) = words(change, &label, to);
         context.out.line(format!(
             "{} {}",
             paint(style, words),
             paint(DIM, format!("(rule {})", change.rule))
         ))?;
-        for uid in &change.messages {
-            let Some(past) = messages.iter().find(|past| past.message.uid == *uid) else { continue };
+        for past in examples {
+            let uid = &past.message.uid;
             let who = past.names.client.as_ref().and_then(|client| client.name.as_deref()).unwrap_or("");
             let at = when::moment(past.message.created_at, &zone);
             context.out.line(paint(DIM, format!("    {at}  {uid}  {who}").trim_end()))?;
