@@ -406,3 +406,15 @@ async fn a_comparison_says_what_moves_when_and_in_which_words() {
     assert_ne!(change["was"], change["now"]);
     assert_eq!(stage.output("backfill --since 2h --compare nowhere.yaml").await.status.code(), Some(64));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_warns_of_a_mute_whose_rule_is_gone() {
+    let stage = Stage::with(RULES).await;
+    assert!(stage.output("mute --rule cancellations --for 2h --reason moving").await.status.success());
+    let quiet = out(&stage.output("status").await);
+    assert!(!quiet.contains("silences nothing"), "{quiet}");
+    stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
+    let text = out(&stage.output("status").await);
+    assert!(text.contains("silences nothing: the rules file has no rule `cancellations`"), "{text}");
+    assert!(!text.contains("nothing needs attention"), "{text}");
+}
