@@ -40,7 +40,7 @@ Examples:
   activity-relay backfill --rule payment-failures --since 2026-11-01T00:00:00Z --until 2026-11-08T00:00:00Z
   activity-relay backfill --since 30d --compare rules.new.yaml";
 
-/// Take the messages of a period again for chosen rules, or compare two rules files over them
+/// Take the messages of a period again, or compare two rules files over them
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]

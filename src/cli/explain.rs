@@ -35,7 +35,7 @@ Examples:
   activity-relay explain --activity-type Meeting --message-type cancelled --direction client_to_pivot
   activity-relay explain a81bf03c --save cancelled.json  keep it for a rule test";
 
-/// Say why a message did or did not arrive: each rule's verdict, what is owed, and every attempt
+/// Say why a message did or did not arrive: each rule's verdict, and every attempt
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
