@@ -190,6 +190,8 @@ impl Command {
             Self::Run(_) => "info",
             // It shows each failed attempt in its own way.
             Self::Demo(_) => "error",
+            // What a rehearsal delivers and lets expire is no news.
+            Self::Test(_) => "off",
             _ => "warn",
         }
     }

@@ -10,6 +10,7 @@ mod cli_check;
 mod cli_contract;
 mod cli_docs;
 mod cli_past;
+mod cli_test;
 mod config_corpus;
 mod config_explain;
 mod config_files;

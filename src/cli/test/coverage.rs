@@ -71,7 +71,9 @@ impl Reached {
             coverage.rules.count(missing);
             for block in (0..rule.any_of.len()).filter(|_| rule.any_of.len() > 1) {
                 let reached = self.blocks.contains(&(rule.name.clone(), block));
+                let point = rule.points.any_of.get(block).map(|points| points.block).unwrap_or_default();
                 coverage.blocks.count((!reached).then(|| Missing {
+                    place: rule.place_of(point),
                     what: format!("block {} of `match` of the rule `{}`", block + 1, rule.name),
                     key: Some(("block", json!(block + 1))),
                     ..rule_missing(rule)

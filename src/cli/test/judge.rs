@@ -10,8 +10,10 @@ use crate::config::rule_tests::{
     self as codes, ExpectedDelivery, Listed, Matcher, Part, Placed, Suite, Test,
 };
 use crate::model::delivery::StateName;
+use crate::model::payload::Payload;
 
 use super::checks::{Mismatch, mismatches};
+use super::counted;
 use super::difference::Difference;
 use super::pairing::pair;
 use super::parts;
@@ -202,7 +204,8 @@ impl Judge<'_> {
     fn not_made(&self, wanted: &ExpectedDelivery, missing: usize) -> Failure {
         let target = &wanted.to.value;
         let message = if missing < wanted.count {
-            format!("{} of the {} expected deliveries to {target} are missing", missing, wanted.count)
+            let is = if missing == 1 { "is" } else { "are" };
+            format!("{missing} of the {} expected deliveries to {target} {is} missing", wanted.count)
         } else if wanted.count > 1 {
             format!("none of the {} expected deliveries to {target} was made", wanted.count)
         } else {
@@ -225,8 +228,13 @@ impl Judge<'_> {
             self.config.rules.list().iter().filter(owes).map(|rule| rule.name.as_str()).collect();
         match all.as_slice() {
             [] => format!("no rule delivers to {}", wanted.to.value),
+            rules if rules.iter().any(|rule| self.played.rules().contains(rule)) => {
+                let to =
+                    |made: &&Made| made.row.target == wanted.to.value && rules.contains(&&*made.row.rule);
+                let made = counted(self.played.made.iter().filter(to).count(), "delivery");
+                format!("{made} there came of these rules: {}", rules.join(", "))
+            }
             [rule] => format!("`{rule}`: {}", self.why_not(rule)),
-            rules if rules.iter().any(|rule| self.played.rules().contains(rule)) => String::new(),
             rules => format!("none of the rules that deliver there took a message: {}", rules.join(", ")),
         }
     }
@@ -241,7 +249,11 @@ impl Judge<'_> {
         );
         let help =
             format!("add {{ to: {}, rule: {} }} to `deliveries` if it is to be made", row.target, row.rule);
-        let text = made.sent.as_ref().and_then(|sent| parts::text(&sent.payload, Part::Text));
+        let readable = |payload: &Payload| match payload {
+            Payload::Http(_) => Part::Body,
+            Payload::Slack(_) | Payload::Email(_) => Part::Text,
+        };
+        let text = made.sent.as_ref().and_then(|sent| parts::text(&sent.payload, readable(&sent.payload)));
         let difference = text.map(Difference::In);
         self.failure(Mismatch { code: codes::UNEXPECTED, span, message, help: Some(help), difference })
     }

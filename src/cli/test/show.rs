@@ -32,8 +32,12 @@ pub(super) fn all(ran: &[Ran], coverage: Option<&Coverage>, context: &Context) -
     for ran in ran {
         for outcome in ran.outcomes.iter().filter(|outcome| !outcome.passed()) {
             out.line(format!("{} {}\n", paint(BAD, "✗"), paint(BOLD, &outcome.name)))?;
+            let mut before = None;
             for failure in &outcome.failures {
-                out.line(shown(failure, ran))?;
+                // What came is shown once, however much is wrong with it.
+                let again = failure.difference.is_some() && failure.difference == before;
+                out.line(shown(failure, ran, again))?;
+                before.clone_from(&failure.difference);
             }
         }
     }
@@ -44,11 +48,11 @@ pub(super) fn all(ran: &[Ran], coverage: Option<&Coverage>, context: &Context) -
     Ok(())
 }
 
-fn shown(failure: &Failure, ran: &Ran) -> String {
+fn shown(failure: &Failure, ran: &Ran, again: bool) -> String {
     let source = std::slice::from_ref(&ran.suite.source);
     let mut text =
         report::render_text(std::slice::from_ref(&failure.problem), source, true).trim_end().to_owned();
-    if let Some(difference) = &failure.difference {
+    if let Some(difference) = failure.difference.as_ref().filter(|_| !again) {
         text.push('\n');
         for line in difference.lines() {
             text.push_str("\n    ");

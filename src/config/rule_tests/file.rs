@@ -11,7 +11,7 @@ use crate::model::settle::after_now;
 
 use super::expect::EXPECT;
 use super::message::MESSAGE;
-use super::{Arrival, BYTES_MAX, Opened, Test, expect, message};
+use super::{Arrival, BYTES_MAX, Matcher, Opened, Part, Test, expect, message};
 use crate::config::codes;
 use crate::config::files::{expand, read_text};
 use crate::config::keys::{Key, Keys, Shape, key};
@@ -168,9 +168,34 @@ pub(super) fn tests(
             let finding = finding.related(first.span, "the first is here");
             reading.reader.report(finding.help("rename one of them: failures and `--run` go by names"));
         }
-        found.push(test);
+        if snapshots_once(reading.reader, &found, &test) {
+            found.push(test);
+        }
     }
     found
+}
+
+/// Two texts cannot be kept in one file: `false` where one would be written over the other.
+fn snapshots_once(reader: &mut Reader<'_>, earlier: &[Test], test: &Test) -> bool {
+    let before = reader.findings.len();
+    let mut known: Vec<(&str, Part, Span)> = earlier.iter().flat_map(snapshots).collect();
+    for (name, part, span) in snapshots(test) {
+        if let Some((.., first)) = known.iter().find(|(other, of, _)| *other == name && *of == part) {
+            let finding = Finding::error(codes::TEST_TWICE, span, "two snapshots have this name");
+            let finding = finding.related(*first, "the first is here");
+            reader.report(finding.help("give each a name of its own, or write `snapshot: true`"));
+        }
+        known.push((name, part, span));
+    }
+    reader.findings.len() == before
+}
+
+fn snapshots(test: &Test) -> impl Iterator<Item = (&str, Part, Span)> {
+    let deliveries = test.expect.deliveries.iter().flat_map(|listed| &listed.items);
+    deliveries.flat_map(|item| &item.value.checks).filter_map(|check| match &check.matcher {
+        Matcher::Snapshot(name) => Some((name.as_str(), check.part, check.span)),
+        _ => None,
+    })
 }
 
 fn check_environment(reader: &mut Reader<'_>, node: &Node) {
