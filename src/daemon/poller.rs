@@ -127,10 +127,15 @@ impl Poller {
         }
     }
 
-    /// The same in place of one that polled the account as it was: it goes on with what that one remembers of it.
-    pub fn in_place_of(self, old: &Self) -> Self {
-        let (error, unknown) = (old.error.clone(), old.unknown.clone());
-        Self { error, unknown, zone_warned: old.zone_warned, ..self }
+    /// The same in place of one that polled the account as it was: it goes on with what that one remembers of it. Where
+    /// the list is read in another way, the past is looked through again as after a start.
+    pub fn in_place_of(self, old: &mut Self) -> Self {
+        let (error, unknown) = (old.error.take(), std::mem::take(&mut old.unknown));
+        let new = Self { error, unknown, zone_warned: old.zone_warned, ..self };
+        if !new.account.reads_as(&old.account) {
+            return new;
+        }
+        Self { sweeps: std::mem::take(&mut old.sweeps), settled: old.settled.clone(), ..new }
     }
 
     /// The account it polls.

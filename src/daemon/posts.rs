@@ -155,7 +155,7 @@ impl Post {
         let mut poller = self.poller.lock().await;
         let successor = self.state.lock().unwrap_or_else(PoisonError::into_inner).successor.take();
         if let Some(successor) = successor {
-            *poller = successor.in_place_of(&poller);
+            *poller = successor.in_place_of(&mut poller);
         }
         poller
     }

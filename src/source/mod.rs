@@ -41,6 +41,14 @@ pub struct Account {
     pub app_host: Url,
 }
 
+impl Account {
+    /// Both are shown the same list of messages, and read it in the same way.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        let how = |account: &Self| (account.base_url.clone(), account.unread_only, account.overlap);
+        self.token == other.token && how(self) == how(other)
+    }
+}
+
 /// Where an account's token comes from.
 #[derive(Debug, Clone)]
 pub enum Token {

@@ -328,6 +328,32 @@ async fn an_account_that_is_as_it_was_keeps_its_poller_and_a_new_token_is_used_a
     assert_eq!(poll_all(&world).await, 1);
 }
 
+/// What one poll asks for.
+async fn cost(world: &World) -> usize {
+    let before = world.sandbox.business.list_requests().len();
+    poll_all(world).await;
+    world.sandbox.business.list_requests().len() - before
+}
+
+#[tokio::test]
+async fn an_account_that_is_polled_more_often_is_not_looked_through_from_the_start() {
+    let head = |every: &str, token: &str| {
+        format!(
+            "version: 1\naccounts:\n  - {{ name: main, token: \"{token}\", base_url: \"${{API}}\", start_from: beginning, \
+             poll_every: {every} }}\n{RULES}"
+        )
+    };
+    let mut world = World::with_template(&head("30s", "${TOKEN}"), GREETING).await;
+    world.sandbox.business.token("another-token", TokenKind::Staff);
+    world.receives("Ann", "Hi");
+    cost(&world).await;
+    let usual = cost(&world).await;
+    world.reload_with(&head("20s", "${TOKEN}")).await;
+    assert_eq!(cost(&world).await, usual);
+    world.reload_with(&head("20s", "another-token")).await;
+    assert!(cost(&world).await > usual, "another token may be shown another list");
+}
+
 #[tokio::test]
 async fn targets_that_are_as_they_were_keep_their_connections() {
     let mut world = World::with_template(RULES, GREETING).await;

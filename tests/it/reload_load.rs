@@ -64,7 +64,7 @@ impl Shape {
         let account = |name: &str, every: &str| {
             format!(
                 "  - {{ name: {name}, token: \"${{TOKEN}}\", base_url: \"${{API}}\", start_from: beginning, poll_every: \
-                 {every}, lookup: false }}\n"
+                 {every}, overlap: 10s, lookup: false }}\n"
             )
         };
         let accounts = match self {
