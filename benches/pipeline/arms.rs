@@ -35,6 +35,8 @@ pub(crate) struct Figures {
     pub(crate) per_second: f64,
     /// For 1,000 deliveries, of the arm's own process.
     pub(crate) cpu_seconds: f64,
+    /// The same of the PostgreSQL server, where it runs on this machine.
+    pub(crate) server_cpu_seconds: f64,
     pub(crate) statements: f64,
     pub(crate) commits: f64,
     pub(crate) peak_mib: f64,
@@ -47,6 +49,7 @@ impl Figures {
         Self {
             per_second: next(),
             cpu_seconds: next(),
+            server_cpu_seconds: next(),
             statements: next(),
             commits: next(),
             peak_mib: next(),
@@ -59,6 +62,7 @@ impl Figures {
         Self {
             per_second: count / took.as_secs_f64(),
             cpu_seconds: (cpu_seconds() - cpu_before) / count * 1000.0,
+            server_cpu_seconds: 0.0,
             statements: store.map_or(0.0, |store| each(store.statements())),
             commits: store.map_or(0.0, |store| each(store.commits())),
             peak_mib: peak_mib(),
@@ -74,7 +78,9 @@ pub(crate) async fn run(arguments: &[String]) {
         empty(store).await;
     }
     let deliveries = std::env::var("PIPELINE_DELIVERIES").map_or(20_000, |text| text.parse().unwrap());
-    let figures = match arm.as_str() {
+    let server = Server::of(store).await;
+    let server_cpu = server.cpu_seconds();
+    let mut figures = match arm.as_str() {
         "posts" => posts(&url, deliveries, None).await,
         "durable" => posts(&url, deliveries, Some(store)).await,
         "deliver" => deliver(store, &url, deliveries).await,
@@ -82,8 +88,10 @@ pub(crate) async fn run(arguments: &[String]) {
         "latency" => return latency(store, &url).await,
         beside => return crate::neighbours::run(beside, store, &url).await,
     };
-    let Figures { per_second, cpu_seconds, statements, commits, peak_mib } = figures;
-    println!("{per_second} {cpu_seconds} {statements} {commits} {peak_mib}");
+    let count = f64::from(u32::try_from(deliveries).unwrap());
+    figures.server_cpu_seconds = (server.cpu_seconds() - server_cpu) / count * 1000.0;
+    let Figures { per_second, cpu_seconds, server_cpu_seconds, statements, commits, peak_mib } = figures;
+    println!("{per_second} {cpu_seconds} {server_cpu_seconds} {statements} {commits} {peak_mib}");
 }
 
 /// A database as the first run finds it.
@@ -351,9 +359,48 @@ pub(crate) fn admitted(uid: &str, target: &str, now: Timestamp) -> Admitted {
 /// User and system time of this process so far (proc(5): fields 14 and 15 of `stat`, in ticks of 1/100 s).
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let fields = fields(&stat);
     let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
     (ticks(11) + ticks(12)) / 100.0
+}
+
+/// The PostgreSQL server's first process, where it runs on this machine.
+struct Server(Option<String>);
+
+impl Server {
+    async fn of(url: &str) -> Self {
+        if !url.starts_with("postgres") {
+            return Self(None);
+        }
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        let talking = tokio_util::task::TaskTracker::new();
+        talking.spawn(connection);
+        let backend: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+        let stat = std::fs::read_to_string(format!("/proc/{backend}/stat")).ok();
+        Self(stat.filter(|stat| stat.contains("(postgres)")).map(|stat| fields(&stat)[1].clone()))
+    }
+
+    /// Of all its processes so far, those that have ended among them.
+    fn cpu_seconds(&self) -> f64 {
+        let Some(first) = &self.0 else { return 0.0 };
+        let mut ticks = 0.0;
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+            let fields = fields(&stat);
+            let tick = |at: usize| fields[at].parse::<f64>().unwrap();
+            if entry.file_name().to_str() == Some(first.as_str()) {
+                ticks += tick(11) + tick(12) + tick(13) + tick(14);
+            } else if fields[1] == *first {
+                ticks += tick(11) + tick(12);
+            }
+        }
+        ticks / 100.0
+    }
+}
+
+/// A process's figures behind its name (proc(5)): state, parent, …
+fn fields(stat: &str) -> Vec<String> {
+    stat.rsplit(')').next().unwrap().split_whitespace().map(str::to_owned).collect()
 }
 
 /// The most memory this process had at once (proc(5): `VmHWM`).

@@ -195,6 +195,35 @@ async fn stopped_past_its_leases_it_writes_nothing_that_somebody_else_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stopped_in_a_transaction_it_holds_up_nobody_for_long() {
+    const MESSAGES: usize = 12;
+    for (point, variant) in [("admit", "admitting"), ("settle", "settling")] {
+        let Some(shared) = Shared::new(TWO).await else { return };
+        let stage = &shared.stage;
+        stage.receive(MESSAGES);
+        let first = stage.start_armed(RUN, &format!("{point}=stop"));
+        first.stopped().await;
+        let stopped = Instant::now();
+        let second = stage.start(RUN);
+        // It waits for the rows that the first one has locked, as everybody does.
+        shared.outlast(&first.id()).await;
+        stage.receive(MESSAGES);
+        let mut tally = Tally::default();
+        tally.until(&stage.sandbox, |tally| tally.taken() >= 4 * MESSAGES).await;
+        say(&format!("stopped in `{point}`: all the rest was sent {:.1?} later", stopped.elapsed()));
+        first.signal("CONT");
+        stage.receive(MESSAGES);
+        let verdict = shared.finish(&mut tally, vec![first, second], 6 * MESSAGES).await;
+        let saw = "the server ended its transaction and gave the locks to the other one; resumed, it wrote nothing of it";
+        let how = format!(
+            "SIGSTOP of one of two at the failpoint `{point}`, in the transaction; SIGCONT when all is sent"
+        );
+        let key = format!("pg-stopped-in-transaction+{variant}");
+        record(&key, &how, &verdict.observed(0, TWO_IN_FLIGHT, saw));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_was_fetched_before_somebody_else_took_over_is_dropped() {
     const MESSAGES: usize = 12;
     let Some(shared) = Shared::new(TWO).await else { return };

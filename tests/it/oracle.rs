@@ -10,7 +10,7 @@ use activity_relay::store::{Filter, Row};
 
 use crate::faults::record::Observed;
 use crate::stage::{Running, SAYS, Stage};
-use crate::store_kit::no_loose_ends;
+use crate::store_kit::{no_loose_ends, no_loose_ends_at};
 
 /// A run between two kills may take so long.
 const RUN_MAX: Duration = Duration::from_mins(3);
@@ -132,8 +132,9 @@ impl Verdict {
     /// Compares what the store says with what arrived.
     pub(crate) async fn of(stage: &Stage, tally: &Tally, owed: usize) -> Self {
         let rows = stage.store().await.deliveries(Filter::default()).await.unwrap().0;
-        if let Some(file) = stage.file() {
-            no_loose_ends(&file);
+        match stage.file() {
+            Some(file) => no_loose_ends(&file),
+            None => no_loose_ends_at(stage.store_url()).await,
         }
         let rows: Vec<Row> = rows.into_iter().filter(|row| row.notice.is_none()).collect();
         let numbers: BTreeMap<String, usize> =

@@ -90,11 +90,21 @@ impl Cluster {
         Self::prepared(|_| lines.concat())
     }
 
+    /// Starts one whose files lie in this folder, which everybody may write to.
+    pub(crate) fn within(folder: &Path) -> Option<Self> {
+        Self::made(folder, |_| String::new())
+    }
+
     /// Starts one whose settings need files in its folder.
     pub(crate) fn prepared(settings: impl FnOnce(&Folder<'_>) -> String) -> Option<Self> {
+        Self::made(Path::new("/tmp"), settings)
+    }
+
+    fn made(place: &Path, settings: impl FnOnce(&Folder<'_>) -> String) -> Option<Self> {
         let programs = programs()?;
         // A short path: a socket's name has room for 107 bytes.
-        let (made, folder) = output(as_owner(Path::new("mktemp")).args(["-d", "/tmp/relay-pg-XXXXXX"]));
+        let template = place.join("relay-pg-XXXXXX");
+        let (made, folder) = output(as_owner(Path::new("mktemp")).arg("-d").arg(template));
         assert!(made, "{folder}");
         let folder = PathBuf::from(folder.trim());
         let watchdog = Mutex::new(watch(&programs, &folder));

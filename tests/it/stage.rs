@@ -175,6 +175,11 @@ impl Stage {
         Store::open(&self.store, Mode::Tool).await.unwrap()
     }
 
+    /// Where the store lies.
+    pub(crate) fn store_url(&self) -> &str {
+        &self.store
+    }
+
     /// Where the store is a file: which.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         self.store.strip_prefix("sqlite://").map(PathBuf::from)
@@ -212,9 +217,14 @@ impl Stage {
 
     /// Waits until this process logs these words.
     pub(crate) async fn until_logged(&self, by: &Running, words: &str) {
+        self.until_logged_in(PATIENCE, by, words).await;
+    }
+
+    /// The same, where it takes its time.
+    pub(crate) async fn until_logged_in(&self, patience: Duration, by: &Running, words: &str) {
         let mut log = self.log.subscribe();
         let said = log.wait_for(|log| log[by.log_from..].contains(words));
-        let said = tokio::time::timeout(PATIENCE, said).await.is_ok();
+        let said = tokio::time::timeout(patience, said).await.is_ok();
         assert!(said, "{words:?} is not in {}", self.logged());
     }
 

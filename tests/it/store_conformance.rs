@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::store_kit::{
-    admitted, at, attempt, claim, claim_one, dead, end, message, no_loose_ends, owe, page, planned, settle,
-    settlement, state_of, uids,
+    admitted, at, attempt, claim, claim_one, dead, end, message, no_loose_ends, no_loose_ends_at, owe, page,
+    planned, settle, settlement, state_of, uids,
 };
 use super::store_sharing::*;
 
@@ -456,6 +456,7 @@ macro_rules! behaviours {
             async fn $behaviour() {
                 let Some(url) = crate::postgres::fresh_url().await else { return };
                 super::$behaviour(super::Store::open(&url, super::Mode::Daemon).await.unwrap()).await;
+                super::no_loose_ends_at(&url).await;
             })*
         }
     };

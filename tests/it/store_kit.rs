@@ -10,6 +10,8 @@ use activity_relay::model::settle::{TargetChange, Verdict};
 use activity_relay::store::{Admission, Admitted, Settlement, Store, Want};
 use jiff::Timestamp;
 use serde_json::json;
+use tokio_postgres::NoTls;
+use tokio_util::task::TaskTracker;
 
 /// Every row that another one is about is there: SQLite does not look while the store writes.
 pub(crate) fn no_loose_ends(database: &std::path::Path) {
@@ -17,6 +19,25 @@ pub(crate) fn no_loose_ends(database: &std::path::Path) {
     let mut check = database.prepare("PRAGMA foreign_key_check").unwrap();
     let loose: Vec<String> = check.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert!(loose.is_empty(), "rows of {loose:?} are about rows that are gone");
+}
+
+/// The same in PostgreSQL.
+pub(crate) async fn no_loose_ends_at(url: &str) {
+    let (database, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    TaskTracker::new().spawn(connection);
+    let ends = [
+        ("delivery_messages", "delivery", "deliveries", "seq"),
+        ("delivery_messages", "message", "messages", "id"),
+        ("attempts", "delivery", "deliveries", "seq"),
+        ("payloads", "delivery", "deliveries", "seq"),
+    ];
+    for (table, column, about, key) in ends {
+        let sql = format!(
+            "SELECT count(*) FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM {about} WHERE {key} = t.{column})"
+        );
+        let loose: i64 = database.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(loose, 0, "rows of {table} are about {about} that are gone");
+    }
 }
 
 /// The moment that tests count seconds from.

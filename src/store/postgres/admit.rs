@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::Postgres;
 use super::claim::sending;
-use super::connect::transact;
-use super::owed::{Owed, lock_account, take_in};
+use super::connect::daily;
+use super::owed::{Messages, Owed, lock_account, take_in};
 use super::targets::{self, Standings};
-use super::tx::{Params, Tx, get, json, ms, text};
+use super::tx::{Tx, get, json, ms, text};
 use crate::model::delivery::{Job, Lease, Planned};
 use crate::model::message::Message;
 use crate::store::opening::{Openings, job};
@@ -26,21 +26,20 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<(Taken, Vec<Job>)> {
         let tokens = self.next_tokens();
-        transact!(self.db, |tx| {
+        daily!(self.db, |tx| {
             lock_account(tx, &admission.account).await?;
-            let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
-            targets::lock(tx, &names).await?;
             if let Some(role) = &admission.role {
                 self.require(tx, role).await?;
             }
-            let (mut fresh, quarantined, ()) = try_join!(
+            let (mut fresh, quarantined, (), quiet) = try_join!(
                 keep_messages(tx, &admission, now),
                 keep_aside(tx, &admission.account, &admission.quarantined, now),
                 move_cursor(tx, &admission.account, admission.cursor.as_ref()),
+                quiet(tx, &wants, now),
             )?;
             let mut taken = Taken { messages: fresh.len(), deliveries: 0, quarantined };
             let (mut openings, mut standings) =
-                openings(tx, &wants, tokens.clone(), self.instance(), now).await?;
+                openings(tx, &quiet, tokens.clone(), self.instance(), now).await?;
             let mut leases: Vec<(&Planned, &Message, Option<Lease>)> = Vec::new();
             for admitted in &admission.messages {
                 if fresh.remove(&*text(&admitted.message.uid)) {
@@ -51,7 +50,7 @@ impl Postgres {
             }
             let owed: Vec<_> =
                 leases.iter().map(|(planned, _, lease)| Owed { planned, lease: lease.as_ref() }).collect();
-            let new = take_in(tx, &owed, now).await?;
+            let new = take_in(tx, &owed, Messages::New, now).await?;
             crate::failpoint::pass("admit");
             taken.deliveries = new.len();
             crate::failpoint::pass("admit");
@@ -146,7 +145,25 @@ async fn move_cursor(tx: &Tx<'_>, account: &str, cursor: Option<&Cursor>) -> Res
     .map(|_| ())
 }
 
-/// What may be leased of the page, and how the targets stand, whose locks are held.
+/// Those wants for whose targets nothing older is due.
+async fn quiet(tx: &Tx<'_>, wants: &[Want], now: Timestamp) -> Result<Vec<Want>> {
+    if wants.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<_> = wants.iter().map(|want| text(&want.target)).collect();
+    let quiet = tx
+        .all(
+            "SELECT name FROM unnest($1::text[]) AS w (name) WHERE (SELECT seq FROM deliveries
+               WHERE target = w.name AND state = 'pending' AND due_at <= $2 LIMIT 1) IS NULL",
+            &[&names, &ms(now)],
+        )
+        .await?;
+    let quiet: HashSet<String> = quiet.iter().map(|row| get(row, "name")).collect::<Result<_>>()?;
+    Ok(wants.iter().filter(|want| quiet.contains(&*text(&want.target))).cloned().collect())
+}
+
+/// What may be leased of the page, and how the targets stand, whose locks are held from here on: those of targets with a
+/// backlog are left to the couriers, who are at it. It is looked again behind the locks.
 async fn openings(
     tx: &Tx<'_>,
     wants: &[Want],
@@ -159,17 +176,10 @@ async fn openings(
         return Ok((openings, Standings::default()));
     }
     let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
-    let moment = ms(now);
-    let params: Params<'_> = &[&names, &moment];
-    let quiet = tx.all(
-        "SELECT name FROM unnest($1::text[]) AS w (name) WHERE NOT EXISTS (SELECT 1 FROM deliveries d
-           WHERE d.target = w.name AND d.state = 'pending' AND d.due_at <= $2)",
-        params,
-    );
+    targets::lock(tx, &names).await?;
     let (quiet, standings, sending) =
-        try_join!(quiet, Standings::read(tx, &names), sending(tx, Some(&names)))?;
-    let quiet: HashSet<String> = quiet.iter().map(|row| get(row, "name")).collect::<Result<_>>()?;
-    for want in wants.iter().filter(|want| quiet.contains(&want.target)) {
+        try_join!(quiet(tx, wants, now), Standings::read(tx, &names), sending(tx, Some(&names)))?;
+    for want in &quiet {
         let under_way = sending.get(&want.target).copied().unwrap_or_default();
         openings.add(want, standings.of(&want.target).map(|one| &one.state), under_way, me, now);
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::Postgres;
-use super::connect::{query, transact};
+use super::connect::{daily, query};
 use super::sweep::{bury, expire, late, take_back};
 use super::targets::{self, Standings};
 use super::tx::{Params, Tx, get, ms, number, rows, text, time, time_or_none};
@@ -25,7 +25,7 @@ impl Postgres {
     /// Claims for every want as much as its target may have.
     pub(in crate::store) async fn claim(&self, wants: Vec<Want>, now: Timestamp) -> Result<Claimed> {
         let tokens = self.next_tokens();
-        transact!(self.db, |tx| {
+        daily!(self.db, |tx| {
             let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
             // Behind the locks nobody changes any more how the targets stand; then one journey for all.
             targets::lock(tx, &names).await?;
@@ -187,16 +187,19 @@ async fn lease(
                    WHERE target = w.name AND state = 'pending' AND due_at <= $4
                      AND (starts - attempts < 2 OR seq = (SELECT seq FROM suspect))
                    ORDER BY due_at, created_at, seq LIMIT {most}) AS first) AS c
-           JOIN deliveries d ON d.seq = c.seq
-           WHERE c.place <= c.n AND d.state = 'pending' AND d.due_at <= $4 FOR UPDATE OF d SKIP LOCKED),
+           CROSS JOIN LATERAL (SELECT seq, due_at FROM deliveries
+             WHERE seq = c.seq AND state = 'pending' AND due_at <= $4 FOR UPDATE SKIP LOCKED) AS d
+           WHERE c.place <= c.n),
              leased AS (
                UPDATE deliveries d SET state = 'sending', lease = $5 || d.seq, due_at = due.until, claimed_at = $4,
                  starts = starts + 1
-               FROM due WHERE d.seq = due.seq RETURNING d.*, due.position, due.due_at AS was_due)
-             SELECT l.*, p.payload,
-               array(SELECT m.message FROM delivery_messages dm JOIN messages m ON m.id = dm.message
+               FROM due WHERE d.seq = ANY (ARRAY[due.seq]) RETURNING d.*, due.position, due.due_at AS was_due)
+             SELECT l.*,
+               (SELECT payload FROM payloads WHERE delivery = l.seq AND plain = l.plain) AS payload,
+               array(SELECT m.message FROM delivery_messages dm
+                     CROSS JOIN LATERAL (SELECT message FROM messages WHERE id = dm.message LIMIT 1) AS m
                      WHERE dm.delivery = l.seq ORDER BY dm.position) AS messages
-             FROM leased l LEFT JOIN payloads p ON p.delivery = l.seq AND p.plain = l.plain
+             FROM leased l
              ORDER BY l.position, l.was_due, l.created_at, l.seq"
     );
     let found = tx.all(&sql, &[&names, &numbers, &ends, &ms(now), &tokens, &suspects]).await?;

@@ -73,6 +73,13 @@ macro_rules! transact {
     };
 }
 
+/// A transaction of the daily work, whose statements keep their plans for a while.
+macro_rules! daily {
+    ($db:expr, |$tx:ident| $work:expr) => {
+        $crate::store::postgres::connect::isolated!($db, Daily, |$tx| $work)
+    };
+}
+
 /// Queries on one state of the database.
 macro_rules! query {
     ($db:expr, |$tx:ident| $work:expr) => {
@@ -80,7 +87,7 @@ macro_rules! query {
     };
 }
 
-pub(super) use {isolated, query, transact};
+pub(super) use {daily, isolated, query, transact};
 
 /// The database: a pool, and counters of what was done with it.
 #[derive(Debug)]
@@ -149,15 +156,25 @@ impl Database {
             }
             Err(error) => {
                 let worth_another = tx.worth_another_try();
+                if tx.is_cut() {
+                    self.forget_idle();
+                }
                 tx.rollback().await;
                 if worth_another { ControlFlow::Continue(()) } else { ControlFlow::Break(Err(error)) }
             }
         }
     }
 
+    /// What befell one connection most likely befell those that lie idle as well: each of them would be found out by
+    /// somebody who waits for it in vain.
+    fn forget_idle(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     /// Gives up what nobody answers.
     pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         timeout(WORK_TIME_MAX, work).await.unwrap_or_else(|_| {
+            self.forget_idle();
             let seconds = WORK_TIME_MAX.as_secs();
             Err(StoreError::Trouble(format!(
                 "{} did not answer for {seconds} s; is the network up?",
@@ -186,13 +203,14 @@ impl Database {
     }
 }
 
-/// What every session is told: how patient it is, that a commit is on the disk before it is answered, and that a plan
-/// is made for the tables as they are and not as they were when the session began.
+/// What every session is told: how patient it is, that a commit is on the disk before it is answered, that a plan is made
+/// for the tables as they are and not as they were when the session began, and that it goes by an index wherever there
+/// is one: where the server's statistics lag behind it takes reading a whole table for the shorter way.
 fn settings() -> String {
     let ms = |time: Duration| time.as_millis();
     format!(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};
-         SET plan_cache_mode = force_custom_plan; SET jit = off;
+         SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_material = off; SET jit = off;
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
         ms(STATEMENT_TIME_MAX),
         ms(LOCK_TIME_MAX),

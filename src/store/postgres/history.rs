@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::Postgres;
 use super::connect::{query, transact};
 use super::listing::add_up;
-use super::tx::{get, ms, rows};
+use super::tx::{Tx, get, ms, rows};
 use crate::model::message::Triple;
 use crate::store::Result;
 
@@ -29,32 +29,13 @@ impl Postgres {
                 (&["dead"][..], dead_before),
             ] {
                 let room = batch - gone.min(batch);
-                let deleted = tx
-                        .run(
-                            "DELETE FROM deliveries WHERE seq = ANY (array(
-                               SELECT d.seq FROM unnest($1::text[]) AS s (state) CROSS JOIN LATERAL (
-                                 SELECT seq FROM deliveries WHERE state = s.state AND settled_at IS NOT NULL
-                                   AND settled_at < $2 ORDER BY settled_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS d
-                               LIMIT $3))",
-                            &[&states, &ms(before), &room],
-                        )
-                        .await?;
-                gone += i64::try_from(deleted).unwrap_or(i64::MAX);
+                gone += forget(tx, states, before, room).await?;
             }
             super::mutes::forget(tx, delivered_before).await?;
             crate::failpoint::pass("prune");
-            let deleted = tx
-                    .run(
-                        "DELETE FROM messages WHERE id = ANY (array(
-                           SELECT m.id FROM messages m LEFT JOIN accounts a ON a.name = m.account
-                           WHERE m.seen_at < $1 AND m.created_at < coalesce(a.watermark - $2, 9223372036854775807)
-                             AND NOT EXISTS (SELECT 1 FROM delivery_messages dm WHERE dm.message = m.id)
-                           ORDER BY m.seen_at LIMIT $3))",
-                        &[&ms(delivered_before), &LOOK_BACK_MS, &(batch - gone.min(batch))],
-                    )
-                    .await?;
+            let deleted = forget_messages(tx, delivered_before, batch - gone.min(batch)).await?;
             add_up(tx).await?;
-            Ok(usize::try_from(gone).unwrap_or(0) + usize::try_from(deleted).unwrap_or(0))
+            Ok(usize::try_from(gone + deleted).unwrap_or(0))
         })
     }
 
@@ -85,4 +66,45 @@ impl Postgres {
         let beat = "UPDATE heartbeat SET n = n + 1";
         transact!(self.db, |tx| tx.run(beat, &[]).await.map(|_| ()))
     }
+}
+
+/// Removes deliveries in these states that ended before the moment; a trigger removes what is kept of them.
+async fn forget(tx: &Tx<'_>, states: &[&str], before: Timestamp, limit: i64) -> Result<i64> {
+    let gone = tx
+        .run(
+            "DELETE FROM deliveries WHERE seq = ANY (array(
+               SELECT d.seq FROM unnest($1::text[]) AS s (state) CROSS JOIN LATERAL (
+                 SELECT seq FROM deliveries WHERE state = s.state AND settled_at IS NOT NULL
+                   AND settled_at < $2 ORDER BY settled_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS d
+               LIMIT $3))",
+            &[&states, &ms(before), &limit],
+        )
+        .await?;
+    Ok(i64::try_from(gone).unwrap_or(i64::MAX))
+}
+
+/// Removes messages that were seen before the moment, that polling does not meet again and nothing is about. They are
+/// locked first and then looked at once more: whoever links a delivery to one locks it as well.
+async fn forget_messages(tx: &Tx<'_>, before: Timestamp, limit: i64) -> Result<i64> {
+    let old = tx
+        .all(
+            "SELECT m.id FROM messages m LEFT JOIN accounts a ON a.name = m.account
+             WHERE m.seen_at < $1 AND m.created_at < coalesce(a.watermark - $2, 9223372036854775807)
+               AND NOT EXISTS (SELECT 1 FROM delivery_messages dm WHERE dm.message = m.id)
+             ORDER BY m.seen_at LIMIT $3 FOR UPDATE OF m SKIP LOCKED",
+            &[&ms(before), &LOOK_BACK_MS, &limit],
+        )
+        .await?;
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let old: Vec<i64> = old.iter().map(|row| get(row, "id")).collect::<Result<_>>()?;
+    let deleted = tx
+        .run(
+            "DELETE FROM messages m WHERE id = ANY ($1)
+               AND NOT EXISTS (SELECT 1 FROM delivery_messages dm WHERE dm.message = m.id)",
+            &[&old],
+        )
+        .await?;
+    Ok(i64::try_from(deleted).unwrap_or(i64::MAX))
 }

@@ -36,7 +36,16 @@ pub(super) async fn owe(tx: &Tx<'_>, planned: &[Planned], now: Timestamp) -> Res
     for account in owed.iter().filter(|owed| owed.planned.joins.is_some()).map(|owed| &owed.planned.account) {
         lock_account(tx, account).await?;
     }
-    take_in(tx, &owed, now).await
+    take_in(tx, &owed, Messages::There, now).await
+}
+
+/// Where the messages are that deliveries are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Messages {
+    /// This transaction took them in: nobody else sees them yet.
+    New,
+    /// They have been there: they are kept from being pruned meanwhile.
+    There,
 }
 
 /// Keeps everybody else from taking in pages of this account to the transaction's end. The first lock of all.
@@ -46,15 +55,20 @@ pub(super) async fn lock_account(tx: &Tx<'_>, account: &str) -> Result<()> {
 }
 
 /// Takes them in, in this order. Returns the ids of those that are new.
-pub(super) async fn take_in(tx: &Tx<'_>, owed: &[Owed<'_>], now: Timestamp) -> Result<HashSet<String>> {
+pub(super) async fn take_in(
+    tx: &Tx<'_>,
+    owed: &[Owed<'_>],
+    messages: Messages,
+    now: Timestamp,
+) -> Result<HashSet<String>> {
     if owed.is_empty() {
         return Ok(HashSet::new());
     }
     let grouped = owed.iter().any(|owed| owed.planned.joins.is_some());
     let groups = if grouped { Groups::find(tx, owed).await? } else { Groups::default() };
     let Sorted { fresh, links, joined } = sort(owed, &groups);
-    let new = insert(tx, &fresh, &links, now).await?;
-    join(tx, &joined).await?;
+    let new = insert(tx, &fresh, &links, messages, now).await?;
+    join(tx, &joined, messages).await?;
     Ok(new)
 }
 
@@ -181,6 +195,7 @@ async fn insert(
     tx: &Tx<'_>,
     owed: &[&Owed<'_>],
     links: &[Link<'_>],
+    messages: Messages,
     now: Timestamp,
 ) -> Result<HashSet<String>> {
     let mut columns = Columns::default();
@@ -191,9 +206,9 @@ async fn insert(
     for link in links {
         *expected.entry(link.delivery).or_default() += 1;
     }
-    let found = tx
-        .all(
-            "WITH fresh AS (
+    let link = linked(messages);
+    let sql = format!(
+        "WITH fresh AS (
                INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at, lease,
                  claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key)
                SELECT id, account, rule, target, recipient, template, state, due_at, lease,
@@ -210,9 +225,15 @@ async fn insert(
                SELECT fresh.seq, l.position, m.id
                FROM unnest($16::text[], $17::integer[], $18::text[], $19::text[])
                  AS l (delivery, position, account, uid)
-               JOIN fresh ON fresh.id = l.delivery JOIN messages m ON m.account = l.account AND m.uid = l.uid
+               JOIN fresh ON fresh.id = l.delivery
+               {link}
                RETURNING delivery)
-             SELECT fresh.id, (SELECT count(*) FROM linked WHERE delivery = fresh.seq) AS links FROM fresh",
+             SELECT fresh.id, coalesce(l.n, 0) AS links FROM fresh
+             LEFT JOIN (SELECT delivery, count(*) AS n FROM linked GROUP BY delivery) AS l ON l.delivery = fresh.seq"
+    );
+    let found = tx
+        .all(
+            &sql,
             &[
                 &columns.ids,
                 &columns.accounts,
@@ -247,17 +268,29 @@ async fn insert(
     Ok(new)
 }
 
+/// The message `m` of a link `l`, as SQL.
+fn linked(messages: Messages) -> String {
+    let lock = if messages == Messages::There { "FOR KEY SHARE" } else { "LIMIT 1" };
+    format!(
+        "CROSS JOIN LATERAL (SELECT id FROM messages WHERE account = l.account AND uid = l.uid {lock}) AS m"
+    )
+}
+
 /// Links messages to deliveries that are there.
-async fn join(tx: &Tx<'_>, links: &[Link<'_>]) -> Result<()> {
+async fn join(tx: &Tx<'_>, links: &[Link<'_>], messages: Messages) -> Result<()> {
     if links.is_empty() {
         return Ok(());
     }
+    let link = linked(messages);
+    let sql = format!(
+        "INSERT INTO delivery_messages (delivery, position, message)
+         SELECT d.seq, l.position, m.id
+         FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) AS l (delivery, position, account, uid)
+         CROSS JOIN LATERAL (SELECT seq FROM deliveries WHERE id = l.delivery LIMIT 1) AS d {link}"
+    );
     let linked = tx
         .run(
-            "INSERT INTO delivery_messages (delivery, position, message)
-             SELECT d.seq, l.position, m.id
-             FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[]) AS l (delivery, position, account, uid)
-             JOIN deliveries d ON d.id = l.delivery JOIN messages m ON m.account = l.account AND m.uid = l.uid",
+            &sql,
             &[
                 &links.iter().map(|link| text(link.delivery)).collect::<Vec<_>>(),
                 &links.iter().map(|link| link.position).collect::<Vec<_>>(),

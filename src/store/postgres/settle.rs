@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Postgres;
 use super::claim::{Room, take};
-use super::connect::transact;
+use super::connect::{daily, transact};
 use super::owed::owe;
 use super::targets::{self, Standings};
 use super::tx::{Tx, get, json, ms, text, text_or_none};
@@ -26,7 +26,7 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<(Vec<bool>, Claimed)> {
         let (batch, tokens) = (Batch::of(&settlements)?, self.next_tokens());
-        transact!(self.db, |tx| {
+        daily!(self.db, |tx| {
             let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
             targets::lock(tx, &names).await?;
             let written = write_down(tx, &settlements, &batch, now).await?;
@@ -130,6 +130,8 @@ fn says_something(settlement: &Settlement, standings: &Standings) -> bool {
 /// Settlements by column, as `unnest` wants them.
 #[derive(Default)]
 struct Batch<'a> {
+    /// Which settlement stands in which row: their rows are locked in the order of their ids, by everybody.
+    places: Vec<usize>,
     ids: Vec<Cow<'a, str>>,
     leases: Vec<&'a str>,
     states: Vec<&'static str>,
@@ -152,8 +154,10 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn of(settlements: &'a [Arc<Settlement>]) -> Result<Self> {
-        let mut batch = Self::default();
-        for settlement in settlements {
+        let mut batch = Self { places: (0..settlements.len()).collect(), ..Self::default() };
+        batch.places.sort_by_key(|place| &settlements[*place].claim.id);
+        for place in &batch.places {
+            let settlement = &settlements[*place];
             let Settlement { claim, verdict, attempt, payload, .. } = &**settlement;
             let columns = Columns::of(verdict, attempt);
             batch.ids.push(text(claim.id.as_str()));
@@ -182,31 +186,31 @@ impl<'a> Batch<'a> {
         let mut written = vec![false; self.ids.len()];
         let ended = tx
             .all(
-                "WITH input AS MATERIALIZED (
-                   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[],
-                     $7::integer[], $8::boolean[], $9::boolean[], $10::text[], $11::bigint[], $12::text[],
-                     $13::integer[], $14::text[], $15::bigint[], $16::text[], $17::boolean[])
-                     WITH ORDINALITY AS i (id, lease, state, due_at, settled_at, why, counts, plain, duplicate,
-                       payload, at, outcome, status, reason, latency_ms, answer, sent_plain, position)),
-                 held AS MATERIALIZED (
-                   SELECT d.seq, i.position FROM input i JOIN deliveries d ON d.id = i.id AND d.lease = i.lease
-                   ORDER BY d.id FOR UPDATE OF d),
+                "WITH held AS MATERIALIZED (
+                   SELECT i.*, d.seq
+                   FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::integer[],
+                     $8::boolean[], $9::boolean[], $10::text[], $11::bigint[], $12::text[], $13::integer[],
+                     $14::text[], $15::bigint[], $16::text[], $17::boolean[]) WITH ORDINALITY
+                     AS i (id, lease, state, due_at, settled_at, why, counts, plain, duplicate, payload, at,
+                       outcome, status, reason, latency_ms, answer, sent_plain, position)
+                   CROSS JOIN LATERAL (
+                     SELECT seq FROM deliveries WHERE id = i.id AND lease = i.lease FOR UPDATE) AS d),
                  ended AS (
                    UPDATE deliveries d SET state = i.state, due_at = i.due_at, settled_at = i.settled_at,
                      why = i.why, lease = NULL, attempts = d.attempts + i.counts, starts = d.attempts + i.counts,
                      plain = i.plain, maybe_duplicate = d.maybe_duplicate OR i.duplicate
-                   FROM held JOIN input i ON i.position = held.position
-                   WHERE d.seq = held.seq RETURNING d.seq, held.position),
+                   FROM held i WHERE d.seq = ANY (ARRAY[i.seq])
+                   RETURNING d.seq, i.position, i.payload, i.sent_plain, i.at, i.outcome, i.status, i.reason,
+                     i.latency_ms, i.answer),
                  kept AS (
                    INSERT INTO payloads (delivery, plain, payload)
-                   SELECT e.seq, i.sent_plain, i.payload FROM ended e JOIN input i ON i.position = e.position
-                   WHERE i.payload IS NOT NULL
+                   SELECT seq, sent_plain, payload FROM ended WHERE payload IS NOT NULL
                    ON CONFLICT (delivery) DO UPDATE SET plain = excluded.plain, payload = excluded.payload),
                  noted AS (
                    INSERT INTO attempts (delivery, n, at, outcome, status, reason, latency_ms, answer)
-                   SELECT e.seq, (SELECT coalesce(max(n), 0) + 1 FROM attempts WHERE delivery = e.seq),
-                     i.at, i.outcome, i.status, i.reason, i.latency_ms, i.answer
-                   FROM ended e JOIN input i ON i.position = e.position)
+                   SELECT seq, (SELECT coalesce(max(n), 0) + 1 FROM attempts WHERE delivery = seq),
+                     at, outcome, status, reason, latency_ms, answer
+                   FROM ended)
                  SELECT position FROM ended",
                 &[
                     &self.ids,
@@ -230,9 +234,9 @@ impl<'a> Batch<'a> {
             )
             .await?;
         for row in ended {
-            let place = usize::try_from(get::<i64>(&row, "position")?).unwrap_or(usize::MAX);
-            if let Some(written) = written.get_mut(place.saturating_sub(1)) {
-                *written = true;
+            let position = usize::try_from(get::<i64>(&row, "position")?).unwrap_or(usize::MAX);
+            if let Some(place) = self.places.get(position.saturating_sub(1)) {
+                written[*place] = true;
             }
         }
         Ok(written)

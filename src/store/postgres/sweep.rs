@@ -54,7 +54,7 @@ pub(super) async fn take_back(tx: &Tx<'_>, late: &[Row], now: Timestamp) -> Resu
                  state = CASE WHEN l.why IS NULL THEN 'pending' ELSE 'dead' END,
                  due_at = CASE WHEN l.why IS NULL THEN d.created_at END,
                  settled_at = CASE WHEN l.why IS NOT NULL THEN $3::bigint END
-               FROM late l WHERE d.seq = l.seq RETURNING d.seq, d.id, d.rule, d.target, d.state, d.why),
+               FROM late l WHERE d.seq = ANY (ARRAY[l.seq]) RETURNING d.seq, d.id, d.rule, d.target, d.state, d.why),
              noted AS (
                INSERT INTO attempts (delivery, n, at, outcome, reason, latency_ms)
                SELECT seq, (SELECT coalesce(max(n), 0) + 1 FROM attempts WHERE delivery = seq), $3, $4, $5, 0
@@ -76,7 +76,7 @@ pub(super) async fn bury(tx: &Tx<'_>, unreadable: &[(i64, String)], now: Timesta
     let buried = tx
         .all(
             "UPDATE deliveries d SET state = $4, settled_at = $3, due_at = NULL, lease = NULL, why = u.why
-             FROM unnest($1::bigint[], $2::text[]) AS u (seq, why) WHERE d.seq = u.seq
+             FROM unnest($1::bigint[], $2::text[]) AS u (seq, why) WHERE d.seq = ANY (ARRAY[u.seq])
              RETURNING d.id, d.rule, d.target, d.state, d.why",
             &[&seqs, &why, &ms(now), &StateName::Dead.as_str()],
         )
