@@ -7,6 +7,7 @@ mod rule;
 mod slack;
 mod target;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -155,9 +156,10 @@ fn without_extensions<'n>(reader: &mut Reader<'_>, root: &'n Node) -> Option<Fie
     let before = reader.findings.len();
     let fields = reader.fields(root, TOP);
     if let Kind::Map(entries) = &root.kind {
-        let own: Vec<Span> = entries.iter().filter(|e| e.key.starts_with("x-")).map(|e| e.span).collect();
+        let own: HashSet<(usize, usize)> =
+            entries.iter().filter(|e| e.key.starts_with("x-")).map(|e| e.span.start).collect();
         let mut later = reader.findings.split_off(before);
-        later.retain(|finding| !own.contains(&finding.span));
+        later.retain(|finding| !own.contains(&finding.span.start));
         reader.findings.append(&mut later);
     }
     fields
