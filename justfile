@@ -43,6 +43,10 @@ soak seeds="20" messages="10000":
 kill messages="5000" kills="10" seed="1":
     KILL_MESSAGES={{messages}} KILLS={{kills}} KILL_SEED={{seed}} cargo test --locked --test it kill:: -- --nocapture
 
+# the configuration reloaded while it sends, at length, every other time from a bad file
+reloads count="1000" seed="1":
+    RELOADS={{count}} RELOAD_SEED={{seed}} cargo test --locked --test it reload_load -- --nocapture
+
 # every fault of the guarantee's list, and docs/faults.md out of what was observed
 faults:
     #!/usr/bin/env bash
@@ -52,7 +56,12 @@ faults:
     RELAY_REQUIRE_POSTGRES=1 cargo test --locked --test it
     tests/faults/write
 
+# the fuzzers side by side, so many seconds each (needs cargo-fuzz)
+fuzz seconds="900":
+    cargo build --locked
+    SECONDS_EACH={{seconds}} fuzz/run
+
 # everything long and random, in parts that each print their seed: KILL_PARTS, KILLS and KILL_MESSAGES (of each part),
-# KILL_FIRST (the first part's seed), SOAK_SEEDS, SOAK_MESSAGES
+# KILL_FIRST (the first part's seed), RELOADS, SOAK_SEEDS, SOAK_MESSAGES
 torture:
     tests/torture

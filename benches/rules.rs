@@ -4,7 +4,7 @@ use activity_relay::model::message::{Message, Triple};
 use activity_relay::model::names::Names;
 use activity_relay::rules::condition::{Block, Pattern};
 use activity_relay::rules::evaluate::{evaluate, matching};
-use activity_relay::rules::{Place, Rule, Rules};
+use activity_relay::rules::{Place, Points, Rule, Rules};
 use divan::Bencher;
 
 const RULES: [usize; 3] = [10, 1_000, 10_000];
@@ -18,6 +18,8 @@ fn rules(count: usize) -> Rules {
     let rule = |number: usize| Rule {
         name: format!("rule-{number}"),
         place: Place::default(),
+        points: Points::default(),
+        owner: None,
         accounts: None,
         any_of: vec![Block {
             activity_type: Some(vec![Pattern::new("Meeting")]),

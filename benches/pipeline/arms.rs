@@ -199,7 +199,7 @@ async fn poll(store_url: &str, url: &str, count: usize) -> Figures {
     let polling = async {
         let mut taken = 0;
         while taken < count {
-            taken += driver::poll_handing(&relay, 0).await.result.unwrap().messages;
+            taken += driver::poll_handing(&relay, &relay.posts.all()[0]).await.result.unwrap().messages;
             relay.owed.notify_one();
         }
     };
@@ -244,7 +244,7 @@ async fn latency(store_url: &str, url: &str) {
         let mut taken = 0;
         for round in 1.. {
             polls.push(clock.now().as_microsecond());
-            taken += driver::poll_handing(&relay, 0).await.result.unwrap().messages;
+            taken += driver::poll_handing(&relay, &relay.posts.all()[0]).await.result.unwrap().messages;
             relay.owed.notify_one();
             if taken >= usize::try_from(total).unwrap() {
                 return;

@@ -150,7 +150,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
 
 /// A delivery as the JSON contract has it; the keys behind `replay_of` are beyond it.
 #[derive(Serialize)]
-struct Listed<'a> {
+pub(super) struct Listed<'a> {
     id: &'a DeliveryId,
     rule: &'a str,
     target: &'a str,
@@ -192,7 +192,7 @@ impl<'a> Last<'a> {
 }
 
 impl<'a> Listed<'a> {
-    fn of(row: &'a Row) -> Self {
+    pub(super) fn of(row: &'a Row) -> Self {
         Self {
             id: &row.id,
             rule: &row.rule,
@@ -290,7 +290,7 @@ fn drawn(rows: &[Row], now: Timestamp, columns_max: Option<usize>) -> Vec<String
     table::lines(&["ID", "STATE", "RULE", "TARGET", "TRIES", "PLANNED", ""], cells.collect(), columns_max)
 }
 
-fn state_style(state: StateName) -> anstyle::Style {
+pub(super) fn state_style(state: StateName) -> anstyle::Style {
     match state {
         StateName::Delivered => GOOD,
         StateName::Dead => BAD,

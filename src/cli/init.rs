@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::schema::Of;
 use crate::render::shipped;
 
-use super::{Context, Exit, Stop};
+use super::{Context, Exit, Stop, schema};
 
 const RULES: &str = include_str!("init/rules.yaml");
+/// How the rules file calls its schema, which lies beside it.
+const SCHEMA: &str = "rules.schema.json";
 
-/// Write a starter rules.yaml and templates to begin with
+/// Write a starter rules.yaml, its schema for editors, and templates to begin with
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -17,9 +20,12 @@ pub struct Args {}
 pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let rules = context.global.config.clone();
     let folder = context.folder().to_path_buf();
-    let mut files: Vec<(PathBuf, &str)> = vec![(rules.clone(), RULES)];
-    files.extend(templates().map(|(path, text)| (folder.join(path), text)));
-    if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
+    let schema = rules.with_extension("schema.json");
+    let named = schema.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut files: Vec<(PathBuf, String)> = vec![(rules.clone(), RULES.replacen(SCHEMA, &named, 1))];
+    files.extend(templates().map(|(path, text)| (folder.join(path), text.to_owned())));
+    let mut paths = files.iter().map(|(path, _)| path).chain([&schema]);
+    if let Some(path) = paths.find(|path| path.symlink_metadata().is_ok()) {
         let message = format!(
             "{} exists already and is left as it is; move it away, or choose another file with --config",
             path.display()
@@ -27,13 +33,19 @@ pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         return Err(Stop::new(Exit::Problem, message));
     }
     for (path, text) in &files {
-        write(path, text).map_err(|error| {
-            Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
-        })?;
-        context.out.line(format!("wrote {}", path.display()))?;
+        add(path, text, context)?;
     }
+    // It offers the names that stand in the files just written.
+    add(&schema, &schema::text(Of::Main, &context.load().names)?, context)?;
     context.out.line(next_steps(&rules))?;
     Ok(Exit::Fine)
+}
+
+fn add(path: &Path, text: &str, context: &Context) -> anyhow::Result<()> {
+    write(path, text).map_err(|error| {
+        Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
+    })?;
+    Ok(context.out.line(format!("wrote {}", path.display()))?)
 }
 
 /// Writes the templates that come with the program into a folder that has none yet.

@@ -1,13 +1,17 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
+pub mod backfill;
 pub mod catalog;
 pub mod check;
 pub mod completions;
 pub mod deliveries;
 pub mod demo;
+pub mod explain;
 pub mod health;
 pub mod init;
 pub mod log;
+pub mod man;
+pub mod mute;
 mod online;
 pub mod output;
 pub mod payload;
@@ -15,7 +19,9 @@ pub mod render;
 pub mod run;
 mod samples;
 pub mod sandbox;
+pub mod schema;
 pub mod status;
+pub mod subject;
 pub mod table;
 pub mod targets;
 pub mod when;
@@ -139,12 +145,17 @@ enum Command {
     Check(check::Args),
     Render(render::Args),
     Catalog(catalog::Args),
+    Explain(explain::Args),
     Deliveries(deliveries::Args),
+    Mute(mute::Args),
+    Backfill(backfill::Args),
     Targets(targets::Args),
     Status(status::Args),
     Sandbox(sandbox::Args),
     Health(health::Args),
+    Schema(schema::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Command {
@@ -156,12 +167,17 @@ impl Command {
             Self::Check(args) => check::run(args, context).await,
             Self::Render(args) => render::run(args, context).await,
             Self::Catalog(args) => catalog::run(args, context).await,
+            Self::Explain(args) => explain::run(args, context).await,
             Self::Deliveries(args) => deliveries::run(args, context).await,
+            Self::Mute(args) => mute::run(args, context).await,
+            Self::Backfill(args) => backfill::run(args, context).await,
             Self::Targets(args) => targets::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
             Self::Sandbox(args) => sandbox::run(args, context).await,
             Self::Health(args) => health::run(args, context).await,
+            Self::Schema(args) => schema::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),
+            Self::Man(args) => man::run(args, context),
         }
     }
 
@@ -233,6 +249,17 @@ impl Context {
     /// The store as a tool beside a running relay; exit 69 if it cannot be opened.
     pub async fn store(&self) -> anyhow::Result<Store> {
         Store::open(&self.global.store, Mode::Tool)
+            .await
+            .map_err(|error| Stop::new(Exit::Unavailable, error.to_string()))
+    }
+
+    /// The store if there is one, else an empty one in memory: who only asks leaves no file behind.
+    pub async fn existing_store(&self) -> anyhow::Result<Store> {
+        let path = self.global.store.strip_prefix("sqlite://").filter(|path| !Path::new(path).exists());
+        if path.is_none() {
+            return self.store().await;
+        }
+        Store::open("sqlite::memory:", Mode::Tool)
             .await
             .map_err(|error| Stop::new(Exit::Unavailable, error.to_string()))
     }

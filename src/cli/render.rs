@@ -3,20 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::config::Config;
 use crate::daemon::names;
-use crate::model::catalog;
 use crate::model::id::DeliveryId;
-use crate::model::message::{Message, Triple, key};
+use crate::model::message::Message;
 use crate::model::names::Names;
 use crate::model::payload::{Mail, Payload};
-use crate::model::sample as model_sample;
 use crate::render::view::{Seen, View};
-use crate::source::wire;
 
-use super::{Context, Exit, Format, Stop, payload};
+use super::{Context, Exit, Format, Stop, payload, subject};
 
 /// Where links lead while no account is configured.
 const APP_HOST: &str = "https://app.vcita.com";
@@ -70,7 +67,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         return Err(Stop::new(Exit::Usage, message));
     }
     let now = context.clock.now();
-    let (message, names) = subject(args, context, &config, now).await?;
+    let (message, names) = chosen(args, context, &config, now).await?;
     let view = view(args, &config, message, names, now);
     let rendered = config.templates.render(&args.template, target.format(), &view);
     if let Some(path) = &args.html {
@@ -91,7 +88,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
 }
 
 /// The message asked for, and the names that go with it.
-async fn subject(
+async fn chosen(
     args: &Args,
     context: &Context,
     config: &Config,
@@ -107,47 +104,9 @@ async fn subject(
         return Ok((stored.message, names));
     }
     if let Some(path) = &args.file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Stop::new(Exit::Usage, format!("{} cannot be read: {error}", path.display())))?;
-        let item: Value = serde_json::from_str(&text)
-            .map_err(|error| Stop::new(Exit::Usage, format!("{} is no JSON: {error}", path.display())))?;
-        return Ok((read_item(account, &item)?, Names::default()));
+        return Ok((subject::from_file(path, account)?, Names::default()));
     }
-    sample(args.sample.as_deref().unwrap_or_default(), account, now)
-}
-
-/// One item as the API gives it.
-fn read_item(account: &str, item: &Value) -> anyhow::Result<Message> {
-    wire::read_item(account, item).map_err(|unreadable| {
-        Stop::new(Exit::Problem, format!("the item cannot be read: {}", unreadable.why))
-    })
-}
-
-/// A sample by its type, written `Type/message/direction`; spelling is forgiven as in rules.
-fn sample(kind: &str, account: &str, now: Timestamp) -> anyhow::Result<(Message, Names)> {
-    let names: Vec<&str> = kind.split('/').collect();
-    let [activity_type, message_type, direction] = names[..] else {
-        let message = format!(
-            "{kind} is no message type; write Type/message/direction, such as Meeting/cancelled/client_to_pivot"
-        );
-        return Err(Stop::new(Exit::Usage, message));
-    };
-    let same = |known: &str, given: &str| key(known) == key(given);
-    let known = catalog::all().iter().find(|entry| {
-        same(entry.activity_type, activity_type)
-            && same(entry.message_type, message_type)
-            && same(entry.direction, direction)
-    });
-    let canonical = known.map_or((activity_type, message_type, direction), |entry| {
-        (entry.activity_type, entry.message_type, entry.direction)
-    });
-    let triple = Triple {
-        activity_type: canonical.0.to_owned(),
-        message_type: canonical.1.to_owned(),
-        direction: canonical.2.to_owned(),
-    };
-    let (item, people) = (model_sample::item(&triple, now), model_sample::names());
-    Ok((read_item(account, &item)?, people))
+    subject::sample(args.sample.as_deref().unwrap_or_default(), account, now)
 }
 
 /// The view as the courier would make it.

@@ -11,8 +11,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::daemon::clock::Chance;
+use crate::daemon::reload::{self, Origin, Reloader, tell_of_gone};
+use crate::daemon::systemd::Systemd;
 use crate::daemon::view::preview;
-use crate::daemon::{Relay, Setup, driver, lifecycle};
+use crate::daemon::{Relay, Setup, driver, lifecycle, watching};
 use crate::model::delivery::{Planned, StateName};
 use crate::model::message::Message;
 use crate::model::payload::Payload;
@@ -32,6 +34,9 @@ pub struct Args {
     /// Print what would be delivered; write and send nothing
     #[arg(long)]
     dry_run: bool,
+    /// Reload when the rules file or anything that it brings in changes; SIGHUP and `POST /-/reload` always do
+    #[arg(long, conflicts_with_all = ["once", "dry_run"])]
+    watch: bool,
     /// Where health and metrics are served; `none` to switch off
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
     listen: String,
@@ -82,25 +87,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     tell_of_gone(&relay).await?;
     let signals = TaskTracker::new();
     lifecycle::watch(&signals, relay.stop.clone()).context("signals cannot be watched")?;
-    if args.once { once(context, &relay).await } else { for_ever(args, &relay, listener).await }
-}
-
-/// Says so where something is owed to a target that is no longer there: it was renamed or taken out.
-async fn tell_of_gone(relay: &Relay) -> anyhow::Result<()> {
-    let config = relay.config();
-    for target in relay.store.owed_targets().await? {
-        let counts = relay.store.counts(Some(&target)).await?;
-        let waiting = counts.pending + counts.sending;
-        if waiting > 0 && !config.targets.contains_key(&target) {
-            tracing::warn!(
-                target,
-                waiting,
-                "deliveries wait for a target that is not in the rules file: name it there again, or discard them with \
-                 `activity-relay deliveries discard --target {target} --state pending`"
-            );
-        }
-    }
-    Ok(())
+    if args.once { once(context, &relay).await } else { for_ever(args, context, &relay, listener).await }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
@@ -123,34 +110,60 @@ async fn bind(address: &str) -> anyhow::Result<tokio::net::TcpListener> {
 
 async fn for_ever(
     args: &Args,
+    context: &Context,
     relay: &Arc<Relay>,
     listener: Option<tokio::net::TcpListener>,
 ) -> anyhow::Result<Exit> {
-    let config = relay.config();
-    let serving = TaskTracker::new();
-    let closing = CancellationToken::new();
-    if let Some(listener) = listener {
-        let listening = listener.local_addr()?;
-        tracing::info!(%listening, "health and metrics are served");
-        let health = Health {
-            store: relay.store.clone(),
-            metrics: relay.metrics.clone(),
-            clock: relay.clock.clone(),
-            stop: relay.stop.clone(),
-        };
-        let closing = closing.clone();
-        serving.spawn(async move {
-            if let Err(error) = web::serve(listener, health, closing).await {
-                tracing::error!(%error, "health and metrics are no longer served");
-            }
-        });
+    let systemd = Systemd::of(&context.environment);
+    let origin = Origin { path: context.global.config.clone(), environment: context.environment.clone() };
+    let reloader = Reloader::new(relay.clone(), origin, systemd.clone());
+    let (serving, closing) = (TaskTracker::new(), CancellationToken::new());
+    lifecycle::reload_on_hangup(&serving, reloader.clone(), relay.stop.clone())
+        .context("signals cannot be watched")?;
+    if args.watch {
+        serving.spawn(watching::watch(reloader.clone(), relay.stop.clone()));
     }
+    if let Some(listener) = listener {
+        serve(&serving, relay, listener, reloader, closing.clone())?;
+    }
+    let (alive, ending, stop) = (systemd.clone(), systemd.clone(), relay.stop.clone());
+    serving.spawn(async move { alive.stay_alive().await });
+    serving.spawn(async move {
+        stop.cancelled().await;
+        ending.stopping();
+    });
+    let config = relay.config();
     let (accounts, targets, rules) = (config.accounts.len(), config.targets.len(), config.rules.list().len());
-    tracing::info!(accounts, targets, rules, "running");
+    tracing::info!(accounts, targets, rules, hash = config.outline.hash(), "running");
+    systemd.ready(&reload::running(&config));
     let under_way = driver::run(relay, args.grace).await;
     closing.cancel();
     tracing::info!(under_way, "stopped");
     Ok(Exit::Fine)
+}
+
+/// Serves health, metrics and reloads until `closing`.
+fn serve(
+    serving: &TaskTracker,
+    relay: &Relay,
+    listener: tokio::net::TcpListener,
+    reloader: Reloader,
+    closing: CancellationToken,
+) -> std::io::Result<()> {
+    let listening = listener.local_addr()?;
+    tracing::info!(%listening, "health and metrics are served");
+    let health = Health {
+        store: relay.store.clone(),
+        metrics: relay.metrics.clone(),
+        clock: relay.clock.clone(),
+        stop: relay.stop.clone(),
+    };
+    serving.spawn(async move {
+        if let Err(error) = web::serve(listener, health, reloader, closing).await {
+            tracing::error!(%error, "health and metrics are no longer served");
+        }
+    });
+    Ok(())
 }
 
 async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
@@ -178,15 +191,15 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
 
 /// Polls without writing, and prints what would be delivered.
 async fn dry_run(args: &Args, context: &Context, config: Config) -> anyhow::Result<Exit> {
-    let store = existing_store(&context.global.store).await?;
+    let store = context.existing_store().await?;
     let (clock, chance) = (context.clock.clone(), Chance::system());
     let relay = Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: true });
     let mut exit = Exit::Fine;
-    for (index, account) in relay.config().accounts.iter().enumerate() {
-        let tick = driver::poll(&relay, index).await;
+    for post in relay.posts.all() {
+        let tick = driver::poll(&relay, &post).await;
         print_found(args, context, &relay, &tick.would_admit).await?;
         if let Err(error) = tick.result {
-            context.out.note(format!("account {} could not be polled: {error}", account.name))?;
+            context.out.note(format!("account {} could not be polled: {error}", post.account().name))?;
             exit = Exit::Problem;
         }
     }
@@ -262,15 +275,4 @@ async fn rendered(relay: &Relay, owed: &Planned, message: &Message) -> Option<(P
     let target = config.targets.get(&owed.target)?.clone();
     let view = preview(owed, message, &config, &relay.names, relay.clock.now()).await;
     Some((config.templates.render(&owed.template, target.format(), &view).payload, target))
-}
-
-/// The store if there is one, else an empty one in memory: a dry run leaves no file behind.
-async fn existing_store(url: &str) -> anyhow::Result<Store> {
-    let path = url.trim_start_matches("sqlite://");
-    let url = if url.starts_with("sqlite://") && !std::path::Path::new(path).exists() {
-        "sqlite::memory:"
-    } else {
-        url
-    };
-    Store::open(url, Mode::Tool).await.map_err(unavailable)
 }

@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::table::{self, plain};
-use super::{Context, Exit, Format, targets, when};
+use super::{Context, Exit, Format, mute, targets, when};
 use crate::config::Config;
 use crate::model::delivery::StateName;
+use crate::model::mute::Mute;
 use crate::store::{AccountStatus, Counts, Store, TargetState};
 use instances::{Instance, Instances};
 
@@ -52,6 +53,7 @@ struct Status {
     targets: Vec<Held>,
     instances: Vec<Instance>,
     cleaned_by: Option<String>,
+    mutes: Vec<Mute>,
 }
 
 /// Runs the command.
@@ -64,6 +66,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let counts = store.counts(None).await?;
     let loaded = context.load().config;
     let instances = Instances::of(&store, now).await?;
+    let mutes = store.mutes(now).await?;
     let mut accounts = accounts(context, &store, loaded.as_ref(), now).await?;
     for account in &mut accounts {
         account.polled_by = instances.polling(&account.name);
@@ -83,7 +86,8 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
             let deliveries =
                 StateName::ALL.iter().map(|state| (state.to_string(), counts.of(*state).into())).collect();
             let (cleaned_by, instances) = (instances.cleaning(), instances.all);
-            let status = Status { accounts, deliveries, oldest_due_seconds, targets, instances, cleaned_by };
+            let status =
+                Status { accounts, deliveries, oldest_due_seconds, targets, instances, cleaned_by, mutes };
             context.out.json(&status)?;
         }
         Format::Text => {
@@ -91,6 +95,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
             instances.show(context, now)?;
             show_deliveries(context, counts, oldest_due, now)?;
             show_targets(context, &targets, now)?;
+            show_mutes(context, &mutes, now)?;
             if counts.dead > 0 {
                 let hint = "activity-relay deliveries list --state dead";
                 context
@@ -233,6 +238,17 @@ fn show_deliveries(
     context.out.line(format!("\n{}", words.join(" · ")))?;
     if let Some(oldest) = oldest {
         context.out.line(format!("oldest pending: due {}", when::ago(oldest, now)))?;
+    }
+    Ok(())
+}
+
+fn show_mutes(context: &Context, mutes: &[Mute], now: Timestamp) -> anyhow::Result<()> {
+    if mutes.is_empty() {
+        return Ok(());
+    }
+    context.out.line("")?;
+    for line in mute::drawn(mutes, now, &when::zone(context), context.out.width()) {
+        context.out.line(line.trim_end())?;
     }
     Ok(())
 }

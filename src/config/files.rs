@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::render::Templates;
 
 use super::codes;
+use super::outline;
 use super::problem::{Finding, Span};
 use super::raw::{self, Raw};
 use super::read::{Reader, Source, Spot};
@@ -18,6 +19,8 @@ const RULES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const TEMPLATE_BYTES_MAX: u64 = 256 * 1024;
 const TEMPLATES_MAX: usize = 5_000;
 const TEMPLATES_DEPTH_MAX: usize = 4;
+/// How deep `**` goes; links that lead round in a circle end there.
+const FOLDERS_DEPTH_MAX: usize = 6;
 /// What a template is made of; other files in the folder are left alone.
 const TEMPLATE_ENDINGS: [&str; 3] = ["hbs", "yaml", "yml"];
 const TEMPLATES_DIR: &str = "templates";
@@ -27,22 +30,47 @@ pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<Raw> {
     let mut raw = Raw::default();
     let root = open(reader, path, None, &mut raw)?;
     raw::read(reader, &root, true, &mut raw);
-    let mut seen: HashSet<PathBuf> = canonical(path).into_iter().collect();
-    include(reader, &root, &mut seen, &mut raw);
+    outline::note(reader, &root);
+    let mut trail = Trail::default();
+    trail.open.extend(canonical(path));
+    include(reader, &root, &mut trail, &mut raw);
     Some(raw)
 }
 
-fn include(reader: &mut Reader<'_>, root: &Node, seen: &mut HashSet<PathBuf>, raw: &mut Raw) {
+/// Which files were read, as they are really called.
+#[derive(Debug, Default)]
+struct Trail {
+    /// From the main file to the one whose includes are being read.
+    open: Vec<PathBuf>,
+    /// Those that were included.
+    seen: HashSet<PathBuf>,
+}
+
+fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Raw) {
     for pattern in raw::includes(reader, root) {
+        let wildcard = pattern.value.contains(['*', '?']);
         let folder =
             reader.sources.get(pattern.span.file).map(|source| source.folder.clone()).unwrap_or_default();
-        let paths = expand(&folder, &pattern.value);
+        let mut looked_at = Vec::new();
+        let paths = expand(&folder, &pattern.value, &mut looked_at);
+        for path in &looked_at {
+            reader.material.path(path);
+        }
         if paths.is_empty() {
-            nothing_found(reader, &pattern);
-            raw.targets_lost = true;
+            nothing_found(reader, &pattern, wildcard);
+            // A pattern says that there may be none; a file that is named has something in it.
+            raw.targets_lost |= !wildcard;
         }
         for path in paths {
-            if !canonical(&path).is_some_and(|path| seen.insert(path)) {
+            let Some(real) = canonical(&path) else { continue };
+            if trail.open.contains(&real) {
+                // A pattern may fit the very file that it stands in.
+                if !wildcard {
+                    circle(reader, &pattern, &path, trail.open.last() == Some(&real));
+                }
+                continue;
+            }
+            if !trail.seen.insert(real.clone()) {
                 continue;
             }
             let Some(root) = open(reader, &path, Some(&pattern), raw) else {
@@ -50,15 +78,27 @@ fn include(reader: &mut Reader<'_>, root: &Node, seen: &mut HashSet<PathBuf>, ra
                 continue;
             };
             raw::read(reader, &root, false, raw);
-            include(reader, &root, seen, raw);
+            outline::note(reader, &root);
+            trail.open.push(real);
+            include(reader, &root, trail, raw);
+            trail.open.pop();
         }
     }
 }
 
-fn nothing_found(reader: &mut Reader<'_>, pattern: &Spot<String>) {
-    let help = "a path starts at the folder of the file that names it; * and ? stand for parts of a name";
+fn circle(reader: &mut Reader<'_>, pattern: &Spot<String>, path: &Path, itself: bool) {
+    let message = if itself {
+        "this file includes itself".to_owned()
+    } else {
+        format!("{} includes this file, so it cannot be included here", shown(path))
+    };
+    let help = "take this line out: what a file has is known everywhere, wherever it was included";
+    reader.error(codes::INCLUDE, pattern.span, message, help);
+}
+
+fn nothing_found(reader: &mut Reader<'_>, pattern: &Spot<String>, wildcard: bool) {
+    let help = "a path starts at the folder of the file that names it; * and ? stand for parts of a name, ** for folders";
     let message = format!("no file is called `{}`", pattern.written);
-    let wildcard = pattern.value.contains(['*', '?']);
     let found = if wildcard { Finding::warning } else { Finding::error };
     reader.report(found(codes::INCLUDE, pattern.span, message).help(help));
 }
@@ -68,10 +108,13 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>, raw:
     let file = reader.sources.len();
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let (text, trouble) = match read_text(path, RULES_BYTES_MAX) {
+        // A carriage return alone ends a line in YAML, and has to for excerpts and places.
+        Ok(text) if text.contains('\r') => (text.replace("\r\n", "\n").replace('\r', "\n"), None),
         Ok(text) => (text, None),
         Err(why) => (String::new(), Some(why)),
     };
-    reader.sources.push(Source { name: path.display().to_string(), text, folder });
+    reader.material.file(path, trouble.is_none().then_some(text.as_str()));
+    reader.sources.push(Source { name: shown(path), text, folder });
     if let Some(why) = trouble {
         let span = named.map_or(Span::start_of(file), |spot| spot.span);
         let help = if named.is_some() {
@@ -81,7 +124,7 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>, raw:
         } else {
             "name another file with --config, or run `activity-relay init` to write one"
         };
-        reader.error(codes::FILE, span, format!("{} cannot be read: {why}", path.display()), help);
+        reader.error(codes::FILE, span, format!("{} cannot be read: {why}", shown(path)), help);
         return None;
     }
     let parsed = yaml::parse(&reader.sources[file].text, file);
@@ -92,6 +135,19 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>, raw:
         raw.accounts_lost = true;
     }
     parsed.node
+}
+
+/// A path for people: without `..` where the same file has a shorter name.
+fn shown(path: &Path) -> String {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        let inside = matches!(short.components().next_back(), Some(Component::Normal(_)));
+        if !(part == Component::ParentDir && inside && short.pop()) {
+            short.push(part);
+        }
+    }
+    let same = canonical(&short).is_some_and(|real| Some(real) == canonical(path));
+    if same { short.display().to_string() } else { path.display().to_string() }
 }
 
 /// A file's text. The reason says what is wrong, for a person.
@@ -110,12 +166,17 @@ fn canonical(path: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(path).ok()
 }
 
-/// The files that a pattern names, sorted; `*` and `?` may stand in any part of the path but not across parts.
-fn expand(folder: &Path, pattern: &str) -> Vec<PathBuf> {
+/// The files that a pattern names, sorted; `*` and `?` may stand in any part of the path but not across parts, and `**`
+/// stands for any folders or none. Notes where it looked: when something changes there, it may find something else.
+fn expand(folder: &Path, pattern: &str, looked_at: &mut Vec<PathBuf>) -> Vec<PathBuf> {
     let mut found = vec![folder.to_path_buf()];
     for part in Path::new(pattern) {
         let text = part.to_string_lossy();
-        if text.contains(['*', '?']) {
+        if text == "**" {
+            looked_at.extend(found.iter().cloned());
+            found = found.into_iter().flat_map(|folder| folders(folder, FOLDERS_DEPTH_MAX)).collect();
+        } else if text.contains(['*', '?']) {
+            looked_at.extend(found.iter().cloned());
             found = found
                 .iter()
                 .flat_map(|folder| entries(folder))
@@ -125,8 +186,19 @@ fn expand(folder: &Path, pattern: &str) -> Vec<PathBuf> {
             found = found.into_iter().map(|path| path.join(part)).collect();
         }
     }
+    looked_at.extend(found.iter().cloned());
     found.retain(|path| path.is_file());
     found.sort();
+    found.dedup();
+    found
+}
+
+/// A folder and those in it that are not hidden.
+fn folders(folder: PathBuf, depth: usize) -> Vec<PathBuf> {
+    let is_open = |path: &PathBuf| path.is_dir() && fits_name(path, "*");
+    let inside = entries(&folder).into_iter().filter(|path| depth > 0 && is_open(path));
+    let mut found: Vec<PathBuf> = inside.flat_map(|inner| folders(inner, depth - 1)).collect();
+    found.push(folder);
     found
 }
 
@@ -161,6 +233,7 @@ pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path)
     }
     let mut files = Vec::new();
     collect(reader, &dir, "", TEMPLATES_DEPTH_MAX, &mut files);
+    reader.material.templates(&files);
     let (templates, problems) = Templates::compile(&files);
     for problem in problems {
         let name = dir.join(&problem.file).display().to_string();
@@ -194,6 +267,7 @@ fn collect(
     depth: usize,
     files: &mut Vec<(String, String)>,
 ) {
+    reader.material.path(folder);
     for path in entries(folder) {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
         if name.starts_with('.') || files.len() >= TEMPLATES_MAX {
@@ -205,7 +279,9 @@ fn collect(
                 collect(reader, &path, &format!("{relative}/"), depth - 1, files);
             }
         } else if TEMPLATE_ENDINGS.iter().any(|ending| name.ends_with(&format!(".{ending}"))) {
-            match read_text(&path, TEMPLATE_BYTES_MAX) {
+            let read = read_text(&path, TEMPLATE_BYTES_MAX);
+            reader.material.file(&path, read.as_deref().ok());
+            match read {
                 Ok(text) => files.push((relative, text)),
                 Err(why) => {
                     let file = add(reader, path.display().to_string(), String::new());
@@ -234,12 +310,15 @@ mod tests {
             std::fs::write(folder.path().join("rules.d").join(name), "").unwrap();
         }
         let found = |pattern| {
-            let paths = expand(folder.path(), pattern);
+            let paths = expand(folder.path(), pattern, &mut Vec::new());
             paths.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(found("rules.d/*.yaml"), ["a.yaml", "b.yaml"]);
         assert_eq!(found("rul*/?.yml"), ["d.yml"]);
         assert_eq!(found("rules.d/a.yaml"), ["a.yaml"]);
+        std::fs::write(folder.path().join("rules.d/more.yaml/e.yaml"), "").unwrap();
+        assert_eq!(found("**/*.yaml"), ["a.yaml", "b.yaml", "e.yaml"]);
+        assert_eq!(found("rules.d/**/e.yaml"), ["e.yaml"]);
         assert!(found("rules.d/x.yaml").is_empty());
     }
 }

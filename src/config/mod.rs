@@ -2,21 +2,26 @@
 
 mod address;
 pub mod codes;
+pub mod difference;
 mod files;
 pub mod fix;
+mod keys;
 mod locate;
 mod mask;
 mod mend;
 mod names;
+pub mod outline;
 mod places;
 pub mod problem;
 mod raw;
 mod read;
 pub mod report;
 mod resolve;
+pub mod schema;
 pub mod secret;
 mod slips;
 mod value;
+mod words;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -32,6 +37,7 @@ use crate::source::Account;
 use crate::target::Target;
 
 use codes::Code;
+use outline::{Material, Outline};
 use places::Places;
 use problem::{Finding, Problem, Severity, Span};
 use read::Reader;
@@ -50,10 +56,27 @@ pub struct Config {
     pub retention: Retention,
     /// The targets by name.
     pub targets: BTreeMap<String, Arc<Target>>,
+    /// Who answers for a target, by its name; only of those whose file says so.
+    pub target_owners: BTreeMap<String, String>,
     /// The rules, indexed.
     pub rules: Rules,
     /// The templates, compiled.
     pub templates: Templates,
+    /// What it was made from.
+    pub outline: Outline,
+}
+
+impl Config {
+    /// Takes over from an earlier configuration the targets that are as they were, with their connections and tokens.
+    pub fn keep_targets(&mut self, earlier: &Self) {
+        for (name, target) in &mut self.targets {
+            if let Some(old) = earlier.targets.get(name)
+                && self.outline.target_is_same(name, &earlier.outline)
+            {
+                *target = old.clone();
+            }
+        }
+    }
 }
 
 /// How long history is kept.
@@ -65,6 +88,14 @@ pub struct Retention {
     pub dead: Duration,
 }
 
+impl Config {
+    /// Who answers for a rule, or else for a target.
+    pub fn owner(&self, rule: &str, target: &str) -> Option<&str> {
+        let of_rule = self.rules.get(rule).and_then(|rule| rule.owner.as_deref());
+        of_rule.or_else(|| self.target_owners.get(target).map(String::as_str))
+    }
+}
+
 impl Default for Retention {
     fn default() -> Self {
         Self { delivered: Duration::from_hours(30 * 24), dead: Duration::from_hours(90 * 24) }
@@ -72,7 +103,7 @@ impl Default for Retention {
 }
 
 /// What loading gave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
     /// Present if no problem is an error.
     pub config: Option<Config>,
@@ -82,13 +113,21 @@ pub struct Loaded {
     pub sources: Vec<(String, String)>,
     /// The templates' folder.
     pub templates_dir: PathBuf,
+    /// The names that could be read, whatever else is wrong.
+    pub names: schema::Names,
+    /// What was read.
+    pub outline: Outline,
     places: Places,
     files: Vec<String>,
+    /// Who answers for a file, by the file's name.
+    owners: BTreeMap<String, String>,
 }
 
 /// What a problem that is found after loading is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject<'a> {
+    /// The rules file as a whole.
+    File,
     /// An account, by its name.
     Account(&'a str),
     /// A target, by its name.
@@ -108,6 +147,7 @@ impl Loaded {
         help: &str,
     ) {
         let span = match subject {
+            Subject::File => None,
             Subject::Account(name) => self.places.accounts.get(name),
             Subject::Target(name) => self.places.targets.get(name),
             Subject::Template(rule, delivery) => {
@@ -119,7 +159,8 @@ impl Loaded {
             Severity::Error => Finding::error(code, span, message),
             Severity::Warning => Finding::warning(code, span, message),
         };
-        let problem = finding.help(help).into_problem(&self.files);
+        let mut problem = finding.help(help).into_problem(&self.files);
+        problem.owner = self.owners.get(&problem.file).cloned();
         let known = |other: &Problem| {
             other.line == problem.line
                 && other.column == problem.column
@@ -134,21 +175,42 @@ impl Loaded {
 
 /// Reads and checks a rules file with everything it includes, and its templates.
 pub fn load(path: &Path, environment: &Environment) -> Loaded {
-    let mut reader = Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new() };
+    let material = Material::of(path.parent().map(Path::to_path_buf).unwrap_or_default());
+    let mut reader =
+        Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new(), material };
     let raw = files::read(&mut reader, path);
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
+    let names = names(raw.as_ref(), &templates);
+    let owners = raw.as_ref().map(|raw| raw.owners.clone()).unwrap_or_default();
     let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
+    let outline = reader.material.outline();
     let mut findings: Vec<Finding> =
         reader.findings.into_iter().map(|finding| presentable(finding, &reader.sources)).collect();
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();
     let mut problems: Vec<Problem> =
         findings.into_iter().map(|finding| finding.into_problem(&files)).collect();
+    let by_name = |(file, owner): (usize, String)| Some((files.get(file)?.clone(), owner));
+    let owners: BTreeMap<String, String> = owners.into_iter().filter_map(by_name).collect();
+    for problem in &mut problems {
+        problem.owner = owners.get(&problem.file).cloned();
+    }
     problems.dedup();
     let fine = problem::count(&problems).0 == 0;
     let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
     let places = places.unwrap_or_default();
-    Loaded { config: config.filter(|_| fine), problems, sources, templates_dir, places, files }
+    let config = config.filter(|_| fine).map(|config| Config { outline: outline.clone(), ..config });
+    Loaded { config, problems, sources, templates_dir, names, outline, places, files, owners }
+}
+
+fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {
+    let templates = templates.names().into_iter().map(str::to_owned).collect();
+    let Some(raw) = raw else { return schema::Names { templates, ..schema::Names::default() } };
+    schema::Names {
+        accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
+        targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
+        templates,
+    }
 }
 
 /// A finding whose replacement would show a secret, or write over a `${…}`, goes without one.

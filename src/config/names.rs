@@ -260,6 +260,7 @@ mod tests {
             activity_type: spots(activity),
             message_type: spots(message),
             direction: spots(direction),
+            ..RawBlock::default()
         };
         check_block(&block, &KNOWN)
             .into_iter()

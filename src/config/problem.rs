@@ -43,6 +43,9 @@ pub struct Problem {
     /// A second place that belongs to it, such as the first of two equal keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub related: Option<Related>,
+    /// Who answers for the file, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// How sure it is that a replacement is what was meant.
@@ -191,6 +194,7 @@ impl Finding {
                 end_column: span.end.1,
                 message,
             }),
+            owner: None,
         }
     }
 }

@@ -6,15 +6,12 @@ use crate::egress::Egress;
 use crate::egress::policy::Policy;
 
 use super::codes::{self, Code};
-use super::problem::{Finding, Span, quoted, similar};
+use super::keys::Keys;
+use super::outline::Material;
+use super::problem::{Finding, Span, similar};
 use super::secret::{Environment, substitute};
 use super::slips::missing_space_at;
 use super::yaml::{Entry, Kind, Node, Scalar, Style};
-
-/// Marks that word processors put in place of `"` and `'`.
-const TYPOGRAPHIC: [char; 9] = ['“', '”', '„', '‟', '‘', '’', '‚', '«', '»'];
-/// What YAML 1.1 calls true or false, beside the words themselves.
-const TRUTH_WORDS: [&str; 6] = ["yes", "no", "on", "off", "y", "n"];
 
 /// One file as read.
 #[derive(Debug)]
@@ -62,17 +59,8 @@ pub(super) struct Reader<'e> {
     pub(super) findings: Vec<Finding>,
     /// The clients made so far, one for each policy.
     pub(super) egresses: Vec<Egress>,
-}
-
-/// The keys of one mapping: those that exist, and those that a later version will take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
-    /// What the mapping is, for messages: `an account`.
-    pub(super) of: &'static str,
-    /// Keys that are read.
-    pub(super) known: &'static [&'static str],
-    /// Keys of the format that this version does not have.
-    pub(super) later: &'static [&'static str],
+    /// What was read so far.
+    pub(super) material: Material,
 }
 
 /// A mapping whose keys have been checked.
@@ -133,7 +121,7 @@ impl Reader<'_> {
             return None;
         };
         for entry in entries {
-            if keys.known.contains(&entry.key.as_str()) {
+            if keys.names().any(|known| known == entry.key) {
                 continue;
             }
             if keys.later.contains(&entry.key.as_str()) {
@@ -147,12 +135,12 @@ impl Reader<'_> {
                 continue;
             }
             if let Some((key, _)) = entry.key.split_once(':')
-                && keys.known.contains(&key)
+                && keys.names().any(|known| known == key)
             {
                 self.report(missing_space_at(behind(entry.span, key), ':'));
                 continue;
             }
-            if entry.key.strip_prefix('-').is_some_and(|key| keys.known.contains(&key)) {
+            if entry.key.strip_prefix('-').is_some_and(|key| keys.names().any(|known| known == key)) {
                 self.report(missing_space_at(entry.span, '-'));
                 continue;
             }
@@ -161,8 +149,8 @@ impl Reader<'_> {
                 entry.span,
                 format!("{} has no key `{}`", keys.of, entry.key),
             );
-            let allowed = keys.known.join(", ");
-            finding = match similar(&entry.key, keys.known.iter().copied()) {
+            let allowed = keys.names().collect::<Vec<_>>().join(", ");
+            finding = match similar(&entry.key, keys.names()) {
                 Some(similar) => finding
                     .help(format!("did you mean `{}`? It takes: {allowed}", similar.name))
                     .meant(&similar),
@@ -176,7 +164,7 @@ impl Reader<'_> {
     /// Reports a text that is one of the keys and its value, glued together: `to:front-desk`.
     fn missing_space(&mut self, node: &Node, keys: Keys) -> bool {
         let Kind::Scalar(Scalar { text, style: Style::Plain }) = &node.kind else { return false };
-        let glued = text.split_once(':').filter(|(key, _)| keys.known.contains(key));
+        let glued = text.split_once(':').filter(|(key, _)| keys.names().any(|known| known == *key));
         if let Some((key, _)) = glued {
             self.report(missing_space_at(behind(node.span, key), ':'));
         }
@@ -242,7 +230,8 @@ impl Reader<'_> {
             return None;
         };
         let folder = self.sources.get(node.span.file).map(|source| source.folder.clone()).unwrap_or_default();
-        match substitute(&scalar.text, self.environment, &folder) {
+        let material = &mut self.material;
+        match substitute(&scalar.text, self.environment, &folder, |path| material.secret(path)) {
             Ok(value) => {
                 let substituted = scalar.text.contains("${");
                 Some((
@@ -258,6 +247,14 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// The text of a scalar with its `${…}` replaced, or as it is where that cannot be; reports nothing.
+    pub(super) fn substituted(&mut self, text: &str, span: Span) -> String {
+        let folder = self.sources.get(span.file).map(|source| source.folder.clone()).unwrap_or_default();
+        let material = &mut self.material;
+        let found = substitute(text, self.environment, &folder, |path| material.secret(path));
+        found.unwrap_or_else(|_| text.to_owned())
     }
 
     /// Text. Numbers and truth values want quotes, so that `1.10` does not become something else elsewhere.
@@ -280,34 +277,6 @@ impl Reader<'_> {
             return None;
         }
         Some(spot)
-    }
-
-    /// Whether a text may be left unquoted; says so if not, or if others would read it otherwise.
-    fn stands_without_quotes(&mut self, spot: &Spot<String>, wanted: &str) -> bool {
-        let text = spot.value.as_str();
-        if let Some(what) = looks_typed(text) {
-            let finding =
-                Finding::error(codes::QUOTE_IT, spot.span, format!("{wanted} is wanted, and {what}"));
-            self.report(finding.help("put it in quotes").replacement(quoted(text)));
-            return false;
-        }
-        if text.starts_with(TYPOGRAPHIC) {
-            let inside = text.trim_matches(TYPOGRAPHIC);
-            let message = "these are typographic quotation marks, which YAML takes for a part of the text";
-            let finding = Finding::error(codes::TYPOGRAPHIC, spot.span, message)
-                .help("use the straight marks \" or ', which word processors and chat programs replace");
-            self.report(finding.replacement(quoted(inside)));
-            return false;
-        }
-        if TRUTH_WORDS.contains(&text.to_lowercase().as_str()) {
-            let message = format!(
-                "{wanted} is wanted, and `{text}` without quotes is a truth value to many YAML readers"
-            );
-            let finding = Finding::warning(codes::TRUTH_WORD, spot.span, message)
-                .help("it is taken as text here; put it in quotes, so that every tool reads it alike");
-            self.report(finding.replacement(quoted(text)));
-        }
-        true
     }
 
     /// Text or a number: for values such as durations that are written without quotes.
@@ -428,26 +397,19 @@ fn behind(span: Span, key: &str) -> Span {
     Span { start: (span.start.0, span.start.1 + key.chars().count()), ..span }
 }
 
-/// How text without quotes is taken by other readers of YAML than this one, if not as text.
-fn looks_typed(text: &str) -> Option<&'static str> {
-    let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
-        && text.chars().any(|c| c.is_ascii_digit())
-        && text.replace('_', "").parse::<f64>().is_ok();
-    let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-    if number {
-        Some("without quotes this is a number")
-    } else if matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE") {
-        Some("without quotes this is a truth value")
-    } else if text.contains(':') && text.split(':').all(digits) {
-        Some("a time without quotes is a number to many YAML readers (08:00 is 480 to them)")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_yaml_takes_for_a_number_or_a_truth_value_wants_quotes() {
+        for text in ["5", "1.10", "-3", "1e5", "1_000", "0x1F", "0o17", "-.inf", ".NaN", "true", "FALSE"] {
+            assert!(looks_typed(text), "{text}");
+        }
+        for text in ["desk", "0x", "0xyz", "1.2.3", "2026-11-01", "1-2", ".info", "yes", "tRUE", "5a"] {
+            assert!(!looks_typed(text), "{text}");
+        }
+    }
 
     #[test]
     fn targets_of_one_policy_share_a_client() {
@@ -457,6 +419,7 @@ mod tests {
             sources: Vec::new(),
             findings: Vec::new(),
             egresses: Vec::new(),
+            material: Material::default(),
         };
         for policy in [Policy::Public, Policy::Any, Policy::Public] {
             assert_eq!(reader.egress(policy.clone()).policy(), &policy);

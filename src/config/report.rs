@@ -60,6 +60,9 @@ fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group
         let label = AnnotationKind::Context.span(from..to).label(related.message.as_str());
         group = group.element(snippet.annotation(label));
     }
+    if let Some(owner) = &problem.owner {
+        group = group.element(Level::NOTE.message(format!("the owner of this file is {owner}")));
+    }
     match &problem.help {
         Some(help) => group.element(Level::HELP.message(help.as_str())),
         None => group,

@@ -11,6 +11,7 @@ use crate::target::Target;
 
 use super::codes::{self, Code};
 use super::names;
+use super::outline::Outline;
 use super::problem::{Finding, Span, similar};
 use super::raw::{Raw, RawBlock, RawDeliver, RawRule};
 use super::read::{Reader, Spot};
@@ -48,7 +49,11 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
     let places = Places::of(&raw);
 
     let mut targets = BTreeMap::new();
+    let mut owners = BTreeMap::new();
     for target in raw.targets {
+        if let Some(owner) = raw.owners.get(&target.name.span.file) {
+            owners.insert(target.name.value, owner.clone());
+        }
         if let Some(target) = target.target {
             targets.insert(target.name.clone(), Arc::new(target));
         }
@@ -70,10 +75,12 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
                 expires_after: deliver.expires_after.or(expires_after),
             }
         };
-        let place = place(reader, rule.span);
+        let (place, points) = (place(reader, rule.span), rule.points());
         list.push(Rule {
             name: rule.name.map(|name| name.value).unwrap_or_default(),
             place,
+            points,
+            owner: raw.owners.get(&rule.span.file).cloned(),
             accounts: rule.accounts.map(|list| list.into_iter().map(|spot| spot.value).collect()),
             any_of: rule.any_of.iter().map(RawBlock::block).collect(),
             except: rule.except.iter().map(RawBlock::block).collect(),
@@ -88,8 +95,10 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
         alerts: raw.alerts.map(|spot| spot.value),
         retention: raw.retention,
         targets,
+        target_owners: owners,
         rules: Rules::new(list),
         templates,
+        outline: Outline::default(),
     };
     (config, places)
 }

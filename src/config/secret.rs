@@ -58,8 +58,13 @@ pub struct Unresolved {
 }
 
 /// `text` with every `${…}` replaced and `$$` turned into a dollar; a dollar before anything else stays.
-/// Relative paths of `${file:…}` start at `folder`. All mistakes at once.
-pub fn substitute(text: &str, environment: &Environment, folder: &Path) -> Result<String, Vec<Unresolved>> {
+/// Relative paths of `${file:…}` start at `folder`, and `read` reads them. All mistakes at once.
+pub fn substitute(
+    text: &str,
+    environment: &Environment,
+    folder: &Path,
+    mut read: impl FnMut(&Path) -> Result<String, String>,
+) -> Result<String, Vec<Unresolved>> {
     let mut result = String::with_capacity(text.len());
     let mut mistakes = Vec::new();
     let mut rest = text;
@@ -72,7 +77,7 @@ pub fn substitute(text: &str, environment: &Environment, folder: &Path) -> Resul
             result.push('$');
             rest = after;
         } else if let Some(inner) = tail.strip_prefix('{') {
-            let (end, found) = reference(inner, environment, folder);
+            let (end, found) = reference(inner, environment, folder, &mut read);
             let range = from..from + 2 + inner[..end].chars().count();
             match found {
                 Ok(value) => result.push_str(&value),
@@ -91,7 +96,12 @@ pub fn substitute(text: &str, environment: &Environment, folder: &Path) -> Resul
 type Found = Result<String, (&'static Code, String, String)>;
 
 /// What follows a `${`: how many bytes of `inner` belong to it, and its value.
-fn reference(inner: &str, environment: &Environment, folder: &Path) -> (usize, Found) {
+fn reference(
+    inner: &str,
+    environment: &Environment,
+    folder: &Path,
+    read: &mut impl FnMut(&Path) -> Result<String, String>,
+) -> (usize, Found) {
     let bad = |message: &str, help: &str| Err((codes::SUBSTITUTION, message.to_owned(), help.to_owned()));
     let Some(close) = inner.find('}') else {
         let end = inner.len();
@@ -103,7 +113,7 @@ fn reference(inner: &str, environment: &Environment, folder: &Path) -> (usize, F
         return (end, bad("`${…}` inside `${…}`", "a default is plain text; set the variable instead"));
     }
     if let Some(path) = body.strip_prefix("file:").filter(|path| !path.trim().is_empty()) {
-        return (end, file(path, folder));
+        return (end, file(path, read(&folder.join(path))));
     }
     let name_end = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(body.len());
     let (name, operator) = body.split_at(name_end);
@@ -142,9 +152,8 @@ fn unset(name: &str, environment: &Environment) -> (&'static Code, String, Strin
     (codes::UNSET_VARIABLE, format!("the variable {name} is not set"), help)
 }
 
-fn file(path: &str, folder: &Path) -> Found {
-    let full = folder.join(path);
-    match read_secret(&full) {
+fn file(path: &str, read: Result<String, String>) -> Found {
+    match read {
         Ok(text) => Ok(text),
         Err(why) => {
             let help = "the file must exist, be readable by the relay's user, and hold UTF-8 text".to_owned();
@@ -180,7 +189,7 @@ mod tests {
 
     fn with(text: &str) -> Result<String, Vec<Unresolved>> {
         let environment = Environment::of([("NAME", "value"), ("EMPTY", ""), ("ODD", "a: ${NAME} # $$")]);
-        substitute(text, &environment, Path::new("."))
+        substitute(text, &environment, Path::new("."), read_secret)
     }
 
     fn code_of(text: &str) -> (&'static str, Range<usize>) {
@@ -215,6 +224,9 @@ mod tests {
     fn a_secret_file_loses_its_line_end_only() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("secret"), " s3cret \r\n").unwrap();
-        assert_eq!(substitute("${file:secret}", &Environment::default(), folder.path()).unwrap(), " s3cret ");
+        assert_eq!(
+            substitute("${file:secret}", &Environment::default(), folder.path(), read_secret).unwrap(),
+            " s3cret "
+        );
     }
 }

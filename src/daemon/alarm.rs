@@ -1,6 +1,7 @@
 //! Tells people of an account whose polling fails, and of its end, across restarts.
 
 use crate::rules::notice::Trouble;
+use crate::source::Account;
 
 use super::Relay;
 use super::poller::{PollError, Tick};
@@ -9,26 +10,21 @@ use super::watch::{News, Watch};
 /// The alarm of one account.
 #[derive(Debug)]
 pub struct Alarm {
-    index: usize,
     watch: Watch,
 }
 
 impl Alarm {
-    /// The alarm of the account at this place of the file. Polling that failed before the relay was last stopped has
-    /// failed since then. To be made before the first poll.
-    pub async fn new(relay: &Relay, index: usize) -> Self {
-        let config = relay.config();
-        let name = config.accounts.get(index).map(|account| account.name.as_str());
+    /// The alarm of an account. Polling that failed before the relay was last stopped has failed since then. To be made
+    /// before the first poll.
+    pub async fn new(relay: &Relay, account: &str) -> Self {
         // A store that cannot be read is told of elsewhere; the watch begins anew then.
         let known = relay.store.accounts().await.unwrap_or_default();
-        let failing = known.iter().find(|known| Some(known.name.as_str()) == name && known.error.is_some());
-        Self { index, watch: Watch::since(failing.and_then(|account| account.last_success)) }
+        let failing = known.iter().find(|known| known.name == account && known.error.is_some());
+        Self { watch: Watch::since(failing.and_then(|account| account.last_success)) }
     }
 
     /// Notes how a poll went, and tells what is to be told.
-    pub async fn note(&mut self, relay: &Relay, tick: &Tick) {
-        let config = relay.config();
-        let Some(account) = config.accounts.get(self.index) else { return };
+    pub async fn note(&mut self, relay: &Relay, account: &Account, tick: &Tick) {
         let error = tick.result.as_ref().err();
         let refused = matches!(error, Some(PollError::Api(error)) if error.token_refused());
         let reason = error.map(ToString::to_string).unwrap_or_default();

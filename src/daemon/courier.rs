@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +19,7 @@ use crate::target::{Parcel, Target};
 
 use super::backlog::take_together;
 use super::clock::{Chance, Clock};
+use super::door::Door;
 use super::lanes::Lanes;
 pub use super::lanes::Ticked;
 use super::metrics::{Metrics, OfAttempt, OfEnd, OfTarget};
@@ -40,6 +41,7 @@ struct Shared {
     chance: Chance,
     metrics: Arc<Metrics>,
     names: Arc<NameBooks>,
+    door: Door,
     scribe: Scribe,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -78,17 +80,42 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The names of people, by account.
     pub names: Arc<NameBooks>,
+    /// Where it hands over what is due.
+    pub door: Door,
     /// Cancelled when nothing new is to be sent.
     pub stop: CancellationToken,
+}
+
+/// Who takes over at once what is due at once: the courier, under whichever configuration is in force by then.
+#[derive(Debug, Clone)]
+pub struct Hand {
+    /// Starts the attempts.
+    pub courier: Courier,
+    /// What they are made under.
+    pub config: watch::Receiver<Arc<Config>>,
+}
+
+impl Hand {
+    /// See [`Courier::offer`].
+    pub fn offer<'a>(&self, targets: impl Iterator<Item = &'a str>) -> Vec<Want> {
+        self.courier.offer(&self.config.borrow(), targets)
+    }
+
+    /// See [`Courier::start`].
+    pub fn start(&self, jobs: Vec<Job>) {
+        let config = self.config.borrow().clone();
+        self.courier.start(jobs, &config);
+    }
 }
 
 impl Courier {
     /// A courier with nothing under way.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, chance, metrics, names, stop } = parts;
-        let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::default());
+        let Parts { store, clock, chance, metrics, names, door, stop } = parts;
+        let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::new(door.lanes()));
         let scribe = Scribe::new(store.clone(), clock.clone(), metrics.clone(), tracker.clone());
-        let shared = Shared { store, clock, chance, metrics, names, scribe, tracker, stop, ended, state };
+        let shared =
+            Shared { store, clock, chance, metrics, names, door, scribe, tracker, stop, ended, state };
         Self { shared: Arc::new(shared) }
     }
 
@@ -116,6 +143,12 @@ impl Courier {
     /// After a trouble of the store: writes down what it could not take, before anything is claimed.
     pub async fn catch_up(&self) {
         self.shared.scribe.catch_up().await;
+    }
+
+    /// From here on this configuration is in force: what is under way ends under the one it began with, and nothing goes
+    /// on under that.
+    pub fn follow(&self, config: Arc<Config>) {
+        self.lanes(|lanes| lanes.follow(config));
     }
 
     /// Claims what is due and can be sent, and starts the attempts.
@@ -176,7 +209,7 @@ impl Courier {
             let lane = Lane { shared: self.shared.clone(), target: job.target.clone() };
             let (courier, config, state) = (self.clone(), config.clone(), outlook.state(&job.target));
             self.shared.tracker.spawn(async move {
-                courier.attempt(job, &config, state).await;
+                courier.attempt(job, config, state).await;
                 drop(lane);
             });
         }
@@ -197,28 +230,28 @@ impl Courier {
     }
 
     /// One attempt after another, each from rendering to the settled state, as long as more comes for the lane.
-    async fn attempt(&self, job: Job, config: &Config, mut state: TargetState) {
+    async fn attempt(&self, job: Job, config: Arc<Config>, mut state: TargetState) {
         let mut next = Some(job);
         while let Some(mut job) = next.take() {
             let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
-            let sent = AssertUnwindSafe(self.send(&mut job, target, config)).catch_unwind().await;
+            let sent = AssertUnwindSafe(self.send(&mut job, target, &config)).catch_unwind().await;
             let (report, payload) = match sent {
                 Ok(Some((report, payload))) => (report, Some(payload)),
                 Ok(None) => return self.release(job.claim).await,
                 Err(_) => (panicked(), None),
             };
-            let settlement = self.judge(job, target, config, &state, report, payload);
+            let settlement = self.judge(job, target, &config, &state, report, payload);
             // Whatever is wrong with a target is looked at before it is sent to again.
             let healthy = matches!(settlement.verdict.state, State::Delivered { .. });
             let calm = state.parked_until.is_none() && state.failing_since.is_none();
             let goes_on = healthy && calm && !self.shared.stop.is_cancelled();
-            let want = if goes_on { self.lanes(|lanes| lanes.go_on(target)) } else { None };
+            let want = if goes_on { self.lanes(|lanes| lanes.go_on(target, &config)) } else { None };
             let wanted = want.is_some();
             let Next { job, ended } = self.shared.scribe.write(settlement, want).await;
             if wanted && job.is_none() {
                 self.lanes(|lanes| lanes.claimed(&target.name, false));
             }
-            self.note_ended_calmly(&ended, config).await;
+            self.note_ended_calmly(&ended, &config).await;
             state = TargetState { name: target.name.clone(), ..TargetState::default() };
             next = job;
         }
@@ -246,7 +279,10 @@ impl Courier {
         let now = shared.clock.now();
         let parcel =
             Parcel { id: job.claim.id.as_str(), payload: &payload, recipient: job.recipient.as_deref(), now };
-        let mut report = target.deliver(&parcel).await;
+        let mut report = match &shared.door {
+            Door::Targets => target.deliver(&parcel).await,
+            Door::Record(record) => record.take(job, &view, &parcel, problem.as_deref()),
+        };
         if let Some(problem) = problem {
             report.reason = format!("{}; sent as plain text because {problem}", report.reason);
         }

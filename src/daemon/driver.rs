@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
+use super::courier::Hand;
 use super::metrics::OfAccount;
-use super::poller::{Hand, PollError, Tick, polling_role};
+use super::poller::{PollError, Tick, polling_role};
+use super::posts::Post;
 use super::roles::{BEAT_EVERY, JANITOR};
 use super::{Relay, janitor};
 
@@ -35,10 +37,8 @@ const JANITOR_EVERY: Duration = Duration::from_mins(10);
 /// Returns how many attempts were still under way when the grace ended; their leases make them due again.
 pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
     let tracker = TaskTracker::new();
-    for index in 0..relay.pollers.len() {
-        let relay = relay.clone();
-        tracker.spawn(async move { unfailing(&relay, "polling", || poll_for_ever(&relay, index)).await });
-    }
+    let (polling, pollers) = (relay.clone(), tracker.clone());
+    tracker.spawn(async move { poll_all(&polling, &pollers).await });
     let (sending, cleaning, beating) = (relay.clone(), relay.clone(), relay.clone());
     tracker.spawn(async move { unfailing(&beating, "roles", || beat_for_ever(&beating)).await });
     tracker.spawn(async move { unfailing(&sending, "sending", || send_for_ever(&sending)).await });
@@ -73,8 +73,9 @@ async fn unfailing<F: Future<Output = ()>>(relay: &Relay, part: &str, body: impl
 
 /// Says that this instance is there and keeps what it holds; gives it up when told to stop.
 async fn beat_for_ever(relay: &Relay) {
-    let mut troubled = false;
+    let (mut troubled, mut configs) = (false, relay.configs());
     while !relay.stop.is_cancelled() {
+        configs.mark_unchanged();
         let beaten = relay.roles.tick(&relay.config(), relay.clock.now()).await;
         match &beaten {
             Ok(()) if std::mem::take(&mut troubled) => {
@@ -88,6 +89,7 @@ async fn beat_for_ever(relay: &Relay) {
         let once_is_enough = beaten.is_ok() && !relay.store.is_shared();
         tokio::select! {
             () = tokio::time::sleep(BEAT_EVERY), if !once_is_enough => {}
+            Ok(()) = configs.changed() => {}
             () = relay.stop.cancelled() => {}
         }
     }
@@ -96,49 +98,79 @@ async fn beat_for_ever(relay: &Relay) {
     }
 }
 
-async fn poll_for_ever(relay: &Relay, index: usize) {
-    let mut alarm = Alarm::new(relay, index).await;
-    let role = polling_role(&relay.pollers[index].lock().await.account().name);
-    while !relay.stop.is_cancelled() {
+/// Polls every account that the configuration names, for as long as it names it.
+async fn poll_all(relay: &Arc<Relay>, tracker: &TaskTracker) {
+    let mut configs = relay.configs();
+    let mut begun: Vec<Arc<Post>> = Vec::new();
+    loop {
+        configs.mark_unchanged();
+        let posts = relay.posts.all();
+        for post in &posts {
+            if !begun.iter().any(|known| Arc::ptr_eq(known, post)) {
+                let (relay, post) = (relay.clone(), post.clone());
+                tracker.spawn(async move {
+                    unfailing(&relay, "polling", || poll_for_ever(&relay, &post)).await;
+                });
+            }
+        }
+        begun = posts;
+        tokio::select! {
+            changed = configs.changed() => if changed.is_err() { return },
+            () = relay.stop.cancelled() => return,
+        }
+    }
+}
+
+async fn poll_for_ever(relay: &Relay, post: &Post) {
+    let account = post.account();
+    let mut alarm = Alarm::new(relay, &account.name).await;
+    let role = polling_role(&account.name);
+    while !post.over().is_cancelled() {
         if !relay.roles.holds(&role, relay.clock.now()) {
             tokio::select! {
                 () = relay.roles.gained(&role, || relay.clock.now()) => {}
-                () = relay.stop.cancelled() => return,
+                () = post.over().cancelled() => return,
             }
-            relay.pollers[index].lock().await.take_up();
-            alarm = Alarm::new(relay, index).await;
+            post.poller().await.take_up();
+            alarm = Alarm::new(relay, &account.name).await;
         }
+        // A poll under way ends as it began, even if its account is named no longer.
         let tick = tokio::select! {
-            tick = poll_handing(relay, index) => tick,
+            tick = poll_handing(relay, post) => tick,
             () = relay.stop.cancelled() => return,
         };
         if tick.result.as_ref().is_err_and(PollError::role_lost) {
             continue;
         }
-        alarm.note(relay, &tick).await;
+        if post.over().is_cancelled() {
+            return;
+        }
+        alarm.note(relay, &post.account(), &tick).await;
         if tick.result.as_ref().is_ok_and(|taken| taken.deliveries > 0) {
             relay.owed.notify_one();
         }
         tokio::select! {
             () = tokio::time::sleep(tick.next_in) => {}
-            () = relay.stop.cancelled() => {}
+            () = post.changed() => {}
+            () = post.over().cancelled() => {}
         }
     }
 }
 
 /// One poll of one account, counted. What is owed waits to be claimed.
-pub async fn poll(relay: &Relay, index: usize) -> Tick {
-    poll_counted(relay, index, None).await
+pub async fn poll(relay: &Relay, post: &Post) -> Tick {
+    poll_counted(relay, post, None).await
 }
 
 /// The same; what is due at once is sent at once.
-pub async fn poll_handing(relay: &Relay, index: usize) -> Tick {
-    let hand = Hand { courier: relay.courier.clone(), config: relay.config() };
-    poll_counted(relay, index, Some(hand)).await
+pub async fn poll_handing(relay: &Relay, post: &Post) -> Tick {
+    let hand = Hand { courier: relay.courier.clone(), config: relay.configs() };
+    poll_counted(relay, post, Some(hand)).await
 }
 
-async fn poll_counted(relay: &Relay, index: usize, hand: Option<Hand>) -> Tick {
-    let mut poller = relay.pollers[index].lock().await;
+async fn poll_counted(relay: &Relay, post: &Post, hand: Option<Hand>) -> Tick {
+    let mut poller = post.poller().await;
+    let unknown_before = poller.unknown().values().sum::<u64>();
     let tick = poller.tick(&relay.config(), hand, relay.clock.now(), relay.chance.unit()).await;
     let of = OfAccount { account: poller.account().name.clone() };
     let metrics = &relay.metrics;
@@ -147,9 +179,11 @@ async fn poll_counted(relay: &Relay, index: usize, hand: Option<Hand>) -> Tick {
             let figure = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
             metrics.messages.get_or_create(&of).inc_by(figure(taken.messages));
             metrics.quarantined.get_or_create(&of).inc_by(figure(taken.quarantined));
-            metrics.poll_success.get_or_create(&of).set(relay.clock.now().as_second());
-            let counter = metrics.unknown.get_or_create(&of);
-            counter.inc_by(poller.unknown().values().sum::<u64>().saturating_sub(counter.get()));
+            if !post.over().is_cancelled() {
+                metrics.poll_success.get_or_create(&of).set(relay.clock.now().as_second());
+            }
+            let unknown = poller.unknown().values().sum::<u64>();
+            metrics.unknown.get_or_create(&of).inc_by(unknown.saturating_sub(unknown_before));
         }
         Err(error) if error.role_lost() => {
             metrics.polls_left.get_or_create(&of).inc();
@@ -276,14 +310,13 @@ async fn keep_holding(relay: &Relay) {
 
 async fn once_holding(relay: &Relay) -> anyhow::Result<Round> {
     let mut round = Round::default();
-    let config = relay.config();
-    for (index, account) in config.accounts.iter().enumerate() {
-        let name = account.name.clone();
+    for post in relay.posts.all() {
+        let name = post.account().name.clone();
         if !relay.roles.holds(&polling_role(&name), relay.clock.now()) {
             round.elsewhere.push(name);
             continue;
         }
-        match poll(relay, index).await.result {
+        match poll(relay, &post).await.result {
             Ok(taken) => round.messages += taken.messages,
             Err(error) if error.role_lost() => round.elsewhere.push(name),
             Err(error) => round.failed.push((name, error.to_string())),

@@ -1,6 +1,7 @@
 //! What is under way, and how much more may be: by target, over all targets, and in turn.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -32,6 +33,10 @@ pub(super) struct Lanes {
     swept: Option<Timestamp>,
     /// Targets whose last claim brought all that was wanted: more may wait.
     backlog: HashSet<String>,
+    /// Neither rates nor concurrency hold anything up.
+    unlimited: bool,
+    /// What is in force, where it is known.
+    config: Option<Arc<Config>>,
 }
 
 /// What a tick found.
@@ -46,6 +51,11 @@ pub struct Ticked {
 }
 
 impl Lanes {
+    /// Lanes for what no target is asked to take: nothing waits for a target's pace, and many are under way at once.
+    pub(super) fn unlimited() -> Self {
+        Self { unlimited: true, ..Self::default() }
+    }
+
     /// Attempts under way.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.values().sum()
@@ -75,11 +85,17 @@ impl Lanes {
         }
     }
 
+    /// From here on this configuration is in force.
+    pub(super) fn follow(&mut self, config: Arc<Config>) {
+        self.config = Some(config);
+    }
+
     /// What a lane that has just ended may go on with: one more of the same target, where more may wait and there is so
-    /// much room that no other target has to wait for its turn.
-    pub(super) fn go_on(&self, target: &Target) -> Option<Want> {
+    /// much room that no other target has to wait for its turn. Nothing under a configuration that is replaced.
+    pub(super) fn go_on(&self, target: &Target, config: &Arc<Config>) -> Option<Want> {
         let room = self.in_flight() <= IN_FLIGHT_MAX / 2;
-        (room && self.backlog.contains(&target.name)).then(|| want(target, 1))
+        let in_force = self.config.as_ref().is_none_or(|latest| Arc::ptr_eq(latest, config));
+        (room && in_force && self.backlog.contains(&target.name)).then(|| self.want(target, 1))
     }
 
     /// Whether it is time for a claim without wants: what is too old expires by it, and what a lost holder had is
@@ -98,10 +114,10 @@ impl Lanes {
         let mut wants = Vec::new();
         for target in targets.filter_map(|name| config.targets.get(name)).filter(|target| target.enabled) {
             let busy = self.in_flight.get(&target.name).copied().unwrap_or_default();
-            let limit = concurrency(target).saturating_sub(busy).min(CLAIM_MAX).min(room);
+            let limit = self.concurrency(target).saturating_sub(busy).min(CLAIM_MAX).min(room);
             if limit > 0 {
                 room -= limit;
-                wants.push(want(target, limit));
+                wants.push(self.want(target, limit));
             }
         }
         wants
@@ -130,7 +146,8 @@ impl Lanes {
             if state.paused {
                 continue;
             }
-            let paced = target.rate.map_or(now, |rate| paced_until(rate, &state, me, now));
+            let rate = self.rate(target);
+            let paced = rate.map_or(now, |rate| paced_until(rate, &state, me, now));
             let at = due.max(blocked_until(&state, now).unwrap_or(now)).max(paced);
             if at > now {
                 ticked.next = earlier(ticked.next, at);
@@ -141,10 +158,10 @@ impl Lanes {
                 }
                 continue;
             }
-            let limit = self.open(target, &state, outlook).min(free(target.rate, &state, me, now)).min(room);
+            let limit = self.open(target, &state, outlook).min(free(rate, &state, me, now)).min(room);
             if limit > 0 {
                 room -= limit;
-                wants.push(want(target, limit));
+                wants.push(self.want(target, limit));
             }
         }
         (wants, ticked)
@@ -158,14 +175,27 @@ impl Lanes {
         let lanes = if state.parked_until.is_some() || state.failures >= FAILURES_MANY {
             1
         } else {
-            concurrency(target)
+            self.concurrency(target)
         };
         lanes.saturating_sub(busy).min(CLAIM_MAX)
     }
-}
 
-fn concurrency(target: &Target) -> usize {
-    usize::try_from(target.concurrency.get()).unwrap_or(usize::MAX)
+    fn concurrency(&self, target: &Target) -> usize {
+        if self.unlimited {
+            return CLAIM_MAX;
+        }
+        usize::try_from(target.concurrency.get()).unwrap_or(usize::MAX)
+    }
+
+    fn rate(&self, target: &Target) -> Option<Rate> {
+        target.rate.filter(|_| !self.unlimited)
+    }
+
+    fn want(&self, target: &Target, limit: usize) -> Want {
+        let lease = target.attempt_time_max() + WAIT_MAX + LEASE_MARGIN;
+        let (rate, concurrency) = (self.rate(target), self.concurrency(target));
+        Want { target: target.name.clone(), limit, lease, rate, concurrency }
+    }
 }
 
 fn free(rate: Option<Rate>, state: &TargetState, me: &str, now: Timestamp) -> usize {
@@ -177,12 +207,6 @@ fn paced_until(rate: Rate, state: &TargetState, me: &str, now: Timestamp) -> Tim
     let at = state.paced_at(me, now);
     let wait = rate.free_at(state.next_slot, at).duration_since(at);
     after_now(now, Duration::try_from(wait).unwrap_or_default())
-}
-
-fn want(target: &Target, limit: usize) -> Want {
-    let lease = target.attempt_time_max() + WAIT_MAX + LEASE_MARGIN;
-    let concurrency = concurrency(target);
-    Want { target: target.name.clone(), limit, lease, rate: target.rate, concurrency }
 }
 
 /// Until when a target that nobody paused is not to be sent to.

@@ -58,6 +58,20 @@ pub struct OfEnd {
     pub state: String,
 }
 
+/// The configuration a figure is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfConfig {
+    /// Its hash.
+    pub hash: String,
+}
+
+/// How reloads are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfReload {
+    /// How it went: `replaced`, `unchanged` or `refused`.
+    pub result: String,
+}
+
 type Latency = Family<OfTarget, Histogram, fn() -> Histogram>;
 
 /// All metrics of one relay. Names and labels are documented in `docs/metrics.md`.
@@ -98,6 +112,14 @@ pub struct Metrics {
     pub oldest_due_seconds: Gauge,
     /// 1 where a target is parked.
     pub parked: Family<OfTarget, Gauge>,
+    /// 1 for the configuration in force.
+    pub config: Family<OfConfig, Gauge>,
+    /// 1 if the files could be used when they were read last.
+    pub reload_successful: Gauge,
+    /// Seconds since the epoch of when they could be.
+    pub reload_success: Gauge,
+    /// Reloads by how they went.
+    pub reloads: Family<OfReload, Counter>,
 }
 
 impl Default for Metrics {
@@ -128,6 +150,10 @@ impl Metrics {
             dead: Gauge::default(),
             oldest_due_seconds: Gauge::default(),
             parked: Family::default(),
+            config: Family::default(),
+            reload_successful: Gauge::default(),
+            reload_success: Gauge::default(),
+            reloads: Family::default(),
         };
         metrics.register();
         metrics
@@ -163,6 +189,16 @@ impl Metrics {
         let oldest = "For how long the oldest due delivery has been due";
         registry.register_with_unit("oldest_due", oldest, Unit::Seconds, self.oldest_due_seconds.clone());
         registry.register("target_parked", "1 where a target is parked", self.parked.clone());
+        registry.register("config_hash", "1 for the configuration in force", self.config.clone());
+        let successful = "1 if the files of the configuration could be used when they were read last";
+        registry.register("config_last_reload_successful", successful, self.reload_successful.clone());
+        let success = "When the files could be used last, in seconds since the epoch";
+        registry.register(
+            "config_last_reload_success_timestamp_seconds",
+            success,
+            self.reload_success.clone(),
+        );
+        registry.register("config_reloads", "Reloads, by how they went", self.reloads.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program's version", version);
     }

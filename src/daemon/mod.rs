@@ -4,47 +4,50 @@ pub mod alarm;
 mod backlog;
 pub mod clock;
 pub mod courier;
+pub mod door;
 pub mod driver;
+mod intake;
 pub mod janitor;
 mod lanes;
 pub mod lifecycle;
 pub mod metrics;
 pub mod names;
+pub mod past;
 pub mod poller;
+pub mod posts;
+pub mod rehearsal;
+pub mod reload;
 pub mod roles;
 mod scribe;
 pub mod share;
 pub mod sweeps;
+pub mod systemd;
 mod telling;
 pub mod view;
 mod waits;
 pub mod watch;
+pub mod watching;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::sync::watch::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::egress::Egress;
-use crate::egress::policy::Policy;
 use crate::model::delivery::Planned;
 use crate::model::settle::after_now;
 use crate::rules::notice::{Addressee, Trouble, notices};
-use crate::source::api::Api;
-use crate::source::lookup::Lookup;
-use crate::source::pace::Pace;
 use crate::store::{Store, StoreError};
 
 use clock::{Chance, Clock};
 use courier::{Courier, Parts};
-use metrics::Metrics;
-use names::{NameBook, NameBooks};
-use poller::Poller;
+use door::Door;
+use metrics::{Metrics, OfAccount};
+use names::NameBooks;
+use posts::Posts;
 use roles::Roles;
 
 /// A relay, put together: everything that `run`, `demo` and the tests drive.
@@ -62,15 +65,15 @@ pub struct Relay {
     pub names: Arc<NameBooks>,
     /// The sending half.
     pub courier: Courier,
-    /// The receiving half, one for each account, in file order.
-    pub pollers: Vec<tokio::sync::Mutex<Poller>>,
+    /// The receiving half, one post for each account.
+    pub posts: Posts,
     /// What this instance does of that which only one may do.
     pub roles: Roles,
     /// Cancelled when nothing new is to be started.
     pub stop: CancellationToken,
     /// Poked when something new is owed.
     pub owed: Arc<Notify>,
-    config: RwLock<Arc<Config>>,
+    config: Sender<Arc<Config>>,
     /// Since when the store cannot be written, and what it said.
     store_trouble: Mutex<Option<(Timestamp, String)>>,
 }
@@ -92,8 +95,6 @@ pub struct Setup {
     pub dry_run: bool,
 }
 
-/// Requests a second for one token.
-const REQUESTS_PER_SECOND: f64 = 2.0;
 /// A store that could not be written for a shorter time is nobody's business.
 const STORE_TROUBLE_MIN: Duration = Duration::from_secs(10);
 
@@ -102,48 +103,63 @@ impl Relay {
     pub fn new(setup: Setup) -> Self {
         let Setup { config, store, clock, chance, paced, dry_run } = setup;
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
-        // Where the API is, the rules file says, not a message.
-        let egress = Egress::new(Policy::Any);
-        let (mut books, mut pollers) = (HashMap::new(), Vec::new());
-        for account in &config.accounts {
-            let pace = |pace| if paced { pace } else { Pace::unlimited() };
-            let lookup = Lookup::new(account, &egress, pace(Lookup::pace()));
-            let book = NameBook::new(account, Some(lookup), store.clone(), clock.clone(), TaskTracker::new());
-            let api = Api::new(account, &egress, pace(Pace::per_second(REQUESTS_PER_SECOND)));
-            let poller = Poller::new(account.clone(), api, book.clone(), store.clone(), dry_run);
-            pollers.push(tokio::sync::Mutex::new(poller));
-            books.insert(account.name.clone(), book);
-        }
-        let names = Arc::new(books);
+        let names = Arc::new(NameBooks::default());
+        let posts = Posts::new(store.clone(), clock.clone(), names.clone(), stop.clone(), (paced, dry_run));
+        posts.follow(&config);
         let parts = Parts {
             store: store.clone(),
             clock: clock.clone(),
             chance: chance.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
+            door: Door::Targets,
             stop: stop.clone(),
         };
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));
-        let (config, roles) = (RwLock::new(Arc::new(config)), Roles::new(store.clone(), metrics.clone()));
-        Self {
+        let (config, roles) = (Sender::new(Arc::new(config)), Roles::new(store.clone(), metrics.clone()));
+        metrics.reload_successful.set(1);
+        metrics.reload_success.set(clock.now().as_second());
+        let relay = Self {
             store,
             clock,
             chance,
             metrics,
             names,
             courier,
-            pollers,
+            posts,
             roles,
             stop,
             owed,
             config,
             store_trouble: Mutex::default(),
-        }
+        };
+        relay.measure_config();
+        relay
     }
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.config.borrow().clone()
+    }
+
+    /// The configuration in force, from now on.
+    pub fn configs(&self) -> Receiver<Arc<Config>> {
+        self.config.subscribe()
+    }
+
+    /// Puts another configuration in force. What is under way ends as it began; whatever begins afterwards follows the
+    /// new one. Returns the accounts that are polled no longer.
+    pub fn replace(&self, config: Config) -> Vec<String> {
+        let config = Arc::new(config);
+        let gone = self.posts.follow(&config);
+        for account in gone.iter().cloned() {
+            self.metrics.poll_success.remove(&OfAccount { account });
+        }
+        self.courier.follow(config.clone());
+        self.config.send_replace(config);
+        self.measure_config();
+        self.owed.notify_one();
+        gone
     }
 
     /// Tells the people named under `alerts:` of something about the relay itself.

@@ -1,7 +1,7 @@
 //! The names behind a message's uids, from memory, the store or the API, within a moment; the rest follows in the background.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +17,7 @@ use crate::model::names::{Business, Client, Names, Staff};
 use crate::source::Account;
 use crate::source::fault::ApiError;
 use crate::source::lookup::Lookup;
-use crate::store::{NameKind, Store};
+use crate::store::{NameKind, Store, StoreError};
 
 /// The longest that anybody waits for the names of one message.
 pub const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -33,12 +33,29 @@ const MEMORY_NAMES_MAX: usize = 20_000;
 type Key = (NameKind, String);
 
 /// The name books of all accounts, by account.
-pub type NameBooks = HashMap<String, NameBook>;
+#[derive(Debug, Default)]
+pub struct NameBooks {
+    books: RwLock<HashMap<String, NameBook>>,
+}
+
+impl NameBooks {
+    /// The book of an account; that of one that is gone knows what the store does.
+    pub fn get(&self, account: &str) -> Option<NameBook> {
+        self.books.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
+    }
+
+    /// The book of an account, in place of the one it had.
+    pub fn insert(&self, account: String, book: NameBook) {
+        self.books.write().unwrap_or_else(PoisonError::into_inner).insert(account, book);
+    }
+}
 
 /// The names of one account's people. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct NameBook {
     inner: Arc<Inner>,
+    /// The account wants names.
+    looks_up: bool,
 }
 
 #[derive(Debug)]
@@ -77,7 +94,7 @@ impl NameBook {
             known: Mutex::default(),
             fetching: Mutex::default(),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), looks_up: account.lookup }
     }
 
     /// What is known of a message's people within `wait` (at most [`WAIT_MAX`]); at least their uids. Never fails;
@@ -101,6 +118,35 @@ impl NameBook {
         }
         let book = self.clone();
         self.inner.tasks.spawn(async move { book.gather(&wanted).await });
+    }
+
+    /// The account wants names.
+    pub(super) fn looks_up(&self) -> bool {
+        self.looks_up
+    }
+
+    /// Takes in names that are known from elsewhere, as if they had been looked up now. An account that looks up nothing
+    /// learns nothing either.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub(super) async fn learn(&self, message: &Message, names: &Names) -> Result<(), StoreError> {
+        let business = names.business.as_ref().and_then(|business| serde_json::to_value(business).ok());
+        let mut told: Vec<(NameKind, String, Value)> = Vec::new();
+        told.extend(
+            names.client.iter().flat_map(|one| pairs(NameKind::Client, [one], |one| one.uid.clone())),
+        );
+        told.extend(names.staff.iter().flat_map(|one| pairs(NameKind::Staff, [one], |one| one.uid.clone())));
+        told.extend(business.map(|business| (NameKind::Business, String::new(), business)));
+        let known = self.inner.known_names(message);
+        if !self.looks_up || known == *names {
+            return Ok(());
+        }
+        let now = self.inner.clock.now();
+        for (kind, uid, value) in &told {
+            self.inner.remember((*kind, uid.clone()), Some(value.clone()), later(now, FRESH_SECONDS));
+        }
+        self.inner.store.keep_names(&self.inner.account, told, now).await
     }
 
     async fn gather(&self, keys: &[Key]) {

@@ -8,16 +8,16 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::daemon::courier::Courier;
+use crate::daemon::courier::Hand;
+use crate::daemon::intake::admit;
 use crate::daemon::names::{NameBook, WAIT_MAX};
 use crate::daemon::sweeps::Sweeps;
 use crate::daemon::waits::wait_after;
 use crate::model::backoff::scaled;
 use crate::model::catalog;
 use crate::model::message::{Message, Triple};
+use crate::model::mute::Mute;
 use crate::model::names::Names;
-use crate::rules::evaluate::matching;
-use crate::rules::plan::plan;
 use crate::source::api::{Answer, Api};
 use crate::source::fault::ApiError;
 use crate::source::settled::Settled;
@@ -92,15 +92,6 @@ pub struct Tick {
     pub would_admit: Vec<Admitted>,
 }
 
-/// Who takes over at once what is due at once.
-#[derive(Debug, Clone)]
-pub struct Hand {
-    /// Starts the attempts.
-    pub courier: Courier,
-    /// The configuration they are made under.
-    pub config: Arc<Config>,
-}
-
 /// What one page or a whole poll changed.
 #[derive(Debug, Default)]
 struct Gain {
@@ -134,6 +125,12 @@ impl Poller {
             unknown: HashMap::new(),
             zone_warned: false,
         }
+    }
+
+    /// The same in place of one that polled the account as it was: it goes on with what that one remembers of it.
+    pub fn in_place_of(self, old: &Self) -> Self {
+        let (error, unknown) = (old.error.clone(), old.unknown.clone());
+        Self { error, unknown, zone_warned: old.zone_warned, ..self }
     }
 
     /// The account it polls.
@@ -296,7 +293,7 @@ impl Poller {
                 "the API writes times without a zone; they are taken for UTC"
             );
         }
-        let rows = rows(&answer.page.items);
+        let rows = Row::of(&answer.page.items);
         let facts = (answer.page.per_page, answer.page.total_count, answer.server_now.unwrap_or(now));
         let (messages, quarantined) = self.unseen(config, cursor, answer.page.items, now).await?;
         let page = PageFacts {
@@ -312,7 +309,7 @@ impl Poller {
             return Ok(());
         }
         let next = Cursor { watermark, ..cursor.clone() };
-        let messages = self.matched(config, messages, now).await;
+        let messages = self.matched(config, messages, now).await?;
         let account = self.account.name.clone();
         let role = self.role.clone();
         let cursor_after = moved.then(|| next.clone());
@@ -351,12 +348,12 @@ impl Poller {
         let owing: Vec<Message> = owing.map(|admitted| admitted.message.clone()).collect();
         let due = admission.messages.iter().flat_map(|admitted| &admitted.deliveries);
         let targets: BTreeSet<String> = due.map(|owed| owed.target.clone()).collect();
-        let offer = |hand: &Hand| hand.courier.offer(&hand.config, targets.iter().map(String::as_str));
+        let offer = |hand: &Hand| hand.offer(targets.iter().map(String::as_str));
         let wants = gain.hand.as_ref().map(offer).unwrap_or_default();
         let (taken, jobs) = self.store.admit_leasing(admission, wants, now).await?;
         crate::failpoint::pass("admitted");
         if let Some(hand) = &gain.hand {
-            hand.courier.start(jobs, &hand.config);
+            hand.start(jobs);
         }
         gain.taken.messages += taken.messages;
         gain.taken.deliveries += taken.deliveries;
@@ -373,7 +370,7 @@ impl Poller {
         items: Vec<Item>,
         now: Timestamp,
     ) -> Result<(Vec<Message>, Vec<Quarantined>), PollError> {
-        let uids: Vec<String> = items.iter().map(|item| uid(item).to_owned()).collect();
+        let uids: Vec<String> = items.iter().map(|item| item.uid().to_owned()).collect();
         if uids.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -386,7 +383,7 @@ impl Poller {
         let forgotten = stamp::shift(now, -memory);
         let (mut messages, mut quarantined) = (Vec::new(), Vec::new());
         for item in items {
-            if !seen.insert(uid(&item).to_owned()) {
+            if !seen.insert(item.uid().to_owned()) {
                 continue;
             }
             match item {
@@ -407,7 +404,13 @@ impl Poller {
     }
 
     /// Matches and plans. Where a rule looks at names, these are waited for: two seconds for the whole page.
-    async fn matched(&mut self, config: &Config, messages: Vec<Message>, now: Timestamp) -> Vec<Admitted> {
+    async fn matched(
+        &mut self,
+        config: &Config,
+        messages: Vec<Message>,
+        now: Timestamp,
+    ) -> Result<Vec<Admitted>, PollError> {
+        let mutes = if messages.is_empty() { Vec::new() } else { self.store.mutes(now).await? };
         let need_names = config.rules.need_names();
         if need_names {
             self.names.prefetch(&messages);
@@ -421,12 +424,17 @@ impl Poller {
             } else {
                 Names::default()
             };
-            let found = matching(&config.rules, &message, &names);
-            let deliveries = plan(&found, &message, now);
-            let rules = found.iter().map(|rule| rule.name.clone()).collect();
-            admitted.push(Admitted { message, rules, deliveries });
+            admitted.push(admit(config, message, &names, &mutes, now));
         }
-        admitted
+        for mute in &mutes {
+            let owed = admitted.iter().flat_map(|one| &one.deliveries);
+            let withheld = owed.filter(|owed| owed.rule == mute.rule && owed.withheld.is_some()).count();
+            if withheld > 0 {
+                let Mute { rule, until, reason, .. } = mute;
+                tracing::info!(rule, withheld, %until, reason, "the rule is muted");
+            }
+        }
+        Ok(admitted)
     }
 
     fn count_unknown(&mut self, message: &Message) {
@@ -482,19 +490,4 @@ impl Poller {
         }
         Ok(None)
     }
-}
-
-fn uid(item: &Item) -> &str {
-    match item {
-        Item::Message(message) => &message.uid,
-        Item::Unreadable(item) => &item.uid,
-    }
-}
-
-fn rows(items: &[Item]) -> Vec<Row> {
-    let created_at = |item: &Item| match item {
-        Item::Message(message) => Some(message.created_at),
-        Item::Unreadable(_) => None,
-    };
-    items.iter().map(|item| Row { uid: uid(item).to_owned(), created_at: created_at(item) }).collect()
 }

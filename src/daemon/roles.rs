@@ -91,7 +91,15 @@ impl Roles {
         let gone = now.saturating_sub(FORGOTTEN_AFTER).unwrap_or(Timestamp::MIN);
         store.beat(&self.shared.host, gone, now).await?;
         if !store.is_shared() {
-            return self.hold(every_role(config), FOR_GOOD, now).await;
+            let roles = every_role(config);
+            let strange = self.state(|state| {
+                state.held.keys().filter(|role| !roles.contains(role)).cloned().collect::<Vec<_>>()
+            });
+            if !strange.is_empty() {
+                self.drop_held(&strange);
+                store.let_go(&strange).await?;
+            }
+            return self.hold(roles, FOR_GOOD, now).await;
         }
         let (holds, instances) = (store.holds().await?, store.instances().await?);
         self.look_at_clocks(&instances, now);

@@ -21,7 +21,8 @@ pub(super) fn owed(
     let to = addressees(Some(target), config);
     let turned = match verdict.target {
         TargetChange::Park { .. } => {
-            notices(&Trouble::Parked { target: &job.target, reason: &report.reason }, &to, now)
+            let owner = config.target_owners.get(&job.target).map(String::as_str);
+            notices(&Trouble::Parked { target: &job.target, reason: &report.reason, owner }, &to, now)
         }
         TargetChange::Healthy => notices(&Trouble::Recovered { target: &job.target }, &to, now),
         TargetChange::Pause { .. } | TargetChange::Failing { .. } | TargetChange::None => Vec::new(),
@@ -30,7 +31,9 @@ pub(super) fn owed(
         // A notice that dies is told nobody, or one that cannot be delivered would go round for ever.
         State::Dead { why, .. } if job.rule != RELAY => {
             let delivery = job.claim.id.as_str();
-            let trouble = Trouble::Died { target: &job.target, delivery, rule: &job.rule, reason: why };
+            let owner = config.owner(&job.rule, &job.target);
+            let trouble =
+                Trouble::Died { target: &job.target, delivery, rule: &job.rule, reason: why, owner };
             notices(&trouble, &to, now)
         }
         State::Expired { .. } if job.rule != RELAY => {
@@ -43,7 +46,8 @@ pub(super) fn owed(
 
 /// What expired did so as its rule said, which is no trouble of the target's: its fallback hears nothing of it.
 fn expired(target: &str, delivery: &str, rule: &str, config: &Config, now: Timestamp) -> Vec<Planned> {
-    notices(&Trouble::Expired { target, delivery, rule }, &addressees(None, config), now)
+    let owner = config.owner(rule, target);
+    notices(&Trouble::Expired { target, delivery, rule, owner }, &addressees(None, config), now)
 }
 
 /// The notices owed for what the store ended by itself.
@@ -54,7 +58,8 @@ pub(super) fn owed_for_ended(ended: &[Ended], config: &Config, now: Timestamp) -
         if ended.state == StateName::Expired {
             return expired(&ended.target, delivery, rule, config, now);
         }
-        let trouble = Trouble::Died { target: &ended.target, delivery, rule, reason: &ended.why };
+        let owner = config.owner(rule, &ended.target);
+        let trouble = Trouble::Died { target: &ended.target, delivery, rule, reason: &ended.why, owner };
         notices(&trouble, &addressees(config.targets.get(&ended.target).map(AsRef::as_ref), config), now)
     })
     .collect()

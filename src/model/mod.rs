@@ -6,6 +6,7 @@ mod catalog_rows;
 pub mod delivery;
 pub mod id;
 pub mod message;
+pub mod mute;
 pub mod names;
 pub mod payload;
 pub mod rate;

@@ -106,6 +106,15 @@ fn direction_alias(key: &str) -> Option<&'static str> {
     }
 }
 
+/// A field that conditions are on, in the order in which they are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Field {
+    ActivityType,
+    MessageType,
+    Direction,
+}
+
 /// One block of a `match:` or `except:`: all three fields must fit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Block {
@@ -125,32 +134,32 @@ impl Block {
 
     /// The same for a subject whose keys are made already.
     pub fn judge_subject(&self, subject: &Subject<'_>) -> Result<(), String> {
-        if let Some(wanted) = &self.activity_type
-            && !wanted.iter().any(|pattern| subject.has_type(pattern))
-        {
-            return Err(refusal("activity_type", &subject.type_words(), wanted));
-        }
-        if let Some(wanted) = &self.message_type
-            && !wanted.iter().any(|pattern| pattern.takes(&subject.message_key))
-        {
-            return Err(refusal("message_type", &quoted(&subject.triple.message_type), wanted));
-        }
-        if let Some(wanted) = &self.direction
-            && !wanted.iter().any(|pattern| subject.has_direction(pattern))
-        {
-            return Err(refusal("direction", &quoted(&subject.triple.direction), wanted));
-        }
-        Ok(())
+        let Some(field) = self.misfit(subject) else { return Ok(()) };
+        let (name, is, wanted) = match field {
+            Field::ActivityType => ("activity_type", subject.type_words(), &self.activity_type),
+            Field::MessageType => ("message_type", quoted(&subject.triple.message_type), &self.message_type),
+            Field::Direction => ("direction", quoted(&subject.triple.direction), &self.direction),
+        };
+        Err(refusal(name, &is, wanted.as_deref().unwrap_or_default()))
     }
 
-    /// The same without a reason, which takes longer to word than to find.
-    pub fn takes_subject(&self, subject: &Subject<'_>) -> bool {
+    /// The first field that does not fit; `None` if the block takes the subject.
+    pub fn misfit(&self, subject: &Subject<'_>) -> Option<Field> {
         let fits = |wanted: &Option<Patterns>, has: &dyn Fn(&Pattern) -> bool| {
             wanted.as_ref().is_none_or(|wanted| wanted.iter().any(has))
         };
-        fits(&self.activity_type, &|pattern| subject.has_type(pattern))
-            && fits(&self.message_type, &|pattern| pattern.takes(&subject.message_key))
-            && fits(&self.direction, &|pattern| subject.has_direction(pattern))
+        if !fits(&self.activity_type, &|pattern| subject.has_type(pattern)) {
+            return Some(Field::ActivityType);
+        }
+        if !fits(&self.message_type, &|pattern| pattern.takes(&subject.message_key)) {
+            return Some(Field::MessageType);
+        }
+        (!fits(&self.direction, &|pattern| subject.has_direction(pattern))).then_some(Field::Direction)
+    }
+
+    /// It takes the subject.
+    pub fn takes_subject(&self, subject: &Subject<'_>) -> bool {
+        self.misfit(subject).is_none()
     }
 }
 

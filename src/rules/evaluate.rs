@@ -3,8 +3,8 @@
 use crate::model::message::Message;
 use crate::model::names::Names;
 
-use super::condition::{Block, Subject};
-use super::{Rule, Rules};
+use super::condition::{Block, Field, Subject};
+use super::{Place, Point, Rule, Rules};
 
 /// One rule's verdict on one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,14 @@ pub struct Evaluation<'a> {
     pub matched: bool,
     /// Why, in words: what matched, or the first condition that failed.
     pub reason: String,
+    /// Where that stands: the block that took the message, or the condition that failed.
+    pub place: Place,
+}
+
+/// A judgement's reason, and where in the rule it stands.
+struct Reason {
+    text: String,
+    point: Point,
 }
 
 /// The rules that match, in file order, `stop` observed. Looks only at rules that can match.
@@ -36,63 +44,85 @@ pub fn matching<'a>(rules: &'a Rules, message: &Message, names: &Names) -> Vec<&
 /// Every rule's verdict with its reason, in file order. Agrees with [`matching`].
 pub fn evaluate<'a>(rules: &'a Rules, message: &Message, names: &Names) -> Vec<Evaluation<'a>> {
     let subject = Subject::of(message);
-    let mut stopped_by: Option<&str> = None;
+    let mut stopped_by: Option<&Rule> = None;
     let verdict = |rule: &'a Rule| {
-        let judged = match stopped_by {
-            Some(earlier) => {
-                Err(format!("not looked at: rule `{earlier}` took the message and has `stop: true`"))
-            }
-            None => judge(rule, &subject, message, names),
-        };
+        if let Some(stop) = stopped_by {
+            let reason = format!("not looked at: rule `{}` took the message and has `stop: true`", stop.name);
+            return Evaluation {
+                rule: &rule.name,
+                matched: false,
+                reason,
+                place: stop.place_of(stop.points.stop),
+            };
+        }
+        let judged = judge(rule, &subject, message, names);
         let matched = judged.is_ok();
         if matched && rule.stop {
-            stopped_by = Some(&rule.name);
+            stopped_by = Some(rule);
         }
         let (Ok(reason) | Err(reason)) = judged;
-        Evaluation { rule: &rule.name, matched, reason }
+        Evaluation { rule: &rule.name, matched, reason: reason.text, place: rule.place_of(reason.point) }
     };
     rules.list.iter().map(verdict).collect()
 }
 
 /// `Ok` with what matched, `Err` with the first condition that failed.
-fn judge(rule: &Rule, subject: &Subject<'_>, message: &Message, names: &Names) -> Result<String, String> {
+fn judge(rule: &Rule, subject: &Subject<'_>, message: &Message, names: &Names) -> Result<Reason, Reason> {
+    let points = &rule.points;
     if let Some(accounts) = &rule.accounts
         && !accounts.contains(&message.account)
     {
         let wanted: Vec<String> = accounts.iter().map(|account| format!("`{account}`")).collect();
-        return Err(format!("account is `{}`, the rule is for {}", message.account, wanted.join(", ")));
+        let text = format!("account is `{}`, the rule is for {}", message.account, wanted.join(", "));
+        return Err(Reason { text, point: points.accounts });
     }
-    let block = first_fit(&rule.any_of, subject)?;
-    if let Some(number) = rule.except.iter().position(|block| block.judge_subject(subject).is_ok()) {
+    let block = first_fit(rule, subject)?;
+    if let Some(number) = rule.except.iter().position(|block| block.takes_subject(subject)) {
         let which = numbered("except", number, rule.except.len());
-        return Err(format!("{which} takes {} out again", message.triple));
+        let point = points.except.get(number).map_or((0, 0), |points| points.block);
+        return Err(Reason { text: format!("{which} takes {} out again", message.triple), point });
     }
     let which = numbered("match", block, rule.any_of.len());
-    let Some(filter) = &rule.filter else { return Ok(format!("{which} takes {}", message.triple)) };
+    let point = points.any_of.get(block).map_or((0, 0), |points| points.block);
+    let Some(filter) = &rule.filter else {
+        return Ok(Reason { text: format!("{which} takes {}", message.triple), point });
+    };
+    let refused = |text: String| Err(Reason { text, point: points.filter });
     match filter.judge(message, names) {
-        Ok(true) => Ok(format!("{which} takes {}, and `where` is true", message.triple)),
-        Ok(false) => Err(format!("`where` is false: {}", filter.text().trim())),
-        Err(why) => Err(format!("`where` cannot be judged: {why}: {}", filter.text().trim())),
+        Ok(true) => {
+            Ok(Reason { text: format!("{which} takes {}, and `where` is true", message.triple), point })
+        }
+        Ok(false) => refused(format!("`where` is false: {}", filter.text().trim())),
+        Err(why) => refused(format!("`where` cannot be judged: {why}: {}", filter.text().trim())),
     }
 }
 
-/// The position of the first block that takes the subject, else why none does.
-fn first_fit(blocks: &[Block], subject: &Subject<'_>) -> Result<usize, String> {
-    let mut refusals = Vec::new();
+/// The position of the first block that takes the subject, else why none does; the place is that of the block which
+/// comes closest.
+fn first_fit(rule: &Rule, subject: &Subject<'_>) -> Result<usize, Reason> {
+    let blocks = &rule.any_of;
+    let mut closest: Option<(Field, usize)> = None;
     for (number, block) in blocks.iter().enumerate() {
-        match block.judge_subject(subject) {
-            Ok(()) => return Ok(number),
-            Err(refusal) => refusals.push(refusal),
+        match block.misfit(subject) {
+            None => return Ok(number),
+            Some(field) if closest.is_none_or(|(other, _)| field > other) => closest = Some((field, number)),
+            Some(_) => {}
         }
     }
-    match refusals.as_slice() {
-        [] => Err("the rule has no `match`".to_owned()),
-        [only] => Err(only.clone()),
+    let refusal = |block: &Block| block.judge_subject(subject).err().unwrap_or_default();
+    let text = match blocks.as_slice() {
+        [] => "the rule has no `match`".to_owned(),
+        [only] => refusal(only),
         _ => {
-            let list = refusals.iter().enumerate().map(|(number, why)| format!("({}) {why}", number + 1));
-            Err(format!("no block of its `match` fits: {}", list.collect::<Vec<_>>().join("; ")))
+            let list = blocks
+                .iter()
+                .enumerate()
+                .map(|(number, block)| format!("({}) {}", number + 1, refusal(block)));
+            format!("no block of its `match` fits: {}", list.collect::<Vec<_>>().join("; "))
         }
-    }
+    };
+    let point = closest.and_then(|(field, number)| Some(rule.points.any_of.get(number)?.field(field)));
+    Err(Reason { text, point: point.unwrap_or_default() })
 }
 
 fn numbered(what: &str, number: usize, count: usize) -> String {

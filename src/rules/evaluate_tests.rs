@@ -10,7 +10,7 @@ use crate::model::message::Triple;
 use crate::rules::condition::Pattern;
 use crate::rules::expression::Expression;
 use crate::rules::plan::plan;
-use crate::rules::{Deliver, Place};
+use crate::rules::{Deliver, Place, Points};
 
 fn message(account: &str, [kind, message, direction]: [&str; 3], raw_type: Option<&str>) -> Message {
     Message {
@@ -41,6 +41,8 @@ fn rule(name: &str, any_of: Vec<Block>) -> Rule {
     Rule {
         name: name.to_owned(),
         place: Place::default(),
+        points: Points::default(),
+        owner: None,
         accounts: None,
         any_of,
         except: Vec::new(),
@@ -94,14 +96,14 @@ fn one_delivery_is_owed_for_each_entry_and_recipient_always_with_the_same_id() {
     let rule = Rule { deliver: entries, ..rule("r", vec![Block::default()]) };
     let message = message("main", CANCELLED, None);
     let now = "2026-03-11T00:00:00Z".parse().unwrap();
-    let planned = plan(&[&rule], &message, now);
+    let planned = plan(&[&rule], &message, &[], now);
     let ids: HashSet<&str> = planned.iter().map(|delivery| delivery.id.as_str()).collect();
     assert_eq!((planned.len(), ids.len()), (4, 4));
-    assert_eq!(planned, plan(&[&rule], &message, now));
+    assert_eq!(planned, plan(&[&rule], &message, &[], now));
     assert!(planned.iter().all(|delivery| delivery.due_at == now));
     assert_eq!(planned[0].expires_at, Some("2026-03-10T09:01:00Z".parse().unwrap()));
     let alone = Rule { deliver: vec![to("desk", &[])], ..self::rule("r", Vec::new()) };
-    assert_eq!(plan(&[&alone], &message, now)[0].id, planned[0].id);
+    assert_eq!(plan(&[&alone], &message, &[], now)[0].id, planned[0].id);
 }
 
 fn patterns(values: &'static [&'static str]) -> impl Strategy<Value = Option<Vec<Pattern>>> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::model::message::Triple;
 
-use condition::{Block, Pattern, Subject};
+use condition::{Block, Field, Pattern, Subject};
 use expression::Expression;
 
 /// Where something stands in a file, counted from 1, columns in characters.
@@ -27,6 +27,48 @@ pub struct Place {
     pub column: usize,
 }
 
+/// A line and a column of a rule's file, counted from 1, columns in characters; zero where there is nothing.
+pub type Point = (usize, usize);
+
+/// Where a rule's conditions stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Points {
+    /// `accounts:`
+    pub accounts: Point,
+    /// The blocks of `match:`
+    pub any_of: Vec<BlockPoints>,
+    /// The blocks of `except:`
+    pub except: Vec<BlockPoints>,
+    /// `where:`
+    pub filter: Point,
+    /// `stop:`
+    pub stop: Point,
+}
+
+/// Where the parts of a block of conditions stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlockPoints {
+    /// Its beginning.
+    pub block: Point,
+    /// The values of each field that it has.
+    pub activity_type: Point,
+    /// The same.
+    pub message_type: Point,
+    /// The same.
+    pub direction: Point,
+}
+
+impl BlockPoints {
+    /// Where the field's values stand.
+    pub fn field(&self, field: Field) -> Point {
+        match field {
+            Field::ActivityType => self.activity_type,
+            Field::MessageType => self.message_type,
+            Field::Direction => self.direction,
+        }
+    }
+}
+
 /// One rule, complete and checked.
 #[derive(Debug)]
 pub struct Rule {
@@ -34,6 +76,10 @@ pub struct Rule {
     pub name: String,
     /// Where it is defined.
     pub place: Place,
+    /// Where its conditions are, in the same file.
+    pub points: Points,
+    /// Who answers for it, if its file says so.
+    pub owner: Option<String>,
     /// Accounts it is limited to; `None` for all.
     pub accounts: Option<Vec<String>>,
     /// Any of these blocks takes a message.
@@ -49,6 +95,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The place of one of its points; its own where there is none.
+    pub fn place_of(&self, (line, column): Point) -> Place {
+        if line == 0 { self.place.clone() } else { Place { file: self.place.file.clone(), line, column } }
+    }
+
     /// The rule's `match` and `except` take the triple; `accounts` and `where` are left out of it.
     pub fn can_take(&self, triple: &Triple, raw_type: Option<&str>) -> bool {
         self.can_take_subject(&Subject::new(triple, raw_type))

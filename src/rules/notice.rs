@@ -20,6 +20,8 @@ pub enum Trouble<'a> {
         target: &'a str,
         /// Its own words, with the remedy.
         reason: &'a str,
+        /// Who answers for it, where the rules file says so.
+        owner: Option<&'a str>,
     },
     /// A parked target takes messages again.
     Recovered {
@@ -36,6 +38,8 @@ pub enum Trouble<'a> {
         rule: &'a str,
         /// Why.
         reason: &'a str,
+        /// Who answers for the rule, where the rules file says so.
+        owner: Option<&'a str>,
     },
     /// A delivery was too old before it could be sent.
     Expired {
@@ -45,6 +49,8 @@ pub enum Trouble<'a> {
         delivery: &'a str,
         /// Which rule owed it.
         rule: &'a str,
+        /// Who answers for the rule, where the rules file says so.
+        owner: Option<&'a str>,
     },
     /// The store could not be written for a while, and can be again.
     StoreRecovered {
@@ -92,10 +98,17 @@ impl Trouble<'_> {
         }
     }
 
+    fn owner(&self) -> Option<&str> {
+        match self {
+            Self::Parked { owner, .. } | Self::Died { owner, .. } | Self::Expired { owner, .. } => *owner,
+            _ => None,
+        }
+    }
+
     /// In words.
     pub fn notice(&self) -> Notice {
-        let (subject, text) = match self {
-            Self::Parked { target, reason } => (
+        let (subject, mut text) = match self {
+            Self::Parked { target, reason, .. } => (
                 format!("Relay: target {target} is parked"),
                 format!(
                     "The target \"{target}\" refuses messages: {reason}\n\nNothing is lost: messages for it wait, one is tried \
@@ -108,7 +121,7 @@ impl Trouble<'_> {
                     "The target \"{target}\" takes messages again; what waited for it is being delivered."
                 ),
             ),
-            Self::Died { target, delivery, rule, reason } => (
+            Self::Died { target, delivery, rule, reason, .. } => (
                 format!("Relay: a delivery to {target} failed for good"),
                 format!(
                     "The delivery {delivery} of rule \"{rule}\" to \"{target}\" was given up: {reason}\n\nIt is kept. To see it: \
@@ -116,7 +129,7 @@ impl Trouble<'_> {
                      Others to this target within the hour are not announced: activity-relay deliveries list --state dead"
                 ),
             ),
-            Self::Expired { target, delivery, rule } => (
+            Self::Expired { target, delivery, rule, .. } => (
                 format!("Relay: a delivery to {target} expired"),
                 format!(
                     "The delivery {delivery} of rule \"{rule}\" to \"{target}\" was not sent within its `expires_after`.\n\nIf it \
@@ -143,6 +156,9 @@ impl Trouble<'_> {
                 format!("The account \"{account}\" is being polled again, from where it stopped."),
             ),
         };
+        if let Some(owner) = self.owner() {
+            text = format!("{text}\n\nOwner: {owner}");
+        }
         Notice { subject, text }
     }
 }
@@ -203,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_parked_target_is_not_told_of_it_and_every_parking_is_told_anew() {
-        let trouble = Trouble::Parked { target: "crm", reason: "no_service" };
+        let trouble = Trouble::Parked { target: "crm", reason: "no_service", owner: None };
         let first = told(&trouble, "2026-03-02T08:10:00Z");
         let again = told(&trouble, "2026-03-02T08:50:00Z");
         assert_eq!(first.iter().map(|(target, _)| target.as_str()).collect::<Vec<_>>(), ["ops"]);
@@ -214,7 +230,14 @@ mod tests {
 
     #[test]
     fn deaths_at_one_target_are_told_once_an_hour_and_there_too() {
-        let trouble = Trouble::Died { target: "crm", delivery: "d1", rule: "vip", reason: "refused" };
+        let trouble = Trouble::Died {
+            target: "crm",
+            delivery: "d1",
+            rule: "vip",
+            reason: "refused",
+            owner: Some("CRM team <crm@example.com>"),
+        };
+        assert!(trouble.notice().text.ends_with("\n\nOwner: CRM team <crm@example.com>"));
         let first = told(&trouble, "2026-03-02T08:10:00Z");
         assert_eq!(first, told(&trouble, "2026-03-02T08:50:00Z"));
         assert_ne!(first, told(&trouble, "2026-03-02T09:10:00Z"));

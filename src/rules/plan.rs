@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::model::delivery::{Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
+use crate::model::mute::Mute;
 use crate::model::settle::after_now;
 
 use super::{Deliver, Rule};
@@ -20,15 +21,17 @@ pub const BACKLOG: &str = "backlog";
 const TOGETHER_MAX: usize = 500;
 
 /// What the matching rules owe for one message, due from `now` on: one delivery for each entry of a rule's
-/// `deliver:` and each of its recipients. The same message and rules always give the same ids.
+/// `deliver:` and each of its recipients. The same message and rules always give the same ids. What a muted rule
+/// owes is withheld.
 ///
 /// What has expired before it could be sent is planned all the same: the store shows it as expired, so that a
 /// person sees what was not sent.
-pub fn plan(found: &[&Rule], message: &Message, now: Timestamp) -> Vec<Planned> {
-    found.iter().flat_map(|rule| plan_rule(rule, message, now)).collect()
+pub fn plan(found: &[&Rule], message: &Message, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
+    found.iter().flat_map(|rule| plan_rule(rule, message, mutes, now)).collect()
 }
 
-fn plan_rule(rule: &Rule, message: &Message, now: Timestamp) -> Vec<Planned> {
+fn plan_rule(rule: &Rule, message: &Message, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
+    let withheld = Mute::of(mutes, &rule.name, now).map(Mute::why);
     let mut planned = Vec::new();
     let mut occurrences: HashMap<(&str, Option<&str>), usize> = HashMap::new();
     for deliver in &rule.deliver {
@@ -47,7 +50,7 @@ fn plan_rule(rule: &Rule, message: &Message, now: Timestamp) -> Vec<Planned> {
                 notice: None,
                 due_at: now,
                 expires_at: deliver.expires_after.map(|life| after_now(message.created_at, life)),
-                withheld: None,
+                withheld: withheld.clone(),
                 replay_of: None,
                 joins: None,
             });

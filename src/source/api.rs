@@ -84,6 +84,12 @@ impl Api {
         self
     }
 
+    /// Lists messages whether they were read or not, whatever the account says.
+    pub fn with_read_ones(mut self) -> Self {
+        self.unread_only = false;
+        self
+    }
+
     /// Fetches one page. Never asks by type or direction: some messages cannot be asked for that way.
     ///
     /// # Errors

@@ -15,11 +15,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// An account as configured.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Account {
     /// Its name in the rules file.
     pub name: String,
@@ -49,6 +49,18 @@ pub enum Token {
     /// Read from a file, again when it changes or after a 401.
     File(PathBuf),
 }
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Value(mine), Self::Value(theirs)) => mine.expose_secret() == theirs.expose_secret(),
+            (Self::File(mine), Self::File(theirs)) => mine == theirs,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Token {}
 
 /// Where the very first poll begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::settled::Settled;
 use super::stamp::{floor, shift};
+use super::wire::Item;
 
 /// Rows asked for per page; the most that the API gives.
 pub const PAGE_ROWS: usize = 100;
@@ -58,6 +59,17 @@ pub struct Row {
     pub uid: String,
     /// When it was made; `None` for a row that cannot be read.
     pub created_at: Option<Timestamp>,
+}
+
+impl Row {
+    /// A page's rows.
+    pub fn of(items: &[Item]) -> Vec<Self> {
+        let created_at = |item: &Item| match item {
+            Item::Message(message) => Some(message.created_at),
+            Item::Unreadable(_) => None,
+        };
+        items.iter().map(|item| Self { uid: item.uid().to_owned(), created_at: created_at(item) }).collect()
+    }
 }
 
 /// What a walk needs to know of a page.

@@ -46,6 +46,16 @@ pub enum Item {
     Unreadable(Unreadable),
 }
 
+impl Item {
+    /// Its uid; what has none is given one that does not change.
+    pub fn uid(&self) -> &str {
+        match self {
+            Self::Message(message) => &message.uid,
+            Self::Unreadable(item) => &item.uid,
+        }
+    }
+}
+
 /// An item that cannot be made a message of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unreadable {

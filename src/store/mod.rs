@@ -13,7 +13,7 @@ mod work;
 
 pub use admission::{AccountStatus, Admission, Admitted, Cursor, Quarantined, Taken};
 pub use roles::{Hold, Instance};
-pub use rows::{Counts, Detail, Filter, Row, StoredMessage};
+pub use rows::{Counts, Detail, Filter, MessagePage, Row, StoredMessage};
 pub use work::{Claimed, Ended, Outlook, Settlement, TargetState, Want};
 
 use std::collections::HashSet;
@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use crate::model::delivery::{Claim, Job, Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Triple;
+use crate::model::mute::Mute;
 use crate::model::settle::TargetChange;
 
 /// The store. A closed set of databases.
@@ -296,6 +297,26 @@ impl Store {
     /// A stored message, by uid; in any account if none is named.
     pub async fn message(&self, account: Option<&str>, uid: &str) -> Result<Option<StoredMessage>> {
         both!(self.message(account, uid).await)
+    }
+
+    /// An account's messages made in a period, in order of their making.
+    pub async fn messages(&self, page: MessagePage) -> Result<Vec<StoredMessage>> {
+        both!(self.messages(page).await)
+    }
+
+    /// A person silences a rule until then.
+    pub async fn mute(&self, rule: &str, until: Timestamp, reason: &str, now: Timestamp) -> Result<Mute> {
+        both!(self.mute(rule, until, reason, now).await)
+    }
+
+    /// The mutes that have not ended, the oldest first.
+    pub async fn mutes(&self, now: Timestamp) -> Result<Vec<Mute>> {
+        both!(self.mutes(now).await)
+    }
+
+    /// Ends a mute; it is returned if it was there and had not ended.
+    pub async fn lift_mute(&self, id: i64, now: Timestamp) -> Result<Option<Mute>> {
+        both!(self.lift_mute(id, now).await)
     }
 
     /// How many deliveries stand where, of one target or of all.

@@ -122,6 +122,21 @@ impl Counts {
     }
 }
 
+/// A part of an account's messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessagePage {
+    /// Which account.
+    pub account: String,
+    /// Made at this moment or later.
+    pub from: Timestamp,
+    /// Made before.
+    pub to: Timestamp,
+    /// Behind the message that was made then and has this uid: the last one of the page before.
+    pub after: Option<(Timestamp, String)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// A message as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredMessage {

@@ -1,14 +1,17 @@
-//! What the running relay serves: health and metrics.
+//! What the running relay serves: health and metrics, and the reload of its configuration.
 
 pub mod health;
+pub mod reload;
 
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::response::Html;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::daemon::reload::Reloader;
 
 use health::Health;
 
@@ -22,13 +25,20 @@ const FRONT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><t
 ///
 /// # Errors
 /// The listener fails.
-pub async fn serve(listener: TcpListener, health: Health, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    health: Health,
+    reloader: Reloader,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/", get(|| async { Html(FRONT) }))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .with_state(health);
+        .with_state(health)
+        .route("/-/reload", post(reload::reload).with_state(reloader))
+        .into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

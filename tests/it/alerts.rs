@@ -31,7 +31,7 @@ async fn told(world: &World) -> Vec<String> {
 async fn poll(world: &World, alarm: &mut Alarm, times: usize) {
     for _ in 0..times {
         let tick = world.try_poll().await;
-        alarm.note(world.relay(), &tick).await;
+        alarm.note(world.relay(), &world.relay().config().accounts[0], &tick).await;
         world.clock.advance(Duration::from_secs(30));
     }
 }
@@ -39,7 +39,7 @@ async fn poll(world: &World, alarm: &mut Alarm, times: usize) {
 #[tokio::test]
 async fn an_account_that_cannot_be_polled_is_told_of_once_and_so_is_its_end() {
     let mut world = World::new(RULES).await;
-    let mut alarm = Alarm::new(world.relay(), 0).await;
+    let mut alarm = Alarm::new(world.relay(), "main").await;
     poll(&world, &mut alarm, 2).await;
     world.sandbox.business.fault(Fault { on: "/".into(), times: None, answer: status(500) });
     poll(&world, &mut alarm, 5).await;
@@ -47,12 +47,12 @@ async fn an_account_that_cannot_be_polled_is_told_of_once_and_so_is_its_end() {
     poll(&world, &mut alarm, 5).await;
     assert_eq!(told(&world).await, ["Relay: account main cannot be polled"]);
     world.reopen().await;
-    let mut alarm = Alarm::new(world.relay(), 0).await;
+    let mut alarm = Alarm::new(world.relay(), "main").await;
     poll(&world, &mut alarm, 10).await;
     assert_eq!(told(&world).await.len(), 1, "it was told before the restart");
     world.reopen().await;
     world.sandbox.business.heal();
-    let mut alarm = Alarm::new(world.relay(), 0).await;
+    let mut alarm = Alarm::new(world.relay(), "main").await;
     poll(&world, &mut alarm, 3).await;
     let all = ["Relay: account main cannot be polled", "Relay: account main is polled again"];
     assert_eq!(told(&world).await, all);
@@ -64,7 +64,7 @@ async fn a_relay_that_is_restarted_again_and_again_still_tells() {
     world.poll().await;
     world.sandbox.business.fault(Fault { on: "/".into(), times: None, answer: status(500) });
     for _ in 0..4 {
-        let mut alarm = Alarm::new(world.relay(), 0).await;
+        let mut alarm = Alarm::new(world.relay(), "main").await;
         poll(&world, &mut alarm, 2).await;
         world.reopen().await;
     }
@@ -78,7 +78,7 @@ async fn a_refused_token_is_told_at_once_with_its_reason() {
             serde_json::json!({ "success": false, "errors": [{ "code": "unauthorized", "message": said }] });
         let answer = says(401, body.to_string());
         let world = World::new(RULES).await;
-        let mut alarm = Alarm::new(world.relay(), 0).await;
+        let mut alarm = Alarm::new(world.relay(), "main").await;
         poll(&world, &mut alarm, 1).await;
         world.sandbox.business.fault(Fault { on: "/".into(), times: None, answer });
         poll(&world, &mut alarm, 3).await;

@@ -24,12 +24,13 @@ fn program() -> Command {
     command
 }
 
-/// The words of a shown command, without prompt and comment.
+/// The words of a shown command, without prompt, comment and redirection.
 fn words(line: &str) -> Option<Vec<&str>> {
     let line = line.trim_start();
     let line = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# ")).unwrap_or(line);
     let command = line.strip_prefix("activity-relay ")?;
-    Some(command.split("  ").next()?.split_whitespace().collect())
+    let command = command.split("  ").next()?.split(" > ").next()?;
+    Some(command.split_whitespace().collect())
 }
 
 /// The lines inside of fences that begin with one of the kinds.

@@ -139,6 +139,21 @@ fn hostile_files_are_refused_quickly() {
 }
 
 #[test]
+fn a_carriage_return_ends_a_line_wherever_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yaml");
+    for end in ["\n", "\r\n", "\r"] {
+        let text = "version: 1\naccounts: [{ name: main, token: x }]\nzone: y\n".replace('\n', end);
+        std::fs::write(&path, text).unwrap();
+        let loaded = load(&path);
+        let found: Vec<(&str, usize)> = loaded.problems.iter().map(|p| (p.code, p.line)).collect();
+        assert_eq!(found, [("R010", 3)], "{end:?}");
+        let shown = report::render_text(&loaded.problems, &loaded.sources, false);
+        assert!(shown.contains("3 | zone: y"), "{end:?}\n{shown}");
+    }
+}
+
+#[test]
 fn every_code_stands_in_the_documentation_with_its_meaning() {
     let docs = std::fs::read_to_string("docs/rules-file.md").unwrap();
     for code in codes::ALL {

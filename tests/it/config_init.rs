@@ -49,6 +49,10 @@ async fn what_init_writes_is_fine_with_nothing_set() {
     assert!(severe.is_empty(), "{severe:?}");
     let codes: Vec<&str> = loaded.problems.iter().map(|problem| problem.code).collect();
     assert_eq!(codes, ["R023"], "the one warning says that the token is still to be filled in");
+    let text = std::fs::read_to_string(folder.path().join("rules.yaml")).unwrap();
+    let named = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
+    let schema = std::fs::read_to_string(folder.path().join(named)).unwrap();
+    assert!(schema.contains("front-desk") && schema.contains("client-cancelled"), "it offers what is there");
     assert_eq!(check(folder.path(), &[]).await, Exit::Fine);
     assert_eq!(check(folder.path(), &["--deny", "warnings"]).await, Exit::Problem);
 }
@@ -61,6 +65,6 @@ async fn init_leaves_what_exists_as_it_is() {
     let stop = error.downcast_ref::<Stop>().unwrap();
     assert!(stop.exit == Exit::Problem && stop.message.contains("rules.yaml"), "{stop:?}");
     assert_eq!(std::fs::read_to_string(folder.path().join("rules.yaml")).unwrap(), "mine");
-    assert!(!folder.path().join("templates").exists());
+    assert!(!folder.path().join("templates").exists() && !folder.path().join("rules.schema.json").exists());
     assert_eq!(check(folder.path(), &[]).await, Exit::Problem);
 }

@@ -114,7 +114,8 @@ async fn a_dead_poller_is_replaced_within_half_a_minute_and_writes_nothing_any_m
             assert!(taken <= i64::try_from(TAKEN_OVER_WITHIN).unwrap(), "{clocks:?}: {taken} s");
             // It only stood still, with a page in its hands.
             several.receive();
-            let late = activity_relay::daemon::driver::poll_handing(&dies.relay, 0).await;
+            let late =
+                activity_relay::daemon::driver::poll_handing(&dies.relay, &dies.relay.posts.all()[0]).await;
             assert!(late.result.unwrap_err().role_lost());
             assert_eq!(lives.poll().await.unwrap().result.unwrap().messages, 1);
             let text = dies.relay.metrics.render();

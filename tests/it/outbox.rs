@@ -244,7 +244,7 @@ async fn a_type_that_nobody_knows_matches_a_wildcard_and_arrives() {
     world.sandbox.business.receive(Incoming::new("Séance", "held", "sideways").from("Ann"));
     world.tick().await;
     assert_eq!(world.sandbox.http.received().len(), 2);
-    assert_eq!(world.relay().pollers[0].lock().await.unknown().len(), 2);
+    assert_eq!(world.relay().posts.all()[0].poller().await.unknown().len(), 2);
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ impl Member {
         if !self.holds("main") {
             return None;
         }
-        Some(driver::poll_handing(&self.relay, 0).await)
+        Some(driver::poll_handing(&self.relay, &self.relay.posts.all()[0]).await)
     }
 
     /// Starts what may be started, and waits until nothing is under way here; how much was started.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use activity_relay::config::outline::Outline;
 use activity_relay::config::{Config, Retention};
 use activity_relay::daemon::clock::Clock;
 use activity_relay::daemon::names::NameBook;
@@ -12,7 +13,7 @@ use activity_relay::daemon::poller::{Poller, Tick};
 use activity_relay::render::Templates;
 use activity_relay::rules::condition::Block;
 use activity_relay::rules::expression::Expression;
-use activity_relay::rules::{Deliver, Place, Rule, Rules};
+use activity_relay::rules::{Deliver, Place, Points, Rule, Rules};
 use activity_relay::sandbox::behaviour::{Behaviour, Profile};
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::script;
@@ -45,6 +46,8 @@ fn config(filter: Option<&str>) -> Config {
     let rule = Rule {
         name: "all".into(),
         place: Place::default(),
+        points: Points::default(),
+        owner: None,
         accounts: None,
         any_of: vec![Block::default()],
         except: Vec::new(),
@@ -63,8 +66,10 @@ fn config(filter: Option<&str>) -> Config {
         alerts: None,
         retention: Retention::default(),
         targets: BTreeMap::new(),
+        target_owners: BTreeMap::new(),
         rules: Rules::new(vec![rule]),
         templates: Templates::default(),
+        outline: Outline::default(),
     }
 }
 

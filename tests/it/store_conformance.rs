@@ -472,6 +472,7 @@ behaviours! {
     a_parked_target_is_probed_by_one a_probe_without_a_verdict_is_followed_by_the_next
     a_replay_is_a_new_delivery discarded_ones_are_never_sent lists_are_filtered_and_counted
     counts_follow_every_change pruning_keeps_what_is_open_or_may_be_met_again names_are_cached it_answers
+    mutes_last_until_they_end_or_are_lifted messages_of_a_period_come_in_pages
     a_rate_is_held_by_the_claims no_more_is_under_way_than_the_target_takes
     what_is_due_at_once_is_handed_over_leased
     nothing_is_handed_over_past_the_queue_the_pace_or_the_parking

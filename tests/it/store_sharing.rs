@@ -7,7 +7,7 @@ use std::time::Duration;
 use activity_relay::model::delivery::{Notice, Planned, State, StateName};
 use activity_relay::model::rate::Rate;
 use activity_relay::model::settle::TargetChange;
-use activity_relay::store::{Admission, Cursor, Filter, Store, StoreError, Want};
+use activity_relay::store::{Admission, Cursor, Filter, MessagePage, Store, StoreError, StoredMessage, Want};
 
 use super::store_kit::{
     admitted, at, claim, claim_one, end, owe, page, planned, settlement, state_of, uids, want,
@@ -19,6 +19,37 @@ const DELIVERED: fn(i64) -> State = |second| State::Delivered { at: at(second) }
 fn paced(target: &str, every_seconds: u64, burst: u32) -> Want {
     let rate = Rate { every: Duration::from_secs(every_seconds), burst: NonZeroU32::new(burst).unwrap() };
     Want { rate: Some(rate), ..want(target, 9) }
+}
+
+pub(crate) async fn mutes_last_until_they_end_or_are_lifted(store: Store) {
+    let short = store.mute("vip", at(60), "moving", at(0)).await.unwrap();
+    let long = store.mute("all", at(90), "holidays", at(1)).await.unwrap();
+    assert_eq!((short.rule.as_str(), short.until, short.created_at), ("vip", at(60), at(0)));
+    assert_eq!(store.mutes(at(59)).await.unwrap(), [short.clone(), long.clone()]);
+    assert_eq!(store.mutes(at(60)).await.unwrap(), std::slice::from_ref(&long));
+    assert_eq!(store.lift_mute(short.id, at(60)).await.unwrap(), None, "it is over");
+    assert_eq!(store.lift_mute(long.id, at(60)).await.unwrap(), Some(long.clone()));
+    assert_eq!(store.lift_mute(long.id, at(60)).await.unwrap(), None);
+    assert!(store.mutes(at(0)).await.unwrap().iter().all(|mute| mute.id == short.id));
+    store.prune(at(100), at(100), 10).await.unwrap();
+    assert!(store.mutes(at(0)).await.unwrap().is_empty(), "what has ended is forgotten with the history");
+}
+
+pub(crate) async fn messages_of_a_period_come_in_pages(store: Store) {
+    let made = |uid: &str, second| {
+        let mut one = admitted(uid, vec![]);
+        one.message.created_at = at(second);
+        one
+    };
+    let messages = vec![made("b", 5), made("a", 5), made("late", 9), made("early", 1), made("c", 5)];
+    store.admit(page(messages), at(0)).await.unwrap();
+    let part = MessagePage { account: "main".into(), from: at(2), to: at(9), after: None, limit: 2 };
+    let of = |found: Vec<StoredMessage>| found.into_iter().map(|one| one.message.uid).collect::<Vec<_>>();
+    assert_eq!(of(store.messages(part.clone()).await.unwrap()), ["a", "b"]);
+    let next = MessagePage { after: Some((at(5), "b".into())), ..part.clone() };
+    assert_eq!(of(store.messages(next).await.unwrap()), ["c"]);
+    let other = MessagePage { account: "other".into(), ..part };
+    assert!(store.messages(other).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_rate_is_held_by_the_claims(store: Store) {

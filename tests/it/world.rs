@@ -8,6 +8,8 @@ use activity_relay::config::secret::Environment;
 use activity_relay::config::{self, Config};
 use activity_relay::daemon::clock::{Chance, Clock};
 use activity_relay::daemon::poller::Tick;
+use activity_relay::daemon::reload::{Cause, Origin, Reload, Reloader};
+use activity_relay::daemon::systemd::Systemd;
 use activity_relay::daemon::{Relay, Setup, driver};
 use activity_relay::sandbox::behaviour::Behaviour;
 use activity_relay::sandbox::incoming::Incoming;
@@ -36,7 +38,7 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: Clock,
     pub(crate) folder: TempDir,
-    relay: Option<Relay>,
+    relay: Option<Arc<Relay>>,
     rules: String,
     adjust: Option<Adjust>,
     seed: u64,
@@ -113,7 +115,7 @@ impl World {
 
     /// One poll of the account.
     pub(crate) async fn try_poll(&self) -> Tick {
-        driver::poll(self.relay(), 0).await
+        driver::poll(self.relay(), &self.relay().posts.all()[0]).await
     }
 
     /// Sends whatever may be sent at this moment, until nothing is under way.
@@ -160,15 +162,20 @@ impl World {
         self.open().await;
     }
 
-    /// The same with another rules file.
-    pub(crate) async fn reopen_with(&mut self, rules: &str) {
+    /// The running relay is given another rules file, as by SIGHUP.
+    pub(crate) async fn reload_with(&mut self, rules: &str) -> Reload {
         self.rules = whole(rules);
-        self.reopen().await;
+        std::fs::write(self.origin().path, &self.rules).unwrap();
+        self.reload().await
     }
 
-    async fn open(&mut self) {
-        let path = self.folder.path().join("rules.yaml");
-        std::fs::write(&path, &self.rules).unwrap();
+    /// The running relay reads its files again.
+    pub(crate) async fn reload(&self) -> Reload {
+        let relay = self.relay.clone().unwrap();
+        Reloader::new(relay, self.origin(), Systemd::default()).reload(Cause::Signal).await
+    }
+
+    fn origin(&self) -> Origin {
         let environment = Environment::of([
             ("TOKEN", self.sandbox.token()),
             ("API", self.sandbox.url()),
@@ -176,6 +183,12 @@ impl World {
             ("HTTP", self.sandbox.http.url()),
             ("MAIL", self.sandbox.mail.url()),
         ]);
+        Origin { path: self.folder.path().join("rules.yaml"), environment }
+    }
+
+    async fn open(&mut self) {
+        let Origin { path, environment } = self.origin();
+        std::fs::write(&path, &self.rules).unwrap();
         let loaded = config::load(&path, &environment);
         let mut config = loaded.config.unwrap_or_else(|| panic!("{:#?}", loaded.problems));
         if let Some(adjust) = &self.adjust {
@@ -184,7 +197,7 @@ impl World {
         let (store, clock) = (self.take_store().await, self.clock.clone());
         let chance = Chance::seeded(self.seed);
         let setup = Setup { config, store, clock, chance, paced: false, dry_run: false };
-        self.relay = Some(Relay::new(setup));
+        self.relay = Some(Arc::new(Relay::new(setup)));
     }
 
     /// Lookups in the background may hold the old relay's store, and with it its lock, a moment longer.

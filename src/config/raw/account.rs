@@ -10,26 +10,39 @@ use crate::source::{Account, StartFrom, Token};
 use super::{Raw, days, name, seconds};
 use crate::config::address::is_loopback;
 use crate::config::codes;
+use crate::config::keys::{Keys, Shape, key};
 use crate::config::problem::Finding;
-use crate::config::read::{Fields, Keys, Reader, Spot};
+use crate::config::read::{Fields, Reader, Spot};
 use crate::config::secret::read_secret;
 use crate::config::yaml::Node;
 
-const ACCOUNT: Keys = Keys {
+pub(in crate::config) const ACCOUNT: Keys = Keys {
     of: "an account",
     known: &[
-        "name",
-        "token",
-        "token_file",
-        "base_url",
-        "poll_every",
-        "start_from",
-        "unread_only",
-        "overlap",
-        "lookup",
-        "app_host",
+        key("name", Shape::Text, "Its name in rules and output").required().such_as(&["main"]),
+        key("token", Shape::Text, "The staff token").such_as(&["${VCITA_TOKEN}"]),
+        key(
+            "token_file",
+            Shape::Text,
+            "The file that the staff token is read from, again when it changes or is refused",
+        )
+        .such_as(&["/run/secrets/vcita"]),
+        key("base_url", Shape::Text, "The API; plain http goes to loopback addresses only").or(BASE_URL),
+        key("poll_every", Shape::Duration, "The time from the end of one poll to the start of the next")
+            .or("30s"),
+        key(
+            "start_from",
+            Shape::Usually(&["now", "24h", "2026-11-01T00:00:00Z", "beginning"]),
+            "Where the very first poll begins: now, a duration back from now, a moment, or the beginning",
+        )
+        .or("now"),
+        key("unread_only", Shape::Truth, "Ask for unread messages only").or("true"),
+        key("overlap", Shape::Duration, "How far behind the newest message each poll looks again").or("2m"),
+        key("lookup", Shape::Truth, "Look up the names of clients, staff and the business").or("true"),
+        key("app_host", Shape::Text, "Where links lead").or(APP_HOST),
     ],
-    later: &[],
+    one_of: &["token", "token_file"],
+    ..Keys::NONE
 };
 const BASE_URL: &str = "https://api.vcita.biz";
 const APP_HOST: &str = "https://app.vcita.com";
@@ -126,6 +139,7 @@ fn token(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Token> {
             let folder =
                 reader.sources.get(spot.span.file).map(|source| source.folder.clone()).unwrap_or_default();
             let path = folder.join(&spot.value);
+            reader.material.path(&path);
             if let Err(why) = read_secret(&path) {
                 let finding = Finding::error(
                     codes::SECRET_FILE,

@@ -6,33 +6,44 @@ use url::{Host, Url};
 
 use crate::target::email::{Email, Settings, Tls};
 
+use super::target::{BURST, COALESCE_OVER, CONCURRENCY, ENABLED, FALLBACK, RATE, RETRY, TYPE};
 use crate::config::address::is_localhost;
 use crate::config::codes;
+use crate::config::keys::{Keys, Shape, key};
 use crate::config::problem::Finding;
-use crate::config::read::{Fields, Keys, Reader, Spot, Unreadable};
+use crate::config::read::{Fields, Reader, Spot, Unreadable};
 use crate::config::yaml::Node;
 
 pub(super) const OF: &str = "an email target";
 pub(super) const KEYS: Keys = Keys {
     of: OF,
     known: &[
-        "type",
-        "smtp",
-        "from",
-        "to",
-        "cc",
-        "bcc",
-        "reply_to",
-        "rate",
-        "burst",
-        "concurrency",
-        "retry",
-        "enabled",
-        "fallback",
-        "coalesce_over",
+        TYPE,
+        key(
+            "smtp",
+            Shape::Text,
+            "The mail server: smtps://user:password@host:465 or smtp://host:587?tls=required|opportunistic|none",
+        )
+        .required()
+        .such_as(&["${SMTP_URL}"]),
+        key("from", Shape::Text, "The sender").required().such_as(&["Relay <relay@example.com>"]),
+        key("to", ADDRESSES, "The recipients; each gets a delivery of its own")
+            .required()
+            .such_as(&["books@example.com"]),
+        key("cc", ADDRESSES, "Further recipients, named in each mail"),
+        key("bcc", ADDRESSES, "Further recipients, not named in the mails"),
+        key("reply_to", Shape::Text, "Where answers go"),
+        RATE.or("unlimited"),
+        BURST.or("1"),
+        CONCURRENCY.or("2"),
+        RETRY,
+        ENABLED,
+        FALLBACK,
+        COALESCE_OVER.or("0"),
     ],
-    later: &[],
+    ..Keys::NONE
 };
+const ADDRESSES: Shape = Shape::OneOrMore(&Shape::Text);
 const SMTP_FORM: &str = "write smtps://user:password@host:465 or smtp://host:587?tls=required";
 
 /// The SMTP server, as its URL says.

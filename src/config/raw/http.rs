@@ -14,32 +14,76 @@ use crate::egress::policy::Policy;
 use crate::model::payload::HttpBody;
 use crate::target::http::{Auth, Http, SecretBytes, Settings};
 
+use super::target::{ALLOW_PRIVATE, BURST, CONCURRENCY, ENABLED, FALLBACK, RATE, RETRY, TIMEOUT, TYPE};
 use crate::config::codes;
+use crate::config::keys::{Keys, Shape, key};
 use crate::config::problem::Finding;
-use crate::config::read::{Fields, Keys, Reader, Spot};
+use crate::config::read::{Fields, Reader, Spot};
 use crate::config::yaml::{Kind, Node};
 
 pub(super) const KEYS: Keys = Keys {
     of: "an http target",
     known: &[
-        "type",
-        "url",
-        "method",
-        "headers",
-        "auth",
-        "body",
-        "success",
-        "signing_secret",
-        "rate",
-        "burst",
-        "concurrency",
-        "retry",
-        "enabled",
-        "fallback",
-        "timeout",
-        "allow_private",
+        TYPE,
+        key("url", Shape::Text, "Where deliveries are sent")
+            .required()
+            .such_as(&["https://crm.example.com/hooks/vcita"]),
+        key("method", Shape::Usually(&METHODS), "In capitals").or("POST"),
+        key("headers", Shape::Map(&Shape::Text), "Further headers"),
+        key("auth", Shape::Keys(&AUTH), "How to authenticate: exactly one of the ways"),
+        key(
+            "body",
+            Shape::Choice(&["auto", "event", "cloudevents"]),
+            "auto: the template's http part if it has one, else the event",
+        )
+        .or("auto"),
+        key("success", Shape::OneOrMore(&Shape::Status), "Statuses that mean success").or("200-299"),
+        key(
+            "signing_secret",
+            Shape::OneOrMore(&Shape::Text),
+            "whsec_… for Standard Webhooks signatures, 24 to 64 bytes in base64; a list while one replaces the other",
+        )
+        .such_as(&["${CRM_SECRET}"]),
+        RATE.or("unlimited"),
+        BURST.or("1"),
+        CONCURRENCY.or("8"),
+        RETRY,
+        ENABLED,
+        FALLBACK,
+        TIMEOUT,
+        ALLOW_PRIVATE,
     ],
-    later: &[],
+    ..Keys::NONE
+};
+const AUTH: Keys = Keys {
+    of: "`auth`",
+    known: &[
+        key("basic", Shape::Keys(&BASIC), "User and password"),
+        key("bearer", Shape::Text, "A token").such_as(&["${CRM_TOKEN}"]),
+        key("oauth2", Shape::Keys(&OAUTH2), "A token that is fetched with client credentials"),
+    ],
+    one_of: &["basic", "bearer", "oauth2"],
+    ..Keys::NONE
+};
+const BASIC: Keys = Keys {
+    of: "`basic`",
+    known: &[
+        key("user", Shape::Text, "The user's name").required(),
+        key("password", Shape::Text, "The user's password").required().such_as(&["${CRM_PASSWORD}"]),
+    ],
+    ..Keys::NONE
+};
+const OAUTH2: Keys = Keys {
+    of: "`oauth2`",
+    known: &[
+        key("token_url", Shape::Text, "The URL that hands out tokens").required(),
+        key("client_id", Shape::Text, "As the service gave it").required(),
+        key("client_secret", Shape::Text, "As the service gave it")
+            .required()
+            .such_as(&["${CRM_CLIENT_SECRET}"]),
+        key("scope", Shape::Text, "What the token is for, separated by spaces"),
+    ],
+    ..Keys::NONE
 };
 const METHODS: [&str; 5] = ["POST", "PUT", "PATCH", "GET", "DELETE"];
 /// Headers that belong to the connection or to the delivery itself.
@@ -175,11 +219,10 @@ fn header_value(reader: &mut Reader<'_>, spot: &Spot<String>) -> Option<HeaderVa
 }
 
 fn auth(reader: &mut Reader<'_>, node: &Node, policy: &Policy) -> Option<Auth> {
-    let keys = Keys { of: "`auth`", known: &["basic", "bearer", "oauth2"], later: &[] };
     let before = reader.findings.len();
-    let fields = reader.fields(node, keys)?;
+    let fields = reader.fields(node, AUTH)?;
     let misspelt = reader.findings.len() > before;
-    let given: Vec<&str> = keys.known.iter().copied().filter(|key| fields.get(key).is_some()).collect();
+    let given: Vec<&str> = AUTH.names().filter(|key| fields.get(key).is_some()).collect();
     let [kind] = given[..] else {
         let help = "write one of basic: { user, password }, bearer: …, oauth2: { token_url, client_id, client_secret }";
         if !misspelt {
@@ -195,8 +238,7 @@ fn auth(reader: &mut Reader<'_>, node: &Node, policy: &Policy) -> Option<Auth> {
             Some(Auth::Bearer(SecretString::from(spot.value.trim())))
         }
         "basic" => {
-            let keys = Keys { of: "`basic`", known: &["user", "password"], later: &[] };
-            let fields = reader.fields(node, keys)?;
+            let fields = reader.fields(node, BASIC)?;
             let user = part(reader, fields, "user");
             let password = part(reader, fields, "password");
             Some(Auth::Basic { user: user?, password: SecretString::from(password?) })
@@ -206,8 +248,7 @@ fn auth(reader: &mut Reader<'_>, node: &Node, policy: &Policy) -> Option<Auth> {
 }
 
 fn oauth2(reader: &mut Reader<'_>, node: &Node, policy: &Policy) -> Option<Auth> {
-    let known = &["token_url", "client_id", "client_secret", "scope"];
-    let fields = reader.fields(node, Keys { of: "`oauth2`", known, later: &[] })?;
+    let fields = reader.fields(node, OAUTH2)?;
     let token_url = reader
         .required(fields, "token_url", "add the URL that hands out tokens")
         .and_then(|node| reader.text(node, "a URL"))

@@ -7,7 +7,7 @@ mod rule;
 mod slack;
 mod target;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -19,8 +19,9 @@ use crate::target::Target;
 
 use super::Retention;
 use super::codes;
+use super::keys::{Key, Keys, Named, Shape, key};
 use super::problem::{Finding, Span};
-use super::read::{Fields, Keys, Reader, Spot};
+use super::read::{Fields, Reader, Spot};
 use super::yaml::{Kind, Node};
 
 pub(super) use rule::{RawBlock, RawDeliver, RawRule};
@@ -28,25 +29,66 @@ pub(super) use rule::{RawBlock, RawDeliver, RawRule};
 /// The one format there is.
 const VERSION: &str = "1";
 
-const TOP: Keys = Keys {
+/// The keys of the main file.
+pub(super) const TOP: Keys = Keys {
     of: "a rules file",
     known: &[
-        "version",
-        "accounts",
-        "timezone",
-        "alerts",
-        "retention",
-        "defaults",
-        "templates_dir",
-        "include",
-        "extends",
-        "targets",
-        "rules",
+        key("version", Shape::Version(1), "The version of the format: 1").required(),
+        key("accounts", Shape::List(&Shape::Keys(&account::ACCOUNT), false), "Where messages come from")
+            .required(),
+        key("timezone", Shape::Zone, "Of every time shown: an IANA name").or("UTC"),
+        key("alerts", Shape::Keys(&ALERTS), "Who hears of the relay's own troubles"),
+        key("retention", Shape::Keys(&RETENTION), "How long history is kept"),
+        key("defaults", Shape::Keys(&DEFAULTS), "For everything that does not say otherwise"),
+        key("templates_dir", Shape::Text, "The folder of the templates").or("templates"),
+        key("include", PATHS, "Further files with targets and rules: paths, or patterns with * and ?")
+            .such_as(&["rules.d/*.yaml"]),
+        key("extends", PATHS, "Another word for include"),
+        key("owner", Shape::Text, "Who answers for the rules and targets of this file")
+            .such_as(&["Front desk <desk@example.com>"]),
+        key("targets", Shape::Map(&Shape::Typed(target::TYPES)), "Where deliveries go, by name"),
+        key("rules", Shape::List(&Shape::Keys(&rule::RULE), true), "Which messages go where, in order"),
     ],
     later: &["schedules", "mutes", "tests"],
+    ..Keys::NONE
 };
 /// What an included file may hold.
-const INCLUDED: [&str; 4] = ["version", "targets", "rules", "include"];
+pub(super) const INCLUDED: [&str; 6] = ["version", "owner", "targets", "rules", "include", "extends"];
+const PATHS: Shape = Shape::OneOrMore(&Shape::Text);
+const ALERTS: Keys = Keys {
+    of: "`alerts`",
+    known: &[key("to", Shape::Named(Named::Target), "The target that is told").required()],
+    ..Keys::NONE
+};
+const RETENTION: Keys = Keys {
+    of: "`retention`",
+    known: &[
+        key("delivered", Shape::Duration, "What came to a good end").or("30d"),
+        key("dead", Shape::Duration, "Dead deliveries and their messages").or("90d"),
+    ],
+    ..Keys::NONE
+};
+const DEFAULTS: Keys = Keys {
+    of: "`defaults`",
+    known: &[
+        key("retry", Shape::Keys(&RETRY), "How an attempt that failed is repeated"),
+        EXPIRES_AFTER,
+        key("template", TEMPLATE, "The template of rules that name none").or("default"),
+    ],
+    ..Keys::NONE
+};
+const RETRY: Keys = Keys {
+    of: "`retry`",
+    known: &[
+        key("first", Shape::Duration, "The wait after the first attempt; it doubles from there").or("5s"),
+        key("max", Shape::Duration, "The longest wait").or("1h"),
+        key("give_up_after", Shape::Duration, "When a delivery is given up as dead").or("3d"),
+    ],
+    ..Keys::NONE
+};
+const EXPIRES_AFTER: Key =
+    key("expires_after", Shape::Duration, "When a delivery is no longer worth sending").such_as(&["6h"]);
+const TEMPLATE: Shape = Shape::Named(Named::Template);
 
 /// Everything the files say.
 #[derive(Debug, Default)]
@@ -67,6 +109,8 @@ pub(super) struct Raw {
     pub(super) targets: Vec<RawTarget>,
     /// In file order.
     pub(super) rules: Vec<RawRule>,
+    /// Who answers for what: of the files that say so.
+    pub(super) owners: HashMap<usize, String>,
     /// Files or sections could not be read, so that targets may be missing for that reason alone.
     pub(super) targets_lost: bool,
     /// The same of accounts.
@@ -114,6 +158,9 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut R
     };
     let before = reader.findings.len();
     version(reader, fields, main);
+    if let Some(owner) = fields.get("owner").and_then(|node| reader.text(node, "a name")) {
+        raw.owners.insert(root.span.file, owner.value);
+    }
     if main {
         settings(reader, fields, raw);
         if lost {
@@ -123,7 +170,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut R
             reader.findings.append(&mut later);
         }
     } else {
-        for key in TOP.known.iter().filter(|key| !INCLUDED.contains(key) && **key != "extends") {
+        for key in TOP.names().filter(|key| !INCLUDED.contains(key)) {
             if fields.get(key).is_some() {
                 let message = format!("`{key}` belongs into the main file");
                 let help = "an included file may hold targets, rules and further includes";
@@ -193,8 +240,7 @@ fn settings(reader: &mut Reader<'_>, fields: Fields<'_>, raw: &mut Raw) {
     raw.templates_dir =
         fields.get("templates_dir").and_then(|node| reader.text(node, "the path of a folder"));
     raw.alerts = fields.get("alerts").and_then(|node| {
-        let keys = Keys { of: "`alerts`", known: &["to"], later: &[] };
-        let fields = reader.fields(node, keys)?;
+        let fields = reader.fields(node, ALERTS)?;
         let node = reader.required(fields, "to", "name the target that hears of the relay's own troubles")?;
         reader.text(node, "the name of a target")
     });
@@ -207,8 +253,7 @@ fn settings(reader: &mut Reader<'_>, fields: Fields<'_>, raw: &mut Raw) {
 
 fn retention(reader: &mut Reader<'_>, node: &Node) -> Retention {
     let standard = Retention::default();
-    let keys = Keys { of: "`retention`", known: &["delivered", "dead"], later: &[] };
-    let Some(fields) = reader.fields(node, keys) else { return standard };
+    let Some(fields) = reader.fields(node, RETENTION) else { return standard };
     let range = hours(1)..=days(3_650);
     let delivered = fields.get("delivered").and_then(|node| reader.duration(node, range.clone()));
     let dead = fields.get("dead").and_then(|node| reader.duration(node, range));
@@ -216,8 +261,7 @@ fn retention(reader: &mut Reader<'_>, node: &Node) -> Retention {
 }
 
 fn defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {
-    let keys = Keys { of: "`defaults`", known: &["retry", "expires_after", "template"], later: &[] };
-    let Some(fields) = reader.fields(node, keys) else { return Defaults::default() };
+    let Some(fields) = reader.fields(node, DEFAULTS) else { return Defaults::default() };
     Defaults {
         retry: fields
             .get("retry")
@@ -229,8 +273,7 @@ fn defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {
 
 /// `retry:`, where what is left out stays as in `standard`.
 fn retry(reader: &mut Reader<'_>, node: &Node, standard: RetryPolicy) -> RetryPolicy {
-    let keys = Keys { of: "`retry`", known: &["first", "max", "give_up_after"], later: &[] };
-    let Some(fields) = reader.fields(node, keys) else { return standard };
+    let Some(fields) = reader.fields(node, RETRY) else { return standard };
     let mut get = |key: &str, range| fields.get(key).and_then(|node| reader.duration(node, range));
     let first = get("first", seconds(1)..=days(1));
     let max = get("max", seconds(1)..=days(7));

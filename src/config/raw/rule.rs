@@ -4,27 +4,70 @@ use std::time::Duration;
 
 use crate::rules::condition::{Block, Pattern};
 use crate::rules::expression::Expression;
+use crate::rules::{BlockPoints, Points};
 
-use super::{Raw, expiry, name};
+use super::{EXPIRES_AFTER, Raw, TEMPLATE, expiry, name};
 use crate::config::codes;
+use crate::config::keys::{Field, Keys, Named, Shape, key};
 use crate::config::problem::{Finding, Span};
-use crate::config::read::{Fields, Keys, Reader, Spot};
+use crate::config::read::{Fields, Reader, Spot};
 use crate::config::yaml::{Kind, Node};
 
 const LATER: &[&str] =
     &["digest", "throttle", "during", "outside", "collapse", "resolves", "schedule", "mutes"];
-const RULE: Keys = Keys {
+pub(in crate::config) const RULE: Keys = Keys {
     of: "a rule",
-    known: &["name", "match", "except", "accounts", "where", "stop", "allow_unknown", "template", "deliver"],
+    known: &[
+        key("name", Shape::Text, "Its own name; it stands in logs and with each delivery").required(),
+        key("match", BLOCKS, "Which messages it takes: a condition, or a list of them any of which may hold; {} takes everything")
+            .required(),
+        key("except", BLOCKS, "Messages that it does not take, in the same form"),
+        key(
+            "accounts",
+            Shape::OneOrMore(&Shape::Named(Named::Account)),
+            "The accounts it is for; all if left out",
+        ),
+        key("where", Shape::Text, "A further condition in CEL over message, client, staff and account")
+            .such_as(&["message.meeting.duration >= 60"]),
+        key("stop", Shape::Truth, "true: no later rule is looked at once this one took a message").or("false"),
+        key("allow_unknown", Shape::Truth, "true: names outside the catalogue are meant").or("false"),
+        key("template", TEMPLATE, "The template of all its deliveries"),
+        key("deliver", Shape::List(&Shape::Keys(&DELIVER), true), "Where its messages go; [] with stop: true silences them")
+            .required(),
+    ],
     later: LATER,
+    ..Keys::NONE
 };
-const DELIVER: Keys =
-    Keys { of: "an entry of `deliver`", known: &["to", "template", "expires_after"], later: LATER };
+const DELIVER: Keys = Keys {
+    of: "an entry of `deliver`",
+    known: &[
+        key("to", Shape::Named(Named::Target), "The target").required(),
+        key("template", TEMPLATE, "The template, where it differs from the rule's"),
+        EXPIRES_AFTER,
+    ],
+    later: LATER,
+    ..Keys::NONE
+};
 const BLOCK: Keys = Keys {
     of: "a condition",
-    known: &["activity_type", "message_type", "direction", "activity_action"],
-    later: &[],
+    known: &[
+        key("activity_type", names(Field::ActivityType), "What the message is about: one of these"),
+        key("message_type", names(Field::MessageType), "What happened: one of these"),
+        key("direction", names(Field::Direction), "From whom to whom: one of these"),
+        key("activity_action", names(Field::MessageType), "Another word for message_type"),
+    ],
+    not_both: &["message_type", "activity_action"],
+    ..Keys::NONE
 };
+const BLOCKS: Shape = Shape::Either(&[Shape::Keys(&BLOCK), Shape::List(&Shape::Keys(&BLOCK), false)]);
+
+const fn names(field: Field) -> Shape {
+    match field {
+        Field::ActivityType => Shape::OneOrMore(&Shape::Catalog(Field::ActivityType)),
+        Field::MessageType => Shape::OneOrMore(&Shape::Catalog(Field::MessageType)),
+        Field::Direction => Shape::OneOrMore(&Shape::Catalog(Field::Direction)),
+    }
+}
 
 /// A rule whose targets, templates and accounts are still names.
 #[derive(Debug)]
@@ -41,8 +84,12 @@ pub(in crate::config) struct RawRule {
     pub(in crate::config) except: Vec<RawBlock>,
     /// `where:`
     pub(in crate::config) filter: Option<Expression>,
+    /// Where that stands.
+    pub(in crate::config) filter_span: Option<Span>,
     /// Ends the search.
     pub(in crate::config) stop: bool,
+    /// Where that is said.
+    pub(in crate::config) stop_span: Option<Span>,
     /// Names outside the catalogue are meant.
     pub(in crate::config) allow_unknown: bool,
     /// For all its deliveries.
@@ -71,6 +118,8 @@ pub(in crate::config) struct RawBlock {
     pub(in crate::config) message_type: Option<Vec<Spot<Pattern>>>,
     /// `None`: any.
     pub(in crate::config) direction: Option<Vec<Spot<Pattern>>>,
+    /// Where it begins.
+    pub(in crate::config) span: Span,
 }
 
 impl RawBlock {
@@ -83,6 +132,34 @@ impl RawBlock {
             activity_type: plain(&self.activity_type),
             message_type: plain(&self.message_type),
             direction: plain(&self.direction),
+        }
+    }
+
+    /// Only the places.
+    pub(in crate::config) fn points(&self) -> BlockPoints {
+        let first = |patterns: &Option<Vec<Spot<Pattern>>>| {
+            patterns.as_ref().and_then(|list| list.first()).map_or(self.span.start, |spot| spot.span.start)
+        };
+        BlockPoints {
+            block: self.span.start,
+            activity_type: first(&self.activity_type),
+            message_type: first(&self.message_type),
+            direction: first(&self.direction),
+        }
+    }
+}
+
+impl RawRule {
+    /// Where its conditions are.
+    pub(in crate::config) fn points(&self) -> Points {
+        let start = |span: Option<Span>| span.map_or((0, 0), |span| span.start);
+        let accounts = self.accounts.as_ref().and_then(|list| list.first()).map(|spot| spot.span);
+        Points {
+            accounts: start(accounts),
+            any_of: self.any_of.iter().map(RawBlock::points).collect(),
+            except: self.except.iter().map(RawBlock::points).collect(),
+            filter: start(self.filter_span),
+            stop: start(self.stop_span),
         }
     }
 }
@@ -122,7 +199,9 @@ fn rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
         any_of,
         except,
         filter: fields.get("where").and_then(|node| filter(reader, node)),
+        filter_span: fields.get("where").map(|node| node.span),
         stop,
+        stop_span: fields.get("stop").map(|node| node.span),
         allow_unknown: fields.get("allow_unknown").and_then(|node| reader.truth(node)).unwrap_or(false),
         template: fields.get("template").and_then(|node| reader.text(node, "the name of a template")),
         deliver: deliver(reader, fields, stop),
@@ -162,6 +241,7 @@ fn block(reader: &mut Reader<'_>, node: &Node) -> Option<RawBlock> {
         activity_type: fields.get("activity_type").map(|node| patterns(reader, node)),
         message_type: message_type.map(|node| patterns(reader, node)),
         direction: fields.get("direction").map(|node| patterns(reader, node)),
+        span: fields.span(),
     })
 }
 

@@ -5,26 +5,32 @@ use secrecy::SecretString;
 use crate::egress::policy::Policy;
 use crate::target::slack::Slack;
 
+use super::target::{
+    ALLOW_PRIVATE, BURST, COALESCE_OVER, CONCURRENCY, ENABLED, FALLBACK, RATE, RETRY, TIMEOUT, TYPE,
+};
 use crate::config::codes;
-use crate::config::read::{Fields, Keys, Reader};
+use crate::config::keys::{Keys, Shape, key};
+use crate::config::read::{Fields, Reader};
 
 pub(super) const OF: &str = "a Slack target";
 pub(super) const KEYS: Keys = Keys {
     of: OF,
     known: &[
-        "type",
-        "webhook_url",
-        "rate",
-        "burst",
-        "concurrency",
-        "retry",
-        "enabled",
-        "fallback",
-        "timeout",
-        "allow_private",
-        "coalesce_over",
+        TYPE,
+        key("webhook_url", Shape::Text, "The address of the incoming webhook, as Slack shows it")
+            .required()
+            .such_as(&["${SLACK_WEBHOOK_URL}"]),
+        RATE.or("1/s"),
+        BURST.or("3"),
+        CONCURRENCY.or("1"),
+        RETRY,
+        ENABLED,
+        FALLBACK,
+        TIMEOUT,
+        ALLOW_PRIVATE,
+        COALESCE_OVER.or("20"),
     ],
-    later: &[],
+    ..Keys::NONE
 };
 const HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 

@@ -9,8 +9,9 @@ use crate::target::{Kind as TargetKind, Target};
 
 use super::{Raw, RawTarget, email, http, name, retry, seconds, slack};
 use crate::config::codes;
+use crate::config::keys::{Key, Keys, Named, Shape, key};
 use crate::config::problem::{Finding, similar};
-use crate::config::read::{Fields, Keys, Reader, Spot, Unreadable};
+use crate::config::read::{Fields, Reader, Spot, Unreadable};
 use crate::config::value::Pace;
 use crate::config::yaml::{Kind, Node};
 
@@ -23,6 +24,38 @@ const MAIL_TIMEOUT: Duration = Duration::from_mins(2);
 const CONCURRENCY_MAX: u32 = 256;
 const BURST_MAX: u32 = 10_000;
 const COALESCE_OVER_MAX: u32 = 10_000;
+
+/// The keys of each type.
+pub(in crate::config) const TYPES: &[(&str, &Keys)] =
+    &[("slack", &slack::KEYS), ("email", &email::KEYS), ("http", &http::KEYS)];
+const TYPE_NAMES: [&str; 3] = ["slack", "email", "http"];
+// What several types have in common.
+pub(super) const TYPE: Key = key("type", Shape::Choice(&TYPE_NAMES), "What kind of target it is").required();
+pub(super) const RATE: Key = key("rate", Shape::Rate, "How often it is sent to").such_as(&["10/s", "60/m"]);
+pub(super) const BURST: Key =
+    key("burst", Shape::Number(1, BURST_MAX), "How many may go at once after a quiet time; needs a rate");
+pub(super) const CONCURRENCY: Key =
+    key("concurrency", Shape::Number(1, CONCURRENCY_MAX), "How many attempts may be under way at once");
+pub(super) const RETRY: Key =
+    key("retry", Shape::Keys(&super::RETRY), "How an attempt that failed is repeated");
+pub(super) const ENABLED: Key = key("enabled", Shape::Truth, "false keeps its deliveries waiting").or("true");
+pub(super) const FALLBACK: Key = key(
+    "fallback",
+    Shape::Named(Named::Target),
+    "The target that is told when this one is parked or a delivery to it dies",
+);
+pub(super) const TIMEOUT: Key = key("timeout", Shape::Duration, "How long one attempt may take").or("20s");
+pub(super) const ALLOW_PRIVATE: Key = key(
+    "allow_private",
+    Shape::Either(&[Shape::Truth, Shape::List(&Shape::Text, true)]),
+    "Which private or loopback addresses it may reach: true for any, or a list of networks",
+)
+.or("false");
+pub(super) const COALESCE_OVER: Key = key(
+    "coalesce_over",
+    Shape::Number(0, COALESCE_OVER_MAX),
+    "After an outage a backlog longer than this is sent as one digest; 0 never does",
+);
 
 /// What a type does unless told otherwise.
 struct Standard {

@@ -41,6 +41,7 @@ impl Postgres {
                         .await?;
                 gone += i64::try_from(deleted).unwrap_or(i64::MAX);
             }
+            super::mutes::forget(tx, delivered_before).await?;
             crate::failpoint::pass("prune");
             let deleted = tx
                     .run(

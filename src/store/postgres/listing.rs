@@ -12,7 +12,7 @@ use super::tx::{Tx, get, ms, number, rows, state, text, time, time_or_none, valu
 use crate::model::delivery::{Attempt, StateName};
 use crate::model::id::DeliveryId;
 use crate::store::rows::holder;
-use crate::store::{Counts, Detail, Filter, Result, Row, StoredMessage};
+use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessage};
 
 /// More rows than this in `counts` are added up by the one who reads them.
 const COUNTS_ROWS_MAX: i64 = 1_000;
@@ -134,9 +134,21 @@ impl Postgres {
                     &[&text(uid), &account.map(text)],
                 )
                 .await?;
-            let Some(row) = row else { return Ok(None) };
-            let (message, rules) = (value(&row, "message")?, value(&row, "rules")?);
-            Ok(Some(StoredMessage { message, seen_at: time(&row, "seen_at")?, rules }))
+            row.as_ref().map(stored).transpose()
+        })
+    }
+
+    /// An account's messages made in a period, in order of their making.
+    pub(in crate::store) async fn messages(&self, page: MessagePage) -> Result<Vec<StoredMessage>> {
+        let (after, uid) = page.after.clone().unwrap_or((page.from, String::new()));
+        query!(self.db, |tx| {
+            let sql = "SELECT message, seen_at, rules FROM messages WHERE account = $1 AND created_at >= $2
+                         AND created_at < $3 AND (created_at, uid) > ($4, $5) ORDER BY created_at, uid LIMIT $6";
+            let (from, to) = (ms(after.max(page.from)), ms(page.to));
+            let found = tx
+                .all(sql, &[&text(&page.account), &from, &to, &ms(after), &text(&uid), &rows(page.limit)])
+                .await?;
+            found.iter().map(stored).collect()
         })
     }
 
@@ -258,6 +270,14 @@ fn row(row: &SqlRow) -> Result<Row> {
         maybe_duplicate: get(row, "maybe_duplicate")?,
         replay_of: get::<Option<String>>(row, "replay_of")?.map(DeliveryId::from_text),
         notice: value_or_none(row, "notice")?,
+    })
+}
+
+fn stored(row: &SqlRow) -> Result<StoredMessage> {
+    Ok(StoredMessage {
+        message: value(row, "message")?,
+        seen_at: time(row, "seen_at")?,
+        rules: value(row, "rules")?,
     })
 }
 

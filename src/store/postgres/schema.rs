@@ -8,10 +8,11 @@ use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
 /// The files, oldest first.
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     ("start", include_str!("migrations/0001_start.sql")),
     ("instances", include_str!("migrations/0002_instances.sql")),
     ("told", include_str!("migrations/0003_told.sql")),
+    ("mutes", include_str!("migrations/0004_mutes.sql")),
 ];
 
 /// Whoever changes the schema holds this lock, so that instances that start together do it once ("relay" in ASCII).

@@ -257,6 +257,26 @@ pub(super) fn take_over(db: &Db) -> Result<()> {
     result
 }
 
+/// Takes back, unattempted, what was leased by claims after the first `answered` of this store: nobody was told of them, as
+/// their commit was said to have failed.
+pub(super) fn take_back_untold(db: &Db, answered: u64) -> Result<()> {
+    let held =
+        db.all("SELECT seq, lease, claimed_at FROM deliveries WHERE state = 'sending'", [], |row| {
+            Ok((row.get::<_, i64>("seq")?, row.get::<_, String>("lease")?, time(row, "claimed_at")?))
+        })?;
+    for (seq, token, claimed_at) in held {
+        if db.claim_of(&token).is_some_and(|claim| claim > answered) {
+            db.run(
+                "UPDATE deliveries SET state = 'pending', lease = NULL, due_at = created_at, starts = starts - 1
+                 WHERE seq = ?1",
+                params![seq],
+            )?;
+            targets::end_probe(db, &token, claimed_at)?;
+        }
+    }
+    Ok(())
+}
+
 /// A row whose holder is gone.
 struct Held {
     seq: i64,

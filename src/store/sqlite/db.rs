@@ -1,10 +1,10 @@
 //! One connection with the few ways in which statements are run on it, and the types that cross into SQL.
 
-use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, Params, Row};
 use serde::Serialize;
@@ -18,27 +18,35 @@ const STATEMENTS_CACHED_MAX: usize = 128;
 /// Rows that one statement inserts, the most first: few sizes, so that all of them stay prepared.
 const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
 
+/// What all connections of a store note together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notes {
+    /// Statements run so far.
+    pub(super) statements: Arc<AtomicU64>,
+    /// The disk failed, or what was read made no sense: what the connections know of the file may be wrong.
+    pub(super) doubt: Arc<AtomicBool>,
+    /// Claims made so far: no two leases have the same token.
+    claims: Arc<AtomicU64>,
+}
+
 /// A connection that counts what is run on it.
 #[derive(Debug)]
 pub(in crate::store) struct Db {
     connection: Connection,
-    statements: Arc<AtomicU64>,
+    notes: Notes,
     /// Who this store is in leases and roles.
     instance: Arc<str>,
-    /// Claims made on this connection: no two leases have the same token.
-    claims: Cell<u64>,
     #[cfg(test)]
     pub(super) seen: std::cell::RefCell<std::collections::BTreeSet<String>>,
 }
 
 impl Db {
-    pub(super) fn new(connection: Connection, statements: Arc<AtomicU64>, instance: Arc<str>) -> Self {
+    pub(super) fn new(connection: Connection, notes: Notes, instance: Arc<str>) -> Self {
         connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
         Self {
             connection,
-            statements,
+            notes,
             instance,
-            claims: Cell::new(0),
             #[cfg(test)]
             seen: std::cell::RefCell::default(),
         }
@@ -47,7 +55,8 @@ impl Db {
     /// Runs a statement; says how many rows it changed.
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
         self.count(sql);
-        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+        let run = || self.connection.prepare_cached(sql)?.execute(params);
+        run().map_err(|error| self.noted(error))
     }
 
     /// All rows of a query or of a `RETURNING`.
@@ -58,9 +67,9 @@ impl Db {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
         self.count(sql);
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params, read)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let all =
+            || self.connection.prepare_cached(sql)?.query_map(params, read)?.collect::<rusqlite::Result<_>>();
+        all().map_err(|error| self.noted(error))
     }
 
     /// The first row, if there is one; the statement is run to its end all the same.
@@ -100,13 +109,23 @@ impl Db {
 
     /// The beginning of all tokens of one claim; what follows is the row's number in it.
     pub(super) fn next_tokens(&self) -> String {
-        self.claims.set(self.claims.get() + 1);
-        format!("{}.{}.", self.instance, self.claims.get())
+        let claim = self.notes.claims.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("{}.{claim}.", self.instance)
+    }
+
+    /// Claims made so far.
+    pub(super) fn claims(&self) -> u64 {
+        self.notes.claims.load(Ordering::Relaxed)
+    }
+
+    /// The number of the claim of this store that a token is of.
+    pub(super) fn claim_of(&self, token: &str) -> Option<u64> {
+        token.strip_prefix(&*self.instance)?.split('.').nth(1)?.parse().ok()
     }
 
     /// Runs several statements without parameters.
     pub(super) fn batch(&self, sql: &str) -> Result<()> {
-        Ok(self.connection.execute_batch(sql)?)
+        self.connection.execute_batch(sql).map_err(|error| self.noted(error))
     }
 
     /// No transaction is open, be it that SQLite rolled it back by itself.
@@ -114,8 +133,21 @@ impl Db {
         self.connection.is_autocommit()
     }
 
+    /// Whether closing it may move what the log holds into the file.
+    pub(super) fn may_tidy_up(&self, may: bool) -> Result<()> {
+        Ok(self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !may).map(|_| ())?)
+    }
+
+    fn noted(&self, error: rusqlite::Error) -> StoreError {
+        let doubtful = [ErrorCode::SystemIoFailure, ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
+        if error.sqlite_error_code().is_some_and(|code| doubtful.contains(&code)) {
+            self.notes.doubt.store(true, Ordering::Relaxed);
+        }
+        error.into()
+    }
+
     fn count(&self, sql: &str) {
-        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.notes.statements.fetch_add(1, Ordering::Relaxed);
         #[cfg(test)]
         self.seen.borrow_mut().insert(sql.to_owned());
         #[cfg(not(test))]

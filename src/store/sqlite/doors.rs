@@ -7,14 +7,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::admit::Texts;
-use super::{Sqlite, admit, claim, gather, history, listing, polling, replay, roles, settle, targets};
+use super::{Sqlite, admit, claim, gather, history, listing, mutes, polling, replay, roles, settle, targets};
 use crate::model::delivery::{Claim, Job, Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Triple;
+use crate::model::mute::Mute;
 use crate::model::settle::TargetChange;
 use crate::store::{
-    AccountStatus, Admission, Claimed, Counts, Cursor, Detail, Filter, Hold, Instance, NameKind, Outlook,
-    Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want,
+    AccountStatus, Admission, Claimed, Counts, Cursor, Detail, Filter, Hold, Instance, MessagePage, NameKind,
+    Outlook, Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want,
 };
 
 impl Sqlite {
@@ -133,6 +134,29 @@ impl Sqlite {
         let (account, uid) = (account.map(str::to_owned), uid.to_owned());
 
         self.read(move |db| listing::message(db, account.as_deref(), &uid)).await
+    }
+
+    pub(in crate::store) async fn messages(&self, page: MessagePage) -> Result<Vec<StoredMessage>> {
+        self.read(move |db| listing::messages(db, &page)).await
+    }
+
+    pub(in crate::store) async fn mute(
+        &self,
+        rule: &str,
+        until: Timestamp,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Mute> {
+        let (rule, reason) = (rule.to_owned(), reason.to_owned());
+        self.write(move |db| mutes::mute(db, &rule, until, &reason, now)).await
+    }
+
+    pub(in crate::store) async fn mutes(&self, now: Timestamp) -> Result<Vec<Mute>> {
+        self.read(move |db| mutes::mutes(db, now)).await
+    }
+
+    pub(in crate::store) async fn lift_mute(&self, id: i64, now: Timestamp) -> Result<Option<Mute>> {
+        self.write(move |db| mutes::lift(db, id, now)).await
     }
 
     pub(in crate::store) async fn counts(&self, target: Option<&str>) -> Result<Counts> {

@@ -12,7 +12,7 @@ use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::payload::Payload;
 use crate::store::rows::holder;
-use crate::store::{Counts, Detail, Filter, Result, Row, StoredMessage};
+use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessage};
 
 /// A delivery with its last attempt and its messages' uids. While its target waits or is parked it is due only when
 /// that ends; in the queue it keeps its place.
@@ -166,14 +166,27 @@ pub(super) fn message(db: &Db, account: Option<&str>, uid: &str) -> Result<Optio
         "SELECT message, seen_at, rules FROM messages WHERE uid = ?1 AND (?2 IS NULL OR account = ?2)
          ORDER BY id DESC LIMIT 1",
         params![uid, account],
-        |row| {
-            Ok(StoredMessage {
-                message: row.get::<_, Json<Message>>("message")?.0,
-                seen_at: time(row, "seen_at")?,
-                rules: row.get::<_, Json<Vec<String>>>("rules")?.0,
-            })
-        },
+        stored,
     )
+}
+
+/// An account's messages made in a period, in order of their making.
+pub(super) fn messages(db: &Db, page: &MessagePage) -> Result<Vec<StoredMessage>> {
+    let (after, uid) = page.after.clone().unwrap_or((page.from, String::new()));
+    db.all(
+        "SELECT message, seen_at, rules FROM messages WHERE account = ?1 AND created_at >= ?2 AND created_at < ?3
+           AND (created_at, uid) > (?4, ?5) ORDER BY created_at, uid LIMIT ?6",
+        params![page.account, Ms(after.max(page.from)), Ms(page.to), Ms(after), uid, rows(page.limit)],
+        stored,
+    )
+}
+
+fn stored(row: &SqlRow<'_>) -> rusqlite::Result<StoredMessage> {
+    Ok(StoredMessage {
+        message: row.get::<_, Json<Message>>("message")?.0,
+        seen_at: time(row, "seen_at")?,
+        rules: row.get::<_, Json<Vec<String>>>("rules")?.0,
+    })
 }
 
 /// How many deliveries stand where.

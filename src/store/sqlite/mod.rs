@@ -1,5 +1,6 @@
 //! The embedded store: SQLite in WAL mode, one writer thread with group commit, a few readers beside it.
 
+mod connections;
 mod db;
 mod doors;
 mod place;
@@ -13,6 +14,7 @@ mod claim;
 mod gather;
 mod history;
 mod listing;
+mod mutes;
 mod polling;
 mod replay;
 mod roles;
@@ -25,26 +27,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Mode, Result, StoreError};
-use db::Db;
+use connections::{Connections, Seat};
+use db::{Db, Notes};
 use place::Place;
 
-/// How long a statement waits for another process's transaction.
-const BUSY_TIMEOUT_MS: u32 = 5_000;
-/// Pages that the writer keeps in memory. (References between rows are not checked while it writes, which would cost it a
-/// tenth of its time; that they hold is what the tests check.)
-const CACHE_KIB: u32 = 16 << 10;
-/// The WAL file is cut back to this after a checkpoint.
-const WAL_BYTES_MAX: u32 = 64 << 20;
-/// Queries that may run at once, beside the writer.
-const READERS: usize = 2;
-
-/// A query for one of the readers.
-type Query = Box<dyn FnOnce(&Db) + Send>;
+/// A query for one of the readers; given an error instead of the database where there is none at the moment.
+type Query = Box<dyn FnOnce(Result<&Db>) + Send>;
 
 /// A handle to the embedded store. Cheap to clone; the last one to go waits for the writer to finish.
 #[derive(Debug, Clone)]
@@ -58,7 +49,7 @@ struct Inner {
     /// `None` for a database in memory, which has the writer's connection only.
     queries: Option<blocking::Sender<Query>>,
     threads: Vec<JoinHandle<()>>,
-    statements: Arc<AtomicU64>,
+    notes: Notes,
     commits: Arc<AtomicU64>,
     instance: Arc<str>,
     /// Held as long as the daemon lives; given back after the writer has ended.
@@ -80,16 +71,16 @@ impl Sqlite {
     /// Opens the database and brings its schema up to date.
     pub(super) async fn open(url: &str, mode: Mode) -> Result<Self> {
         let place = Place::parse(url)?;
-        let statements = Arc::new(AtomicU64::new(0));
-        let commits = Arc::new(AtomicU64::new(0));
+        let (notes, commits) = (Notes::default(), Arc::new(AtomicU64::new(0)));
         let (writes, mut queue) = mpsc::channel(writer::QUEUE_MAX);
         let (ready, opened) = oneshot::channel();
         let thread = {
-            let (place, statements, commits) = (place.clone(), statements.clone(), commits.clone());
-            spawn("store-writer", move || match prepare(&place, mode, statements) {
-                Ok((db, lock)) => {
-                    if ready.send(Ok((lock, db.instance().into()))).is_ok() {
-                        writer::serve(&db, &mut queue, &commits);
+            let (notes, commits) = (notes.clone(), commits.clone());
+            spawn("store-writer", move || match prepare(&place, mode, notes) {
+                Ok((mut connections, lock)) => {
+                    let seats = connections.seats();
+                    if ready.send(Ok((lock, connections.instance().clone(), seats))).is_ok() {
+                        writer::serve(&mut connections, &mut queue, &commits);
                     }
                 }
                 Err(error) => {
@@ -97,14 +88,10 @@ impl Sqlite {
                 }
             })?
         };
-        let (lock, instance): (_, Arc<str>) = opened.await.map_err(|_| stopped())??;
+        let (lock, instance, seats) = opened.await.map_err(|_| stopped())??;
         let mut threads = vec![thread];
-        let queries = match place.path() {
-            None => None,
-            Some(path) => Some(start_readers(path, &statements, &instance, &mut threads)?),
-        };
-        let inner =
-            Inner { writes: Some(writes), queries, threads, statements, commits, instance, _lock: lock };
+        let queries = if seats.is_empty() { None } else { Some(start_readers(seats, &mut threads)?) };
+        let inner = Inner { writes: Some(writes), queries, threads, notes, commits, instance, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -126,13 +113,20 @@ impl Sqlite {
         query: impl FnOnce(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let Some(queries) = &self.inner.queries else { return self.write(query).await };
+        if self.inner.notes.doubt.load(Ordering::Relaxed) {
+            // The writer opens the store anew, or says why it cannot be opened.
+            self.write(|_| Ok(())).await?;
+        }
         let (answer, answered) = oneshot::channel();
         let query: Query = Box::new(move |db| {
-            let result = db.batch("BEGIN").and_then(|()| query(db));
-            if !db.is_idle() {
-                // Nothing was changed; what matters is that the next query sees a newer state.
-                let _ = db.batch("COMMIT");
-            }
+            let result = db.and_then(|db| {
+                let result = db.batch("BEGIN").and_then(|()| query(db));
+                if !db.is_idle() {
+                    // Nothing was changed; what matters is that the next query sees a newer state.
+                    let _ = db.batch("COMMIT");
+                }
+                result
+            });
             let _ = answer.send(result);
         });
         queries.send(query).map_err(|_| stopped())?;
@@ -146,7 +140,7 @@ impl Sqlite {
 
     /// Statements run so far, by the writer and the readers.
     pub(super) fn statements(&self) -> u64 {
-        self.inner.statements.load(Ordering::Relaxed)
+        self.inner.notes.statements.load(Ordering::Relaxed)
     }
 
     /// Transactions committed so far.
@@ -167,56 +161,30 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 /// Opens, locks, migrates; for a daemon also takes back what its predecessor held.
-fn prepare(place: &Place, mode: Mode, statements: Arc<AtomicU64>) -> Result<(Db, Option<File>)> {
+fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Option<File>)> {
     let mut lock = None;
-    let connection = match place.path() {
-        None => Connection::open_in_memory()?,
-        Some(path) => {
-            place::require_folder(path)?;
-            if mode == Mode::Daemon {
-                lock = Some(take_lock(path)?);
-            }
-            place::create_private(path);
-            connect(path)?
+    if let Some(path) = place.path() {
+        place::require_folder(path)?;
+        if mode == Mode::Daemon {
+            lock = Some(take_lock(path)?);
         }
-    };
-    let instance: String = connection
-        .query_one("SELECT lower(hex(randomblob(8)))", [], |row| row.get(0))
-        .map_err(|error| name_file(place, error.into()))?;
-    keep_plans(&connection).map_err(|error| name_file(place, error.into()))?;
-    let db = Db::new(connection, statements, instance.into());
-    db.batch(&format!(
-        "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-         PRAGMA foreign_keys = OFF; PRAGMA journal_size_limit = {WAL_BYTES_MAX}; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -{CACHE_KIB};"
-    ))
-    .map_err(|error| name_file(place, error))?;
-    let (missing, all) = schema::missing(&db).map_err(|error| name_file(place, error))?;
+        place::create_private(path);
+    }
+    let connections = Connections::open(place, notes).map_err(|error| name_file(place, error))?;
+    let db = connections.writer()?;
+    let (missing, all) = schema::missing(db).map_err(|error| name_file(place, error))?;
     if missing > 0 {
         // A schema is not changed under a running relay; a database that is new has none.
         let _while_upgrading = match place.path() {
             Some(path) if lock.is_none() && missing < all => Some(take_lock(path)?),
             _ => None,
         };
-        schema::migrate(&db)?;
+        schema::migrate(db)?;
     }
     if mode == Mode::Daemon {
-        claim::take_over(&db)?;
+        claim::take_over(db)?;
     }
-    Ok((db, lock))
-}
-
-fn connect(path: &Path) -> Result<Connection> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags)
-        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))
-}
-
-/// A statement's plan stays as it was prepared, whatever is bound to it: else SQLite prepares it anew time and again
-/// (<https://www.sqlite.org/c3ref/c_dbconfig_defensive.html>, `SQLITE_DBCONFIG_ENABLE_QPSG`).
-fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
+    Ok((connections, lock))
 }
 
 /// Says which file an error of opening is about.
@@ -243,25 +211,16 @@ fn take_lock(database: &Path) -> Result<File> {
     }
 }
 
-fn start_readers(
-    path: &Path,
-    statements: &Arc<AtomicU64>,
-    instance: &Arc<str>,
-    threads: &mut Vec<JoinHandle<()>>,
-) -> Result<blocking::Sender<Query>> {
+fn start_readers(seats: Vec<Seat>, threads: &mut Vec<JoinHandle<()>>) -> Result<blocking::Sender<Query>> {
     let (queries, queue) = blocking::channel::<Query>();
     let queue = Arc::new(Mutex::new(queue));
-    for _ in 0..READERS {
-        let connection = connect(path)?;
-        keep_plans(&connection)?;
-        let db = Db::new(connection, statements.clone(), instance.clone());
-        db.batch(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}; PRAGMA query_only = ON;"))?;
+    for seat in seats {
         let queue = queue.clone();
         threads.push(spawn("store-reader", move || {
             // One waits in the queue, the other for its turn to wait there.
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             while let Ok(query) = next() {
-                query(&db);
+                query(connections::taken(&seat).as_ref().ok_or_else(connections::closed));
             }
         })?);
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +9,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::admit::Texts;
-use super::db::Db;
+use super::db::{Db, Notes};
 use super::{admit, claim, gather, history, listing, polling, replay, roles, schema, settle, targets};
 use crate::model::delivery::{Attempt, Planned, State, StateName};
 use crate::model::id::DeliveryId;
@@ -178,7 +177,7 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 
 /// The statements with their plans; the schema is that of an empty database of its own.
 fn plans() -> Vec<(String, Vec<String>)> {
-    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default(), "i".into());
+    let db = Db::new(Connection::open_in_memory().unwrap(), Notes::default(), "i".into());
     schema::migrate(&db).unwrap();
     db.seen.borrow_mut().clear();
     do_everything(&db);
@@ -252,7 +251,7 @@ async fn work_that_fails_takes_no_other_down() {
 
 #[test]
 fn a_migration_that_fails_leaves_the_old_schema() {
-    let db = Db::new(Connection::open_in_memory().unwrap(), Arc::default(), "i".into());
+    let db = Db::new(Connection::open_in_memory().unwrap(), Notes::default(), "i".into());
     db.batch("CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT)").unwrap();
     // Something in the way of the last statements of the first step.
     db.batch("CREATE TABLE heartbeat (n INTEGER)").unwrap();

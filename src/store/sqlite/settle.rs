@@ -36,7 +36,7 @@ pub(super) fn settle(
     let (mut ended, mut sent) = (Vec::with_capacity(settlements.len()), Vec::new());
     for (settlement, payload) in settlements.iter().zip(payloads) {
         let settled = settle_one(db, settlement)?;
-        written.push(settled.is_some());
+        written.push(settled.is_some() || is_written(db, settlement)?);
         let Some(Settled { seq, troubled }) = settled else { continue };
         ended.push((seq, &**settlement));
         sent.extend(payload.map(|payload| (seq, settlement.plain, payload)));
@@ -89,6 +89,24 @@ fn settle_one(db: &Db, settlement: &Settlement) -> Result<Option<Settled>> {
         ],
         |row| Ok(Settled { seq: row.get("seq")?, troubled: row.get("troubled")? }),
     )
+}
+
+/// Whether it was written before: a commit that was said to have failed is found in the log now and then, when the disk is
+/// mended.
+fn is_written(db: &Db, settlement: &Settlement) -> Result<bool> {
+    let Settlement { claim, attempt, .. } = settlement;
+    let found = db.one(
+        "SELECT 1 FROM attempts WHERE delivery = (SELECT seq FROM deliveries WHERE id = ?1)
+           AND at = ?2 AND outcome = ?3 AND latency_ms = ?4",
+        params![
+            claim.id.as_str(),
+            Ms(attempt.at),
+            attempt.outcome,
+            i64::try_from(attempt.latency_ms).unwrap_or(i64::MAX)
+        ],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
 }
 
 /// Keeps what was sent, for the next attempt and for people.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::connections::Connections;
 use super::db::Db;
 use crate::store::{Result, StoreError};
 
@@ -53,15 +54,34 @@ pub(super) fn pack<T: Send + 'static>(
 }
 
 /// Works until nobody can bring work any more.
-pub(super) fn serve(db: &Db, queue: &mut mpsc::Receiver<Work>, commits: &AtomicU64) {
+pub(super) fn serve(connections: &mut Connections, queue: &mut mpsc::Receiver<Work>, commits: &AtomicU64) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     while queue.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
-        commit_group(db, group.drain(..), commits);
+        let written = connections.sound().map(|db| commit_group(db, group.drain(..), commits));
+        let written = written.unwrap_or_else(|error| {
+            let failed = why(error);
+            let answers = group.drain(..).map(|work| work(Err(StoreError::Trouble(failed.clone()))).answer);
+            Written { answers: answers.collect(), failed: Some(failed) }
+        });
+        if written.failed.is_none() {
+            connections.note_answered();
+        }
+        // Nobody goes by what may be wrong by now. If it cannot be opened, the next work finds out why.
+        let _ = connections.sound();
+        for answer in written.answers {
+            answer(written.failed.as_deref());
+        }
     }
 }
 
+/// What became of a group: how to tell each, and why the commit failed, if it did.
+struct Written {
+    answers: Vec<Answer>,
+    failed: Option<String>,
+}
+
 /// One transaction for all; of several pieces each in a savepoint of its own, so that one that fails takes no other down.
-fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &AtomicU64) {
+fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &AtomicU64) -> Written {
     let alone = group.len() == 1;
     let mut failed = db.batch("BEGIN IMMEDIATE").err().map(why);
     let (mut answers, mut succeeded) = (Vec::new(), true);
@@ -92,9 +112,7 @@ fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &A
         // A rollback that fails leaves nothing behind either: the next BEGIN says what is wrong.
         let _ = db.batch("ROLLBACK");
     }
-    for answer in answers {
-        answer(failed.as_deref());
-    }
+    Written { answers, failed }
 }
 
 fn in_savepoint(db: &Db, work: Work) -> Done {

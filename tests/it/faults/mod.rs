@@ -10,6 +10,6 @@ mod messages;
 mod post;
 mod reach;
 pub(crate) mod record;
-mod restart;
+mod reload;
 mod slack;
 mod wire;

@@ -26,7 +26,7 @@ pub(crate) const FAULTS: &[(&str, &str)] = &[
     ("kill-replaying", "kill -9 in a replay"),
     ("kill-pruning", "kill -9 while history is pruned"),
     ("kill-stopping", "kill -9 in a shutdown"),
-    ("kill-reloading", "kill -9 between the old and the new rules file"),
+    ("kill-reloading", "kill -9 in a reload"),
     ("kill-random", "kill -9 at random, again and again"),
     ("two-processes", "two processes on one database"),
     ("stopped-past-lease", "one of two stopped past its lease, then resumed"),

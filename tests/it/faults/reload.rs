@@ -1,4 +1,4 @@
-//! Another rules file while deliveries are pending: the relay is started anew with it.
+//! Another rules file while deliveries are pending or being sent: the running relay reloads it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::http::rules;
 use super::record::{Observed, record};
-use crate::stage::Stage;
+use crate::stage::{Running, Stage};
 use crate::world::{PATIENCE, World};
 
 fn rewrite(stage: &Stage, from: &str, to: &str) {
@@ -46,32 +46,38 @@ async fn delivered(stage: &Stage, owed: usize, saw: &str) -> Observed {
     observed
 }
 
-/// So many messages are owed, and the target had trouble of its own at each.
-async fn with_pending(messages: usize) -> Stage {
+/// The relay runs, so many messages are owed, and the target has trouble of its own at each.
+async fn with_pending(messages: usize) -> (Stage, Running) {
     let stage = Stage::new().await;
     stage.receive(messages);
     stage.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
-    assert_eq!(stage.output("run --once").await.status.code(), Some(0));
-    stage.sandbox.http.heal();
-    stage
+    let running = stage.start("run --listen none");
+    stage.sandbox.http.wait_until(PATIENCE, |arrivals| arrivals.len() >= messages).await.unwrap();
+    (stage, running)
 }
 
-/// Runs until so many have arrived, and stops it.
-async fn run_until(stage: &Stage, received: usize) {
-    let mut running = stage.start("run --listen none");
-    stage.sandbox.http.wait_for(received, PATIENCE).await.unwrap();
+/// Another file is read by the running relay; returns once it says these words about it.
+async fn reload(stage: &Stage, running: &Running, from: &str, to: &str, words: &str) {
+    rewrite(stage, from, to);
+    running.signal("HUP");
+    stage.until_logged(running, words).await;
+}
+
+async fn stop(mut running: Running) {
     running.signal("TERM");
     assert_eq!(running.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
 async fn a_target_that_is_taken_out_leaves_what_it_is_owed_in_sight() {
-    let stage = with_pending(3).await;
-    rewrite(&stage, "  crm: {", "  other: {");
-    rewrite(&stage, "to: crm", "to: other");
+    let (stage, running) = with_pending(3).await;
+    let rules = std::fs::read_to_string(stage.folder.path().join("rules.yaml")).unwrap();
+    let other = rules.replace("  crm: {", "  other: {").replace("to: crm", "to: other");
+    reload(&stage, &running, &rules, &other, "targets: +other, -crm").await;
+    stage.until_logged(&running, "not in the rules file").await;
+    stage.sandbox.http.heal();
     stage.receive(1);
-    run_until(&stage, 1).await;
-    assert!(stage.logged().contains("not in the rules file"), "{}", stage.logged());
+    stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
     let status = stage.output("status").await;
     assert_eq!(status.status.code(), Some(1), "it needs attention");
     assert!(String::from_utf8(status.stdout).unwrap().contains("not in the rules file"));
@@ -79,14 +85,14 @@ async fn a_target_that_is_taken_out_leaves_what_it_is_owed_in_sight() {
     let gone = listed["targets"].as_array().unwrap().iter().find(|target| target["name"] == "crm").unwrap();
     assert_eq!(gone["pending"], 3, "{listed}");
     assert_eq!(json(&stage, "status").await["targets"][0]["pending"], 3);
-    rewrite(&stage, "  other: {", "  crm: {");
-    rewrite(&stage, "to: other", "to: crm");
-    run_until(&stage, 4).await;
-    let saw = "they waited, told of in the log at the start, by `status` (exit 1) and by `targets list`; delivered when \
-               the target was back";
+    reload(&stage, &running, &other, &rules, "targets: +crm, -other").await;
+    stage.sandbox.http.wait_for(4, PATIENCE).await.unwrap();
+    stop(running).await;
+    let saw = "they waited, told of in the log, by `status` (exit 1) and by `targets list`; delivered when the target was \
+               back";
     let observed = delivered(&stage, 4, saw).await;
     assert_eq!((observed.delivered, observed.duplicates), (4, 0));
-    record("reload-removed", "the program is started with a rules file without the target", &observed);
+    record("reload-removed", "the running relay reloads a rules file without the target", &observed);
 }
 
 #[tokio::test]
@@ -95,13 +101,13 @@ async fn a_target_that_is_renamed_starts_anew_and_the_old_name_is_owed_still() {
     world.receives("Ann", "to the old name");
     world.sandbox.http.answers([status(503)]);
     world.tick().await;
-    world.reopen_with(&rules("${HTTP}").replace("crm", "desk")).await;
+    world.reload_with(&rules("${HTTP}").replace("crm", "desk")).await;
     world.receives("Bob", "to the new one");
     world.pass("1m").await;
     let states: Vec<String> =
         world.rows().await.iter().map(|row| format!("{} {}", row.target, row.state)).collect();
     assert_eq!(states, ["crm pending", "desk delivered"]);
-    world.reopen_with(&rules("${HTTP}")).await;
+    world.reload_with(&rules("${HTTP}")).await;
     world.pass("1m").await;
     let saw =
         "new messages went to the new name at once, the old one's waited and went when it was named again";
@@ -109,7 +115,7 @@ async fn a_target_that_is_renamed_starts_anew_and_the_old_name_is_owed_still() {
     assert_eq!((observed.delivered, observed.duplicates), (2, 0));
     record(
         "reload-renamed",
-        "the relay is opened with a rules file that names the target otherwise",
+        "the running relay reloads a rules file that names the target otherwise",
         &observed,
     );
 }
@@ -126,12 +132,16 @@ targets:
 rules:
   - { name: all, match: {}, deliver: [{ to: crm }] }
 ";
-    world.reopen_with(slack).await;
+    world.reload_with(slack).await;
     world.pass("1m").await;
     let saw = "rendered anew for Slack and delivered";
     let observed = Observed::of(&world, 1, &world.sandbox.slack.arrivals(), saw).await;
     assert_eq!((observed.delivered, observed.duplicates), (1, 0), "{}", world.owed().await);
-    record("reload-renamed+type", "the rules file says that an HTTP target is a Slack target", &observed);
+    record(
+        "reload-renamed+type",
+        "the rules file that is reloaded says that an HTTP target is a Slack target",
+        &observed,
+    );
 }
 
 #[tokio::test]
@@ -149,7 +159,7 @@ async fn a_rotated_secret_is_taken_up_by_the_probe() {
     world.tick().await;
     let rows = world.rows().await;
     assert!(rows.iter().all(|row| (row.state.as_str(), row.attempts) == ("pending", 0)), "{rows:?}");
-    world.reopen_with(&signed(&format!("[{OLD}, {NEW}]"))).await;
+    world.reload_with(&signed(&format!("[{OLD}, {NEW}]"))).await;
     world.pass("2m").await;
     let saw = "the target refused the old secret and was parked, at no attempt; with both secrets the probe went through and \
                all were delivered";
@@ -157,57 +167,76 @@ async fn a_rotated_secret_is_taken_up_by_the_probe() {
     assert_eq!((observed.delivered, observed.duplicates), (3, 0), "{}", world.owed().await);
     record(
         "reload-secret",
-        "the receiver wants signatures of a new secret; the rules file gets it later",
+        "the receiver wants signatures of a new secret; the rules file gets it later and is reloaded",
         &observed,
     );
 }
 
 #[tokio::test]
-async fn a_broken_rules_file_is_refused_and_what_is_owed_stays() {
-    let stage = with_pending(3).await;
-    rewrite(&stage, "targets:", "tragets:");
-    assert_eq!(stage.output("run --listen none").await.status.code(), Some(64));
+async fn a_broken_rules_file_is_refused_and_what_is_owed_is_sent_under_the_old_one() {
+    let (stage, running) = with_pending(3).await;
+    reload(&stage, &running, "targets:", "tragets:", "not reloaded: the configuration stays as it was").await;
+    assert!(stage.logged().contains("rules.yaml:5:1"), "{}", stage.logged());
     assert_eq!(json(&stage, "status").await["deliveries"]["pending"], 3, "the store is looked at without it");
-    rewrite(&stage, "tragets:", "targets:");
-    run_until(&stage, 3).await;
-    let saw = "refused with exit 64 and the place of the mistake; all delivered once it was mended";
+    stage.sandbox.http.heal();
+    stage.sandbox.http.wait_for(3, PATIENCE).await.unwrap();
+    stop(running).await;
+    let saw = "refused with the place of the mistake in the log; all delivered under the old file";
     let observed = delivered(&stage, 3, saw).await;
     assert_eq!((observed.delivered, observed.duplicates), (3, 0));
-    record("reload-bad-file", "the program is started with a rules file that has a misspelt key", &observed);
+    record("reload-bad-file", "the running relay reloads a rules file that has a misspelt key", &observed);
+    assert_eq!(
+        stage.output("run --listen none").await.status.code(),
+        Some(64),
+        "it cannot be started with it"
+    );
+}
+
+/// Twenty are owed, and eight of them are being sent; the file then has another header for the target.
+async fn while_sending(failpoints: &str) -> (Stage, Running) {
+    let stage = Stage::new().await;
+    stage.receive(20);
+    let answer = slow(Duration::from_millis(500));
+    stage.sandbox.http.fault(Fault { on: String::new(), times: Some(8), answer });
+    let running = stage.start_armed("run --listen none", failpoints);
+    stage.until_logged(&running, "running").await;
+    stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+    rewrite(&stage, "body: event,", "body: event, headers: { x-shop: \"7\" },");
+    running.signal("HUP");
+    (stage, running)
+}
+
+/// All twenty have arrived, the last under the new rules.
+async fn all_sent(stage: &Stage, saw: &str) -> Observed {
+    let observed = delivered(stage, 20, saw).await;
+    assert_eq!(observed.delivered, 20);
+    let fresh = stage.sandbox.http.received().last().unwrap().headers.get("x-shop").cloned();
+    assert_eq!(fresh.as_deref(), Some("7"), "the new rules were in force");
+    observed
 }
 
 #[tokio::test]
 async fn other_rules_in_the_middle_of_sending_take_over_what_is_owed() {
-    for (key, how, kill) in [
-        ("reload-sending", "SIGTERM while eight are being sent, then started with other rules", false),
-        ("kill-reloading", "kill -9 while eight are being sent, then started with other rules", true),
-    ] {
-        let stage = Stage::new().await;
-        stage.receive(20);
-        let answer = slow(Duration::from_millis(500));
-        stage.sandbox.http.fault(Fault { on: String::new(), times: Some(8), answer });
-        let mut running = stage.start("run --listen none");
-        stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
-        rewrite(&stage, "body: event,", "body: event, headers: { x-shop: \"7\" },");
-        if kill {
-            running.kill().await;
-        } else {
-            running.signal("TERM");
-            assert_eq!(running.ended().await.code(), Some(0));
-        }
-        run_until_all(&stage, 20).await;
-        let saw = if kill {
-            "what was under way was taken back at the start and sent again under the new rules, marked"
-        } else {
-            "what was under way was finished, the rest sent under the new rules"
-        };
-        let observed = delivered(&stage, 20, saw).await;
-        assert_eq!(observed.delivered, 20);
-        assert!(kill || observed.duplicates == 0, "{observed:?}");
-        let fresh = stage.sandbox.http.received().last().unwrap().headers.get("x-shop").cloned();
-        assert_eq!(fresh.as_deref(), Some("7"), "the new rules were in force");
-        record(key, how, &observed);
-    }
+    let (stage, running) = while_sending("").await;
+    stage.until_logged(&running, "targets: ~crm (headers)").await;
+    stage.sandbox.http.wait_for(20, PATIENCE).await.unwrap();
+    stop(running).await;
+    let observed =
+        all_sent(&stage, "what was under way was finished, the rest sent under the new rules").await;
+    assert_eq!(observed.duplicates, 0, "{observed:?}");
+    record("reload-sending", "SIGHUP with other rules while eight are being sent", &observed);
+}
+
+#[tokio::test]
+async fn killed_between_the_old_rules_and_the_new_it_goes_on_under_the_new() {
+    let (stage, running) = while_sending("reload=kill").await;
+    running.killed().await;
+    run_until_all(&stage, 20).await;
+    let saw = "what was under way was taken back at the start and sent again under the new rules, marked";
+    let observed = all_sent(&stage, saw).await;
+    let how = "the program sends itself SIGKILL at its failpoint `reload`, when new rules are loaded and not yet in force, \
+               while eight are being sent";
+    record("kill-reloading", how, &observed);
 }
 
 /// Runs until each of so many deliveries has arrived, and stops it.

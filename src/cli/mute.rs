@@ -1,0 +1,183 @@
+//! `mute`: silences a rule for a while, shows what is silenced, ends it early.
+
+use clap::Subcommand;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::output::{DIM, paint};
+use super::table::{self, plain};
+use super::{Context, Exit, Format, Stop, when};
+use crate::config::problem::nearest;
+use crate::model::mute::Mute;
+use crate::model::settle::after_now;
+use crate::store::Store;
+
+/// What stands below the options.
+const AFTER_HELP: &str = "\
+While a rule is muted, what it owes is recorded as withheld, with the reason, and not sent. It works again by itself \
+when the time is over. To send what was withheld after all:
+  activity-relay deliveries replay --state withheld --rule client-cancellations
+
+Examples:
+  activity-relay mute --rule client-cancellations --for 2h --reason \"we move the calendar\"
+  activity-relay mute list
+  activity-relay mute lift 3";
+
+/// Silence a rule for a while; list and lift what is silenced
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// The rule
+    #[arg(long, value_name = "RULE", required = true)]
+    rule: Option<String>,
+    /// For how long, such as 30m, 2h or 3d
+    #[arg(long = "for", value_name = "DURATION", required_unless_present = "until", value_parser = length)]
+    length: Option<SignedDuration>,
+    /// Until when, such as 2026-03-02T18:00:00+01:00
+    #[arg(long, value_name = "TIME", conflicts_with = "length")]
+    until: Option<Timestamp>,
+    /// Why: it stands with each delivery that is withheld
+    #[arg(long, value_name = "TEXT", required = true)]
+    reason: Option<String>,
+    /// For people or for programs
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show the rules that are muted
+    List {
+        /// For people or for programs
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+    /// End a mute before its time
+    Lift {
+        /// Its id, as `mute list` shows it
+        id: i64,
+        /// For people or for programs
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+}
+
+fn length(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || format!("`{text}` is no length of time: write 30m, 2h or 3d");
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    if length.is_positive() { Ok(length) } else { Err(wrong()) }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// An unknown rule or mute, a moment that is past, a store that cannot be opened.
+pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    match &args.action {
+        Some(Action::List { format }) => list(&context.store().await?, *format, context).await,
+        Some(Action::Lift { id, format }) => lift(&context.store().await?, *id, *format, context).await,
+        None => mute(args, context).await,
+    }
+}
+
+async fn mute(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let config = context.config()?;
+    let (rule, reason) =
+        (args.rule.as_deref().unwrap_or_default(), args.reason.as_deref().unwrap_or_default());
+    if config.rules.get(rule).is_none() {
+        return Err(unknown_rule(rule, config.rules.list().iter().map(|rule| rule.name.as_str())));
+    }
+    if reason.trim().is_empty() {
+        return Err(Stop::new(
+            Exit::Usage,
+            "--reason is empty: say why, for whoever finds out that it is muted",
+        ));
+    }
+    let now = context.clock.now();
+    let length = args.length.map(SignedDuration::unsigned_abs);
+    let until = length.map_or_else(|| args.until.unwrap_or(now), |length| after_now(now, length));
+    if until <= now {
+        return Err(Stop::new(Exit::Usage, format!("--until {until} is past; now it is {now:.0}")));
+    }
+    let mute = context.store().await?.mute(rule, until, reason.trim(), now).await?;
+    match args.format {
+        Format::Json => context.out.json(&mute)?,
+        Format::Text => {
+            let end = when::moment(until, &config.timezone);
+            context.out.line(format!(
+                "{rule} is muted until {end}. What it owes is withheld until then; `activity-relay mute lift {}` ends \
+                 it early",
+                mute.id
+            ))?;
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+/// The error for a rule that is not in the rules file.
+pub(super) fn unknown_rule<'n>(rule: &str, known: impl Iterator<Item = &'n str>) -> anyhow::Error {
+    let known: Vec<&str> = known.collect();
+    let hint = match nearest(rule, known.iter().copied()) {
+        Some(similar) => format!("did you mean `{similar}`?"),
+        None => format!("there are: {}", known.join(", ")),
+    };
+    Stop::new(Exit::Problem, format!("the rules file has no rule `{rule}`; {hint}"))
+}
+
+async fn list(store: &Store, format: Format, context: &Context) -> anyhow::Result<Exit> {
+    let now = context.clock.now();
+    let mutes = store.mutes(now).await?;
+    match format {
+        Format::Json => context.out.json(&json!({ "mutes": mutes }))?,
+        Format::Text if mutes.is_empty() => context.out.line(paint(DIM, "no rule is muted"))?,
+        Format::Text => {
+            let zone = when::zone(context);
+            for line in drawn(&mutes, now, &zone, context.out.width()) {
+                context.out.line(line.trim_end())?;
+            }
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+/// The mutes as a table.
+pub(super) fn drawn(
+    mutes: &[Mute],
+    now: Timestamp,
+    zone: &TimeZone,
+    columns_max: Option<usize>,
+) -> Vec<String> {
+    let cells = mutes.iter().map(|mute| {
+        vec![
+            plain(mute.id.to_string()),
+            plain(mute.rule.clone()),
+            plain(when::moment(mute.until, zone)),
+            (DIM, when::ago(mute.until, now)),
+            plain(mute.reason.clone()),
+        ]
+    });
+    table::lines(&["ID", "MUTED RULE", "UNTIL", "", "REASON"], cells.collect(), columns_max)
+}
+
+async fn lift(store: &Store, id: i64, format: Format, context: &Context) -> anyhow::Result<Exit> {
+    let Some(mute) = store.lift_mute(id, context.clock.now()).await? else {
+        let message =
+            format!("there is no mute {id}, or it is over; `activity-relay mute list` shows what is muted");
+        return Err(Stop::new(Exit::Problem, message));
+    };
+    match format {
+        Format::Json => context.out.json(&mute)?,
+        Format::Text => {
+            let rule = &mute.rule;
+            context.out.line(format!(
+                "{rule} is no longer muted. What was withheld stays withheld; to send it: \
+                 activity-relay deliveries replay --state withheld --rule {rule}"
+            ))?;
+        }
+    }
+    Ok(Exit::Fine)
+}

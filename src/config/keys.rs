@@ -1,0 +1,128 @@
+//! What may stand in a rules file: the keys of each mapping and what they mean. The reader and the JSON Schema go by it.
+
+/// The keys of one mapping: those that exist, and those that a later version will take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keys {
+    /// What the mapping is, for messages: `an account`.
+    pub(super) of: &'static str,
+    /// Keys that are read.
+    pub(super) known: &'static [Key],
+    /// Keys of the format that this version does not have.
+    pub(super) later: &'static [&'static str],
+    /// Exactly one of these must be there.
+    pub(super) one_of: &'static [&'static str],
+    /// At most one of these may be there.
+    pub(super) not_both: &'static [&'static str],
+}
+
+/// A key that is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// As it is written.
+    pub(super) name: &'static str,
+    /// What is written behind it.
+    pub(super) shape: Shape,
+    /// What it means, for a person who hovers over it: a sentence without its full stop.
+    pub(super) says: &'static str,
+    /// The mapping is wrong without it.
+    pub(super) required: bool,
+    /// What holds if it is left out, as one would write it.
+    pub(super) default: Option<&'static str>,
+    /// What one might write.
+    pub(super) examples: &'static [&'static str],
+}
+
+/// What may be written behind a key. Wherever a single value is wanted, `${…}` may stand in its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape {
+    /// The one version of the format.
+    Version(u32),
+    /// Text.
+    Text,
+    /// Such as `1h30m`.
+    Duration,
+    /// Such as `60/m`, or `unlimited`.
+    Rate,
+    /// An IANA time zone.
+    Zone,
+    /// A status of HTTP or a range of them.
+    Status,
+    /// A whole number from the first to the second.
+    Number(u32, u32),
+    /// `true` or `false`.
+    Truth,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Text, for which these are the usual values.
+    Usually(&'static [&'static str]),
+    /// A name of the catalogue in any spelling, or a pattern.
+    Catalog(Field),
+    /// The name of something in the configuration.
+    Named(Named),
+    /// One value alone, or a list of at least one.
+    OneOrMore(&'static Shape),
+    /// A list; whether it may be empty.
+    List(&'static Shape, bool),
+    /// Names of the person's own, each with one of these.
+    Map(&'static Shape),
+    /// A mapping.
+    Keys(&'static Keys),
+    /// Mappings whose keys depend on the value of `type`.
+    Typed(&'static [(&'static str, &'static Keys)]),
+    /// Any of these.
+    Either(&'static [Shape]),
+}
+
+/// One of the three fields of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    /// Such as `Meeting`.
+    ActivityType,
+    /// Such as `cancelled`.
+    MessageType,
+    /// Such as `client_to_pivot`.
+    Direction,
+}
+
+/// What a name may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    /// An account.
+    Account,
+    /// A target.
+    Target,
+    /// A template's folder.
+    Template,
+}
+
+impl Keys {
+    /// Nothing, to fill in from.
+    pub(super) const NONE: Self = Self { of: "", known: &[], later: &[], one_of: &[], not_both: &[] };
+
+    /// Their names, in the order in which they are told.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.known.iter().map(|key| key.name)
+    }
+}
+
+/// A key that may be left out and has no default.
+pub(super) const fn key(name: &'static str, shape: Shape, says: &'static str) -> Key {
+    Key { name, shape, says, required: false, default: None, examples: &[] }
+}
+
+impl Key {
+    /// The mapping is wrong without it.
+    pub(super) const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    /// What holds if it is left out.
+    pub(super) const fn or(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
+    /// What one might write.
+    pub(super) const fn such_as(self, examples: &'static [&'static str]) -> Self {
+        Self { examples, ..self }
+    }
+}

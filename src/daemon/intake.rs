@@ -1,0 +1,25 @@
+//! What a message brings with it: the rules that take it, and what they owe.
+
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::model::message::Message;
+use crate::model::mute::Mute;
+use crate::model::names::Names;
+use crate::rules::evaluate::matching;
+use crate::rules::plan::plan;
+use crate::store::Admitted;
+
+/// The message as the store takes it in: matched, and planned from `now` on. Whoever takes messages in does it here.
+pub(super) fn admit(
+    config: &Config,
+    message: Message,
+    names: &Names,
+    mutes: &[Mute],
+    now: Timestamp,
+) -> Admitted {
+    let found = matching(&config.rules, &message, names);
+    let deliveries = plan(&found, &message, mutes, now);
+    let rules = found.iter().map(|rule| rule.name.clone()).collect();
+    Admitted { message, rules, deliveries }
+}

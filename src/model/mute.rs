@@ -1,0 +1,32 @@
+//! A rule that a person has silenced for a while.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// While it lasts, what its rule owes is withheld: recorded with the reason, never sent by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mute {
+    /// Its number in the store.
+    pub id: i64,
+    /// Which rule.
+    pub rule: String,
+    /// When it ends.
+    pub until: Timestamp,
+    /// Why, in that person's words.
+    pub reason: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Mute {
+    /// The one of these that silences the rule at that moment; of several the one that lasts longest.
+    pub fn of<'m>(mutes: &'m [Self], rule: &str, now: Timestamp) -> Option<&'m Self> {
+        let lasting = mutes.iter().filter(|mute| mute.rule == rule && now < mute.until);
+        lasting.max_by_key(|mute| mute.until)
+    }
+
+    /// What a delivery that it withholds says.
+    pub fn why(&self) -> String {
+        format!("rule `{}` is muted until {:.0}: {}", self.rule, self.until, self.reason)
+    }
+}

@@ -1,0 +1,257 @@
+//! `explain`, `mute` and `backfill` as people use them: the program itself, over what it polled and delivered.
+
+use std::process::Output;
+
+use activity_relay::model::delivery::StateName;
+use activity_relay::sandbox::incoming::Incoming;
+use serde_json::Value;
+
+use crate::stage::Stage;
+
+const RULES: &str = r#"
+version: 1
+accounts:
+  - { name: main, token: "${TOKEN}", base_url: "${API}", start_from: beginning }
+targets:
+  crm: { type: http, url: "${HTTP}", allow_private: true, body: event }
+rules:
+  - name: cancellations
+    match:
+      - { activity_type: Meeting, message_type: cancelled, direction: client_to_pivot }
+      - { activity_type: EventAttendance }
+    deliver: [{ to: crm }]
+  - name: quiet
+    match: { activity_type: Meeting }
+    except:
+      message_type: cancelled
+    deliver: [{ to: crm }]
+  - name: payments
+    match: { activity_type: Payment }
+    where: message.subject == "never"
+    deliver: [{ to: crm }]
+"#;
+
+/// A stage where Ann has cancelled, which was polled and delivered, and the message's uid.
+async fn cancelled() -> (Stage, String) {
+    let stage = Stage::with(RULES).await;
+    let cancelled = Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann").about("Massage");
+    let uid = stage.sandbox.business.receive(cancelled);
+    let round = stage.output("run --once").await;
+    assert!(round.status.success(), "{}", err(&round));
+    (stage, uid)
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&out(output))
+        .unwrap_or_else(|error| panic!("{error}: {}{}", out(output), err(output)))
+}
+
+/// `rule matched line:column reason`, a line for each rule.
+fn verdicts(document: &Value) -> String {
+    let rules = document["rules"].as_array().unwrap().iter();
+    let line = |rule: &Value| {
+        let text = |key: &str| rule[key].as_str().unwrap().to_owned();
+        let (place, matched) = (&rule["place"], rule["matched"].as_bool().unwrap());
+        format!("{} {matched} {}:{} {}", text("rule"), place["line"], place["column"], text("reason"))
+    };
+    rules.map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivered_message_is_explained_with_each_condition_s_place() {
+    let (stage, uid) = cancelled().await;
+    let document = json(&stage.output(&format!("explain {uid} --format json")).await);
+    insta::assert_snapshot!(verdicts(&document), @"
+    cancellations true 10:9 block 1 of `match` takes Meeting/cancelled/client_to_pivot
+    quiet false 16:7 `except` takes Meeting/cancelled/client_to_pivot out again
+    payments false 19:29 activity_type is `Meeting`, the rule wants `Payment`
+    ");
+    assert_eq!(document["message"]["uid"], uid.as_str());
+    assert_eq!(document["message"]["client"]["name"], "Ann");
+    assert_eq!(document["message"]["taken_by"], serde_json::json!(["cancellations"]));
+    let delivery = &document["deliveries"][0];
+    assert_eq!((delivery["state"].as_str(), delivery["target"].as_str()), (Some("delivered"), Some("crm")));
+    assert_eq!(delivery["history"][0]["status"], 200);
+    let text = out(&stage.output(&format!("explain {uid}")).await);
+    for words in [
+        "✓ cancellations  rules.yaml:",
+        "✗ quiet  rules.yaml:",
+        "cancellations → crm  delivered",
+        "1. delivered 200",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_is_explained_as_if_it_came_now_and_nothing_is_left_behind() {
+    let stage = Stage::with(RULES).await;
+    let line =
+        "explain --activity-type payment --message-type payment_failed --direction to_pivot --format json";
+    let document = json(&stage.output(line).await);
+    assert_eq!(document["message"]["activity_type"], "Payment");
+    assert_eq!(document["rules"][2]["reason"], "`where` is false: message.subject == \"never\"");
+    assert_eq!(document["rules"][2]["place"]["line"], 20);
+    assert_eq!(document["deliveries"], serde_json::json!([]));
+    let line =
+        "explain --activity-type Meeting --message-type schedule --direction client_to_pivot --format json";
+    let owed = &json(&stage.output(line).await)["deliveries"][0];
+    assert_eq!((owed["rule"].as_str(), owed["state"].as_str()), (Some("quiet"), Some("pending")));
+    assert!(!stage.file().unwrap().exists(), "who only asks makes no store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_saved_once_and_explained_from_its_file() {
+    let (stage, uid) = cancelled().await;
+    let saved = stage.output(&format!("explain {uid} --save item.json")).await;
+    assert!(
+        saved.status.success() && err(&saved).contains("messages: [{ file: item.json }]"),
+        "{}",
+        err(&saved)
+    );
+    let again = stage.output(&format!("explain {uid} --save item.json")).await;
+    assert_eq!(again.status.code(), Some(2));
+    let document = json(&stage.output("explain item.json --format json").await);
+    assert_eq!(document["rules"][0]["matched"], true);
+    assert_eq!(document["deliveries"][0]["id"], Value::Null, "it would be owed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_uid_says_where_to_look() {
+    let (stage, _) = cancelled().await;
+    let output = stage.output("explain nobody").await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("no message with the uid `nobody`"), "{}", err(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_changed_since_are_pointed_out() {
+    let (stage, uid) = cancelled().await;
+    stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
+    let text = out(&stage.output(&format!("explain {uid}")).await);
+    assert!(text.contains("today's rules would take it by renamed"), "{text}");
+    assert!(text.contains("taken by cancellations, which would not take it today"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_muted_rule_owes_is_withheld_until_it_is_lifted() {
+    let stage = Stage::with(RULES).await;
+    let muted = stage.output("mute --rule cancellations --for 2h --reason moving --format json").await;
+    let id = json(&muted)["id"].as_i64().unwrap();
+    let cancel = || Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann");
+    let uid = stage.sandbox.business.receive(cancel());
+    let round = stage.output("run --once").await;
+    assert!(err(&round).contains("the rule is muted"), "{}", err(&round));
+    let delivery =
+        json(&stage.output(&format!("explain {uid} --format json")).await)["deliveries"][0].clone();
+    assert_eq!(delivery["state"], "withheld");
+    assert!(delivery["why"].as_str().unwrap().ends_with(": moving"), "{delivery}");
+    assert_eq!(json(&stage.output("status --format json").await)["mutes"][0]["rule"], "cancellations");
+
+    assert!(stage.output(&format!("mute lift {id}")).await.status.success());
+    assert_eq!(stage.output(&format!("mute lift {id}")).await.status.code(), Some(1));
+    assert_eq!(json(&stage.output("mute list --format json").await)["mutes"], serde_json::json!([]));
+    stage.sandbox.business.receive(cancel());
+    assert!(stage.output("run --once").await.status.success());
+    assert!(stage.output("deliveries replay --state withheld --rule cancellations").await.status.success());
+    assert!(stage.output("run --once").await.status.success());
+    let counts = stage.store().await.counts(None).await.unwrap();
+    assert_eq!((counts.delivered, counts.of(StateName::Withheld)), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mute_names_a_rule_and_an_end_that_exist() {
+    let stage = Stage::with(RULES).await;
+    let unknown = stage.output("mute --rule cancelation --for 2h --reason x").await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(err(&unknown).contains("did you mean `cancellations`?"), "{}", err(&unknown));
+    assert_eq!(stage.output("mute --rule cancellations --for 0s --reason x").await.status.code(), Some(2));
+    assert_eq!(stage.output("mute --rule cancellations --for 2h").await.status.code(), Some(2), "no reason");
+    let past = stage.output("mute --rule cancellations --until 2026-01-01T00:00:00Z --reason x").await;
+    assert_eq!(past.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_rule_takes_the_past_once() {
+    let (stage, _) = cancelled().await;
+    stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
+    let dry = stage.output("backfill --rule renamed --since 2h --dry-run").await;
+    assert!(out(&dry).contains("renamed → crm"), "{}", out(&dry));
+    assert!(err(&dry).contains("1 deliveries would be made (1 to crm)"), "{}", err(&dry));
+    let first = json(&stage.output("backfill --rule renamed --since 2h --format json").await);
+    assert_eq!(first, serde_json::json!({"planned": 1, "owed_before": 0}));
+    let second = json(&stage.output("backfill --rule renamed --since 2h --format json").await);
+    assert_eq!(second, serde_json::json!({"planned": 0, "owed_before": 1}));
+    assert!(stage.output("run --once").await.status.success());
+    assert_eq!(stage.store().await.counts(None).await.unwrap().delivered, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_sent_only_by_somebody_who_means_it() {
+    let stage = Stage::with(&RULES.replace("cancelled, direction: client_to_pivot", "cancelled")).await;
+    for _ in 0..51 {
+        stage.sandbox.business.receive(Incoming::new("Meeting", "cancelled", "pivot_to_client").from("Ann"));
+    }
+    assert!(stage.output("run --once").await.status.success());
+    stage.rules(
+        &RULES
+            .replace("cancelled, direction: client_to_pivot", "cancelled")
+            .replace("name: cancellations", "name: more"),
+    );
+    let asked = stage.output("backfill --rule more --since 2h").await;
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(err(&asked).contains("51 deliveries (51 to crm)"), "{}", err(&asked));
+    let meant = json(&stage.output("backfill --rule more --since 2h --yes --format json").await);
+    assert_eq!(meant["planned"], 51);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_polled_is_fetched() {
+    let stage = Stage::with(&RULES.replace("start_from: beginning", "start_from: now")).await;
+    let cancelled = Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann").read();
+    let uid = stage.sandbox.business.receive(cancelled);
+    assert!(stage.output("run --once").await.status.success());
+    let stored = stage.output("backfill --rule cancellations --since 2h --dry-run").await;
+    assert!(err(&stored).contains("--fetch asks the API"), "{}", err(&stored));
+    let fetched = json(&stage.output("backfill --rule cancellations --since 2h --fetch --format json").await);
+    assert_eq!(fetched["planned"], 1);
+    let document = json(&stage.output(&format!("explain {uid} --format json")).await);
+    assert_eq!(document["deliveries"][0]["state"], "pending");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_rules_files_are_compared_over_what_happened() {
+    let (stage, uid) = cancelled().await;
+    let other = RULES
+        .replace("message_type: cancelled, direction: client_to_pivot", "message_type: schedule")
+        .replace("    except:\n      message_type: cancelled\n", "")
+        .replace("name: quiet", "name: loud");
+    std::fs::write(stage.folder.path().join("other.yaml"), &other).unwrap();
+    let text = out(&stage.output("backfill --since 2h --compare other.yaml").await);
+    assert!(text.contains("changes the text of 1 × ") || text.contains("by another rule"), "{text}");
+    assert!(
+        text.contains(&uid) && text.contains("rules.yaml sends 1 deliveries, other.yaml sends 1"),
+        "{text}"
+    );
+
+    std::fs::write(
+        stage.folder.path().join("none.yaml"),
+        RULES.replace("cancelled, direction: client_to_pivot", "schedule"),
+    )
+    .unwrap();
+    let document = json(&stage.output("backfill --since 2h --compare none.yaml --format json").await);
+    assert_eq!(document["changes"][0]["change"], "stops");
+    assert_eq!(document["changes"][0]["messages"], serde_json::json!([uid]));
+    assert_eq!((&document["before"]["deliveries"], &document["after"]["deliveries"]), (&1.into(), &0.into()));
+    let same = out(&stage.output("backfill --since 2h --compare rules.yaml").await);
+    assert!(same.contains("no difference: 1 messages"), "{same}");
+    assert_eq!(stage.store().await.counts(None).await.unwrap().delivered, 1, "nothing was written");
+}
