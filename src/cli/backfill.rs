@@ -1,33 +1,31 @@
 //! `backfill`: takes the messages of a period again for chosen rules, or compares what two rules files make of them.
 
 mod compare;
+mod history;
+mod show;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::config::Config;
-use crate::daemon::{names, past};
-use crate::model::catalog;
-use crate::model::delivery::Planned;
+use crate::daemon::past::Period;
+use crate::model::delivery::{Planned, StateName};
 use crate::model::message::Message;
 use crate::model::mute::Mute;
 use crate::model::names::Names;
-use crate::rules::evaluate::matching;
+use crate::rules::evaluate::{matching, undecided};
 use crate::rules::plan::plan;
-use crate::source;
 use crate::store::{Admission, Admitted, Store};
 
-use super::output::{BOLD, DIM, WARN, paint};
+use super::output::{WARN, paint};
 use super::{Context, Exit, Format, Stop, mute, when};
+use history::{Past, history};
 
 /// More deliveries than this are only planned by somebody who says that it is meant.
 const UNASKED_MAX: usize = 50;
-/// As text, so many are shown one by one.
-const SHOWN_MAX: usize = 50;
 /// Deliveries that are planned in one transaction.
 const BATCH: usize = 200;
 
@@ -42,9 +40,10 @@ Examples:
   activity-relay backfill --rule payment-failures --since 2026-11-01T00:00:00Z --until 2026-11-08T00:00:00Z
   activity-relay backfill --since 30d --compare rules.new.yaml";
 
-/// Take the messages of a period again for chosen rules, or compare two rules files over them
+/// Take the messages of a period again, or compare two rules files over them
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub struct Args {
     /// The rules to plan for; several may be given
     #[arg(long, value_name = "RULE", required_unless_present = "compare")]
@@ -70,16 +69,12 @@ pub struct Args {
     /// Show what another rules file would have sent otherwise; nothing is sent or written
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "yes"])]
     compare: Option<PathBuf>,
+    /// Exit with 1 if the two files differ in what they send
+    #[arg(long, requires = "compare")]
+    exit_code: bool,
     /// For people or for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-}
-
-/// A message of the period, with what is known of its people.
-#[derive(Debug, Clone)]
-struct Past {
-    message: Message,
-    names: Names,
 }
 
 /// Runs the command.
@@ -88,54 +83,96 @@ struct Past {
 /// A bad rules file, an unknown rule or account, an API that cannot be asked, a store that cannot be written.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let config = context.config()?;
-    for rule in &args.rule {
-        if config.rules.get(rule).is_none() {
-            return Err(mute::unknown_rule(rule, config.rules.list().iter().map(|rule| rule.name.as_str())));
-        }
-    }
     let now = context.clock.now();
     let period = period(args, now)?;
-    let store = context.existing_store().await?;
-    let messages = history(args, &config, &store, period, context).await?;
-    if let Some(other) = &args.compare {
-        return compare::run(other, &args.rule, args.format, &messages, (config, period), context).await;
+    let other = args.compare.as_deref().map(|other| compare::Side::load(other, context)).transpose()?;
+    let files = [Some(&config), other.as_ref().map(|other| &*other.config)];
+    let known: Vec<&str> = files
+        .into_iter()
+        .flatten()
+        .flat_map(|file| file.rules.list())
+        .map(|rule| rule.name.as_str())
+        .collect();
+    if let Some(rule) = args.rule.iter().find(|rule| !known.contains(&rule.as_str())) {
+        return Err(mute::unknown_rule(rule, known.into_iter()));
     }
+    let store = context.existing_store().await?;
+    if let Some(other) = other {
+        let need_names = config.rules.need_names() || other.config.rules.need_names();
+        let past = history(args, &config, &store, period, need_names, context).await?;
+        return compare::run(args, &past, (config, other), period, context).await;
+    }
+    let past = history(args, &config, &store, period, config.rules.need_names(), context).await?;
     let mutes = store.mutes(now).await?;
-    if let Some(mute) =
-        args.rule.iter().find_map(|rule| Mute::of(&mutes, rule, now)).filter(|_| !args.dry_run)
-    {
+    let silenced = args.rule.iter().find_map(|rule| Mute::of(&mutes, rule, now));
+    if let Some(mute) = silenced.filter(|_| !args.dry_run) {
         let lift = format!("`activity-relay mute lift {}` ends that", mute.id);
         return Err(Stop::new(Exit::Problem, format!("nothing is sent: {}; {lift}", mute.why())));
     }
-    let (owed, known) = owed(&args.rule, &config, &store, messages, now).await?;
+    let plan = planned(&args.rule, &config, &store, past, now).await?;
+    notes(args, &config, &plan, period, now, context)?;
     if args.dry_run {
-        return dry_run(&owed, known, args.format, context);
+        show::dry_run(&plan, &config, args.format, context)?;
+        return Ok(Exit::Fine);
     }
-    if owed.len() > UNASKED_MAX && !args.yes {
-        let to = by_target(&owed).into_iter().map(|(target, count)| format!("{count} to {target}"));
-        let to = to.collect::<Vec<_>>().join(", ");
+    let count = plan.deliveries().count();
+    if count > UNASKED_MAX && !args.yes {
         let text = format!(
-            "this would send {} deliveries ({to}). --dry-run shows them; --yes says that it is meant",
-            owed.len()
+            "this would send {}{}. --dry-run shows them; --yes says that it is meant",
+            deliveries(count),
+            show::to_whom(&plan)
         );
         return Err(Stop::new(Exit::Problem, text));
     }
-    let planned = send(&context.store().await?, &owed, now).await?;
+    let sent = if count > 0 { send(&context.store().await?, &plan.owed, now).await? } else { 0 };
     match args.format {
-        Format::Json => context.out.json(&json!({ "planned": planned, "owed_before": known }))?,
+        Format::Json => context.out.json(&json!({ "planned": sent, "owed_before": plan.before.len() }))?,
         Format::Text => {
-            let before = if known > 0 {
-                format!("; {known} were owed before and are left as they are")
-            } else {
-                String::new()
+            let verdict = match sent {
+                0 => "nothing to send".to_owned(),
+                _ => format!("{} planned; a running relay sends them at once", deliveries(sent)),
             };
-            context.out.line(format!("{planned} planned{before}; a running relay sends them at once"))?;
+            context.out.line(format!("{verdict}{}", show::before(&plan)))?;
         }
     }
     Ok(Exit::Fine)
 }
 
-fn period(args: &Args, now: Timestamp) -> anyhow::Result<past::Period> {
+/// What somebody should know who asks for the past.
+fn notes(
+    args: &Args,
+    config: &Config,
+    plan: &Plan,
+    period: Period,
+    now: Timestamp,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let warn = |text: String| context.out.note(paint(WARN, text));
+    if plan.still_to_poll > 0 {
+        warn(format!(
+            "{} still to be polled: a running relay takes them in by all rules, so they are left to it",
+            are(plan.still_to_poll)
+        ))?;
+    }
+    for (rule, count) in &plan.undecided {
+        warn(format!(
+            "rule `{rule}`: its `where` cannot be judged for {}, as with a name that is not known; they are left out. \
+             `activity-relay explain UID` says why",
+            messages(*count)
+        ))?;
+    }
+    let forgotten = history::forgotten(config, now);
+    if args.fetch && period.from < forgotten {
+        warn(format!(
+            "what was sent before {} is forgotten (`retention`): for messages made before then, what was sent once is \
+             sent again",
+            when::moment(forgotten, &config.timezone)
+        ))?;
+    }
+    Ok(())
+}
+
+fn period(args: &Args, now: Timestamp) -> anyhow::Result<Period> {
     let moment = |option: &str, text: &str| {
         when::since(text, now).map_err(|error| Stop::new(Exit::Usage, format!("{option}: {error}")))
     };
@@ -144,54 +181,7 @@ fn period(args: &Args, now: Timestamp) -> anyhow::Result<past::Period> {
     if to <= from {
         return Err(Stop::new(Exit::Usage, "--until is not later than --since: the period is empty"));
     }
-    Ok(past::Period { from, to })
-}
-
-/// The period's messages of all accounts asked for, in order of their making.
-async fn history(
-    args: &Args,
-    config: &Config,
-    store: &Store,
-    period: past::Period,
-    context: &Context,
-) -> anyhow::Result<Vec<Past>> {
-    let wanted = args.account.as_deref();
-    let accounts = config.accounts.iter().filter(|account| wanted.is_none_or(|name| name == account.name));
-    let accounts: Vec<_> = accounts.collect();
-    if let (true, Some(name)) = (accounts.is_empty(), wanted) {
-        let known: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
-        let text = format!("there is no account `{name}`; there are: {}", known.join(", "));
-        return Err(Stop::new(Exit::Usage, text));
-    }
-    let mut found = Vec::new();
-    for account in accounts {
-        if args.fetch {
-            let asked = past::fetched(account, &source::http::egress(), period, context.clock.now()).await;
-            let (messages, unreadable) = asked.map_err(|error| {
-                Stop::new(Exit::Unavailable, format!("account {} cannot be asked: {error}", account.name))
-            })?;
-            if unreadable > 0 {
-                context.out.note(format!(
-                    "{unreadable} messages of {} cannot be read and are left out",
-                    account.name
-                ))?;
-            }
-            found.extend(messages);
-        } else {
-            found.extend(past::stored(store, &account.name, period).await?);
-        }
-    }
-    found.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
-    if found.is_empty() && !args.fetch {
-        context
-            .out
-            .note(paint(WARN, "the store has no messages of that period; --fetch asks the API for them"))?;
-    }
-    let mut past = Vec::with_capacity(found.len());
-    for message in found {
-        past.push(Past { names: names::stored(store, &message).await, message });
-    }
-    Ok(past)
+    Ok(Period { from, to })
 }
 
 /// A message with what the chosen rules owe for it.
@@ -201,117 +191,96 @@ struct Owing {
     planned: Vec<Planned>,
 }
 
-/// What the chosen rules owe that was never owed before, and how many deliveries were.
-async fn owed(
+/// What there is to send, and what is not sent and why.
+#[derive(Default)]
+struct Plan {
+    owed: Vec<Owing>,
+    /// Where those stand that were owed before.
+    before: Vec<StateName>,
+    /// Messages that polling takes in.
+    still_to_poll: usize,
+    /// Messages that a rule might take if more were known.
+    undecided: BTreeMap<String, usize>,
+}
+
+impl Plan {
+    fn deliveries(&self) -> impl Iterator<Item = (&Owing, &Planned)> {
+        self.owed.iter().flat_map(|owing| owing.planned.iter().map(move |planned| (owing, planned)))
+    }
+}
+
+/// What the chosen rules owe that was never owed before.
+async fn planned(
     rules: &[String],
     config: &Config,
     store: &Store,
-    messages: Vec<Past>,
+    past: Vec<Past>,
     now: Timestamp,
-) -> anyhow::Result<(Vec<Owing>, usize)> {
-    let (mut owed, mut known) = (Vec::new(), 0);
-    for Past { message, names } in messages {
+) -> anyhow::Result<Plan> {
+    let mut all = Plan::default();
+    for Past { message, names, still_to_poll } in past {
         let mut found = matching(&config.rules, &message, &names);
         found.retain(|rule| rules.contains(&rule.name));
+        for rule in rules.iter().filter_map(|name| config.rules.get(name)) {
+            if undecided(rule, &message, &names) {
+                *all.undecided.entry(rule.name.clone()).or_default() += 1;
+            }
+        }
+        if still_to_poll {
+            all.still_to_poll += usize::from(!found.is_empty());
+            continue;
+        }
         let mut planned = Vec::new();
         for one in plan(&found, &message, &[], now) {
-            if store.delivery(&one.id).await?.is_some() {
-                known += 1;
-            } else {
-                planned.push(Planned { expires_at: None, ..one });
+            match store.delivery(&one.id).await? {
+                Some(known) => all.before.push(known.row.state),
+                None => planned.push(Planned { expires_at: None, ..one }),
             }
         }
         if !planned.is_empty() {
-            owed.push(Owing { message, names, planned });
+            all.owed.push(Owing { message, names, planned });
         }
     }
-    Ok((owed, known))
-}
-
-fn all(owed: &[Owing]) -> impl Iterator<Item = (&Owing, &Planned)> {
-    owed.iter().flat_map(|owing| owing.planned.iter().map(move |planned| (owing, planned)))
-}
-
-fn by_target(owed: &[Owing]) -> BTreeMap<&str, usize> {
-    let mut counts = BTreeMap::new();
-    for (_, planned) in all(owed) {
-        *counts.entry(planned.target.as_str()).or_default() += 1;
-    }
-    counts
-}
-
-fn dry_run(owed: &[Owing], known: usize, format: Format, context: &Context) -> anyhow::Result<Exit> {
-    if format == Format::Json {
-        for (owing, planned) in all(owed) {
-            context.out.json(&json!({
-                "rule": planned.rule, "target": planned.target, "recipient": planned.recipient,
-                "template": planned.template, "account": planned.account, "messages": planned.messages,
-                "message": owing.message.triple.to_string(), "created_at": owing.message.created_at,
-            }))?;
-        }
-        return Ok(Exit::Fine);
-    }
-    let zone = when::zone(context);
-    for (owing, planned) in all(owed).take(SHOWN_MAX) {
-        let who = owing.names.client.as_ref().and_then(|client| client.name.as_deref());
-        let who = who.map_or(String::new(), |name| format!(", {name}"));
-        let recipient = planned.recipient.as_ref().map_or(String::new(), |to| format!(" ({to})"));
-        context.out.line(format!(
-            "{}  {}{who}\n    {} → {}{recipient}",
-            paint(DIM, when::moment(owing.message.created_at, &zone)),
-            paint(BOLD, catalog::label(&owing.message.triple)),
-            planned.rule,
-            planned.target
-        ))?;
-    }
-    let count = all(owed).count();
-    if count > SHOWN_MAX {
-        context.out.line(paint(DIM, format!("{} more; --format json has all of them", count - SHOWN_MAX)))?;
-    }
-    let to = by_target(owed).into_iter().map(|(target, count)| format!("{count} to {target}"));
-    let to = to.collect::<Vec<_>>().join(", ");
-    let to = if to.is_empty() { String::new() } else { format!(" ({to})") };
-    context.out.note(format!(
-        "{count} deliveries would be made{to}; {known} were owed before; nothing was written"
-    ))?;
-    Ok(Exit::Fine)
+    Ok(all)
 }
 
 /// Plans what is owed; returns how many deliveries are new. Messages that the store does not know are taken in with it.
 async fn send(store: &Store, owed: &[Owing], now: Timestamp) -> anyhow::Result<usize> {
-    let mut planned = 0;
+    let mut sent = 0;
     for chunk in owed.chunks(BATCH) {
-        let accounts: BTreeSet<&str> = chunk.iter().map(|owing| owing.message.account.as_str()).collect();
-        for account in accounts {
-            let own: Vec<&Owing> = chunk.iter().filter(|owing| owing.message.account == account).collect();
-            let uids: Vec<String> = own.iter().map(|owing| owing.message.uid.clone()).collect();
-            let seen: HashSet<String> = store.seen(account, &uids).await?;
-            let (known, fresh): (Vec<&Owing>, Vec<&Owing>) =
-                own.into_iter().partition(|owing| seen.contains(&owing.message.uid));
-            let admit = |owing: &Owing| Admitted {
-                message: owing.message.clone(),
-                rules: owing
-                    .planned
-                    .iter()
-                    .map(|one| one.rule.clone())
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .collect(),
-                deliveries: owing.planned.clone(),
-            };
-            let messages: Vec<Admitted> = fresh.into_iter().map(admit).collect();
-            let account = account.to_owned();
-            planned +=
-                store.admit(Admission { account, messages, ..Admission::default() }, now).await?.deliveries;
-            let known = known.into_iter().flat_map(|owing| owing.planned.iter().cloned());
-            planned += store.owe(known.collect(), now).await?;
+        let mut accounts: BTreeMap<&str, Vec<&Owing>> = BTreeMap::new();
+        for owing in chunk {
+            accounts.entry(&owing.message.account).or_default().push(owing);
+        }
+        for (account, own) in accounts {
+            let messages = own.iter().map(|owing| admitted(owing)).collect();
+            let admission = Admission { account: account.to_owned(), messages, ..Admission::default() };
+            sent += store.admit(admission, now).await?.deliveries;
+            // Of those that are there already nothing was taken in.
+            let owed = own.iter().flat_map(|owing| owing.planned.iter().cloned());
+            sent += store.owe(owed.collect(), now).await?;
         }
     }
-    Ok(planned)
+    Ok(sent)
 }
 
-/// A configuration that is to be compared, and the name people gave it.
-struct Side {
-    name: String,
-    config: Arc<Config>,
+fn admitted(owing: &Owing) -> Admitted {
+    let rules: BTreeSet<String> = owing.planned.iter().map(|one| one.rule.clone()).collect();
+    Admitted {
+        message: owing.message.clone(),
+        rules: rules.into_iter().collect(),
+        deliveries: owing.planned.clone(),
+    }
+}
+
+fn deliveries(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "delivery" } else { "deliveries" })
+}
+
+fn messages(count: usize) -> String {
+    format!("{count} message{}", if count == 1 { "" } else { "s" })
+}
+
+fn are(count: usize) -> String {
+    format!("{} {}", messages(count), if count == 1 { "is" } else { "are" })
 }

@@ -24,6 +24,9 @@ use crate::store::{Detail, Filter, Store, StoredMessage, TargetState};
 use super::deliveries::Listed;
 use super::{Context, Exit, Format, Stop, subject};
 
+/// From so many characters on, what is no uid may be the beginning of a delivery's id.
+const DELIVERY_ID_CHARS_MIN: usize = 8;
+
 /// What stands below the options.
 const AFTER_HELP: &str = "\
 Examples:
@@ -32,7 +35,7 @@ Examples:
   activity-relay explain --activity-type Meeting --message-type cancelled --direction client_to_pivot
   activity-relay explain a81bf03c --save cancelled.json  keep it for a rule test";
 
-/// Say why a message did or did not arrive: each rule's verdict, what is owed, and every attempt
+/// Say why a message did or did not arrive: each rule's verdict, and every attempt
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
@@ -68,6 +71,7 @@ pub struct Args {
 
 /// A message with all there is to say of it.
 struct Story<'c> {
+    about: About,
     message: Message,
     names: Names,
     /// `None` for one that was never polled.
@@ -78,6 +82,17 @@ struct Story<'c> {
     targets: Vec<TargetState>,
     /// Which rules are muted at the moment.
     mutes: Vec<Mute>,
+}
+
+/// What a story is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// A message that was polled.
+    Polled,
+    /// An item out of a file.
+    File,
+    /// A made-up message of a type.
+    Type,
 }
 
 /// What is owed for it.
@@ -104,7 +119,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         save(path, args.force, &story.message, context)?;
     }
     match args.format {
-        Format::Json => context.out.json(&document(&story)?)?,
+        Format::Json => context.out.json(&document(&story, now)?)?,
         Format::Text => show::text(&story, &config, context)?,
     }
     Ok(Exit::Fine)
@@ -117,22 +132,22 @@ async fn found<'c>(
     now: Timestamp,
 ) -> anyhow::Result<Option<Story<'c>>> {
     let account = account(args, config)?;
-    let (message, names, stored) = match args.what.as_deref() {
+    let (about, message, names, stored) = match args.what.as_deref() {
         Some(what) if Path::new(what).is_file() => {
             let message = subject::from_file(Path::new(what), account)?;
             let names = names::stored(store, &message).await;
-            (message, names, None)
+            (About::File, message, names, None)
         }
         Some(uid) => {
             let Some(stored) = store.message(args.account.as_deref(), uid).await? else { return Ok(None) };
             let names = names::stored(store, &stored.message).await;
-            (stored.message.clone(), names, Some(stored))
+            (About::Polled, stored.message.clone(), names, Some(stored))
         }
         None => {
             let triple = [&args.activity_type, &args.message_type, &args.direction];
             let triple = subject::canonical(triple.map(|name| name.as_deref().unwrap_or_default()));
             let (message, names) = subject::sample_of(&triple, account, now)?;
-            (message, names, None)
+            (About::Type, message, names, None)
         }
     };
     let mutes = store.mutes(now).await?;
@@ -144,7 +159,7 @@ async fn found<'c>(
     };
     let verdicts = evaluate(&config.rules, &message, &names);
     let targets = store.target_states().await?;
-    Ok(Some(Story { message, names, stored, verdicts, owed, targets, mutes }))
+    Ok(Some(Story { about, message, names, stored, verdicts, owed, targets, mutes }))
 }
 
 /// The account that a file's or a sample's message is taken to belong to.
@@ -183,6 +198,17 @@ async fn unknown(store: &Store, uid: &str, context: &Context) -> anyhow::Result<
         );
         return Ok(Stop::new(Exit::Problem, text));
     }
+    if uid.len() >= DELIVERY_ID_CHARS_MIN
+        && let Some(id) = store.ids_like(uid, 1).await?.first()
+        && let Some(delivery) = store.delivery(id).await?
+        && let Some(message) = delivery.row.messages.first()
+    {
+        let text = format!(
+            "`{uid}` is a delivery, for the message {message}; `activity-relay explain {message}` explains that, \
+             `activity-relay deliveries show {id}` the delivery"
+        );
+        return Ok(Stop::new(Exit::Problem, text));
+    }
     let text = format!(
         "no message with the uid `{uid}` is stored, and no file has that name. The relay keeps what it polled for the \
          `retention` of the rules file; `activity-relay deliveries list --format json` has the uids of what was delivered"
@@ -205,11 +231,11 @@ fn save(path: &Path, force: bool, message: &Message, context: &Context) -> anyho
 }
 
 /// The document of `--format json`.
-fn document(story: &Story<'_>) -> anyhow::Result<Value> {
+fn document(story: &Story<'_>, now: Timestamp) -> anyhow::Result<Value> {
     let rules: Vec<Value> = story.verdicts.iter().map(|verdict| verdict_json(verdict, story)).collect();
     let deliveries = match &story.owed {
         Owed::Is(details) => details.iter().map(is_json).collect::<anyhow::Result<Vec<_>>>()?,
-        Owed::Would(planned) => planned.iter().map(would_json).collect(),
+        Owed::Would(planned) => planned.iter().map(|planned| would_json(planned, now)).collect(),
     };
     Ok(json!({ "message": message_json(story), "rules": rules, "deliveries": deliveries }))
 }
@@ -257,8 +283,12 @@ fn object(value: &impl Serialize) -> anyhow::Result<Map<String, Value>> {
 }
 
 /// A delivery that there would be, in the list's form; it has no id, as it is not there.
-fn would_json(planned: &Planned) -> Value {
-    let state = if planned.withheld.is_some() { StateName::Withheld } else { StateName::Pending };
+fn would_json(planned: &Planned, now: Timestamp) -> Value {
+    let state = match (&planned.withheld, planned.expires_at) {
+        (Some(_), _) => StateName::Withheld,
+        (None, Some(end)) if end <= now => StateName::Expired,
+        (None, _) => StateName::Pending,
+    };
     json!({
         "id": null,
         "rule": planned.rule,
@@ -266,7 +296,7 @@ fn would_json(planned: &Planned) -> Value {
         "recipient": planned.recipient,
         "messages": planned.messages,
         "state": state,
-        "due_at": planned.withheld.is_none().then_some(planned.due_at),
+        "due_at": (state == StateName::Pending).then_some(planned.due_at),
         "attempts": 0,
         "last": null,
         "maybe_duplicate": false,

@@ -1,4 +1,4 @@
-//! `init`: a starter rules file and a template, which `check` finds fine as they are.
+//! `init`: a starter rules file with tests and templates, which `check` and `test` find fine as they are.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,12 @@ use crate::render::shipped;
 use super::{Context, Exit, Stop, schema};
 
 const RULES: &str = include_str!("init/rules.yaml");
+/// Tests of it.
+const TESTS: &str = include_str!("init/rules.test.yaml");
 /// How the rules file calls its schema, which lies beside it.
 const SCHEMA: &str = "rules.schema.json";
 
-/// Write a starter rules.yaml, its schema for editors, and templates to begin with
+/// Write a starter rules.yaml with tests, its schema for editors, and templates to begin with
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -22,7 +24,9 @@ pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let folder = context.folder().to_path_buf();
     let schema = rules.with_extension("schema.json");
     let named = schema.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut files: Vec<(PathBuf, String)> = vec![(rules.clone(), RULES.replacen(SCHEMA, &named, 1))];
+    let tests = rules.with_extension("test.yaml");
+    let mut files: Vec<(PathBuf, String)> =
+        vec![(rules.clone(), RULES.replacen(SCHEMA, &named, 1)), (tests, TESTS.to_owned())];
     files.extend(templates().map(|(path, text)| (folder.join(path), text.to_owned())));
     let mut paths = files.iter().map(|(path, _)| path).chain([&schema]);
     if let Some(path) = paths.find(|path| path.symlink_metadata().is_ok()) {
@@ -86,6 +90,7 @@ Next:
   2. Create an incoming webhook in Slack and set it:
          export SLACK_WEBHOOK_URL=…
   3. activity-relay check{option}            is the file right?
+     activity-relay test{option}             does it do what its tests say?
      activity-relay run --dry-run{option}    what would be sent?
      activity-relay run{option}"
     )

@@ -24,6 +24,7 @@ pub mod status;
 pub mod subject;
 pub mod table;
 pub mod targets;
+pub mod test;
 pub mod when;
 
 use std::ffi::OsString;
@@ -143,6 +144,7 @@ enum Command {
     Demo(demo::Args),
     Init(init::Args),
     Check(check::Args),
+    Test(test::Args),
     Render(render::Args),
     Catalog(catalog::Args),
     Explain(explain::Args),
@@ -165,6 +167,7 @@ impl Command {
             Self::Demo(args) => demo::run(args, context).await,
             Self::Init(args) => init::run(args, context).await,
             Self::Check(args) => check::run(args, context).await,
+            Self::Test(args) => test::run(args, context).await,
             Self::Render(args) => render::run(args, context).await,
             Self::Catalog(args) => catalog::run(args, context).await,
             Self::Explain(args) => explain::run(args, context).await,

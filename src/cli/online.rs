@@ -27,6 +27,7 @@ const STAFF: &str = "staff";
 const ACCOUNT: &str = "account";
 const TAKE_STAFF: &str =
     "use the owner's or an admin's staff token: in vCita open Settings, Integrations, Webhooks, Connect";
+const ONE_ACCOUNT: &str = "every message of it is taken in and sent twice: take one of the accounts out, or give it its own business's token";
 const REACH: &str = "check `base_url`, the network and its proxy, and try again";
 const MEND_TARGET: &str =
     "check its address and credentials; `activity-relay targets test` sends a test message";
@@ -44,6 +45,9 @@ struct Asked {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     business: Option<String>,
+    /// The API's identifier of the business, by which accounts are told apart.
+    #[serde(skip)]
+    business_uid: Option<String>,
     #[serde(skip)]
     trouble: Option<Trouble>,
 }
@@ -76,7 +80,26 @@ pub(super) async fn ask(config: &Config, now: Timestamp) -> Answers {
         let one = Arc::clone(one);
         targets.spawn(async move { (place, target(&one).await) });
     }
-    Answers { accounts: in_order(accounts.join_all().await), targets: in_order(targets.join_all().await) }
+    let mut accounts = in_order(accounts.join_all().await);
+    tell_apart(&mut accounts);
+    Answers { accounts, targets: in_order(targets.join_all().await) }
+}
+
+/// Notes accounts that belong to the business of an earlier one.
+fn tell_apart(accounts: &mut [Asked]) {
+    for later in 1..accounts.len() {
+        let (before, after) = accounts.split_at_mut(later);
+        let asked = &mut after[0];
+        let of_asked = |other: &&Asked| {
+            other.business_uid.is_some() && other.business_uid == asked.business_uid && other.ok == Some(true)
+        };
+        let Some(first) = before.iter().find(of_asked) else { continue };
+        if asked.trouble.is_none() {
+            asked.detail = format!("{}, which is the business of `{}` too", asked.detail, first.name);
+            asked.trouble =
+                Some(Trouble { code: codes::SAME_BUSINESS, severity: Severity::Warning, help: ONE_ACCOUNT });
+        }
+    }
 }
 
 fn in_order(mut answers: Vec<(usize, Asked)>) -> Vec<Asked> {
@@ -123,7 +146,7 @@ fn judge(name: String, info: &Userinfo) -> Asked {
             Asked { trouble: Some(trouble), ..Asked::fine(name, ACCOUNT, detail) }
         }
     };
-    Asked { business, ..asked }
+    Asked { business, business_uid: info.business_uid.clone(), ..asked }
 }
 
 async fn target(target: &Target) -> Asked {
@@ -149,7 +172,7 @@ fn late() -> String {
 
 impl Asked {
     fn fine(name: String, kind: &'static str, detail: String) -> Self {
-        Self { name, kind, ok: Some(true), detail, business: None, trouble: None }
+        Self { name, kind, ok: Some(true), detail, business: None, business_uid: None, trouble: None }
     }
 
     fn wrong(

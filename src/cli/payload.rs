@@ -51,6 +51,16 @@ pub fn as_text(payload: &Payload, target: Option<&Target>, id: &str) -> anyhow::
     Ok(lines.join("\n"))
 }
 
+/// The first line of what a reader sees: a mail's subject, a post's notification, a body's beginning.
+pub fn first_line(payload: &Payload) -> String {
+    let text = match payload {
+        Payload::Slack(value) => value["text"].as_str().map_or_else(|| value.to_string(), str::to_owned),
+        Payload::Http(body) => body.body.clone(),
+        Payload::Email(mail) => mail.subject.clone(),
+    };
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+}
+
 fn headers(mail: &Mail, target: Option<&Target>, id: &str) -> Vec<(String, String)> {
     match target.map(|target| &target.kind) {
         Some(Kind::Email(target)) => email::headers(target.settings(), mail, id),

@@ -11,12 +11,8 @@ use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::names::Names;
 use crate::model::payload::{Mail, Payload};
-use crate::render::view::{Seen, View};
 
 use super::{Context, Exit, Format, Stop, payload, subject};
-
-/// Where links lead while no account is configured.
-const APP_HOST: &str = "https://app.vcita.com";
 
 /// What stands below the options.
 const AFTER_HELP: &str = "\
@@ -68,7 +64,8 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     }
     let now = context.clock.now();
     let (message, names) = chosen(args, context, &config, now).await?;
-    let view = view(args, &config, message, names, now);
+    let id = DeliveryId::derive(now, &["render", &message.uid]);
+    let view = subject::view(&config, message, names, (id, &args.rule, &args.target), now);
     let rendered = config.templates.render(&args.template, target.format(), &view);
     if let Some(path) = &args.html {
         write_html(path, &rendered.payload)?;
@@ -107,27 +104,6 @@ async fn chosen(
         return Ok((subject::from_file(path, account)?, Names::default()));
     }
     subject::sample(args.sample.as_deref().unwrap_or_default(), account, now)
-}
-
-/// The view as the courier would make it.
-fn view(args: &Args, config: &Config, message: Message, names: Names, now: Timestamp) -> View {
-    let account = config.accounts.iter().find(|account| account.name == message.account);
-    let account = account.or(config.accounts.first());
-    View {
-        delivery_id: DeliveryId::derive(now, &["render", &message.uid]).to_string(),
-        attempt: 1,
-        rule: args.rule.clone(),
-        target: args.target.clone(),
-        account: account.map_or_else(|| message.account.clone(), |account| account.name.clone()),
-        app_host: account.map_or_else(
-            || APP_HOST.to_owned(),
-            |account| account.app_host.as_str().trim_end_matches('/').to_owned(),
-        ),
-        timezone: config.timezone.clone(),
-        now,
-        messages: vec![Seen { message, names }],
-        notice: None,
-    }
 }
 
 /// Writes the HTML part to a file.

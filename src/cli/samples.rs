@@ -6,8 +6,11 @@ use jiff::Timestamp;
 
 use crate::config::problem::Severity;
 use crate::config::{Config, Loaded, Subject as About, codes};
+use serde_json::{Value, json};
+
 use crate::model::catalog::{self, Entry};
 use crate::model::message::{Message, Triple};
+use crate::model::names::Names;
 use crate::model::payload::Format;
 use crate::model::sample;
 use crate::render::view::{Seen, View};
@@ -18,6 +21,12 @@ use crate::source::wire;
 /// Where links lead while no account is configured.
 const APP_HOST: &str = "https://app.vcita.com";
 
+/// How long the body of the long sample is, and its names.
+const LONG_BODY_CHARS: usize = 50_000;
+const LONG_NAME_CHARS: usize = 300;
+/// So many names of activity types stand in a message.
+const TYPES_SHOWN: usize = 4;
+
 /// A message of one type of the catalogue.
 struct Sample {
     entry: &'static Entry,
@@ -25,46 +34,69 @@ struct Sample {
     view: View,
 }
 
+/// Of which kind a message is that a template has to bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Shape {
+    /// As most are.
+    Usual,
+    /// Without all that may be missing: client, staff member, appointment, subject, text.
+    Bare,
+    /// With a very long text and very long names.
+    Long,
+}
+
 /// What came of rendering a template for a target's format and a sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Fine,
-    Failed(String),
-    Shows(String),
+    /// With why, and on what shape of message.
+    Failed(Shape, String),
+    /// The markers of missing values.
+    Shows(Vec<String>),
+    /// What was cut.
+    Cut(Vec<String>),
 }
 
 impl Outcome {
-    /// One problem is enough for both: a failure's words may name something of the message, so that each differs.
+    /// One problem is enough for both: a failure's words may name something of the message, and so do lengths.
     fn is_like(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Failed(_), Self::Failed(_))) || self == other
+        match (self, other) {
+            (Self::Failed(one, _), Self::Failed(other, _)) => one == other,
+            (Self::Cut(_), Self::Cut(_)) => true,
+            _ => self == other,
+        }
     }
 }
 
 /// What was rendered so far: each template, format and sample once, however many rules ask for it.
-type Known<'c> = HashMap<(&'c str, Format, usize), Outcome>;
-
-/// A trouble with what a rule delivers: which, on which sample first, on how many.
-struct Trouble {
-    outcome: Outcome,
-    first: usize,
-    count: usize,
+#[derive(Default)]
+struct Known<'c> {
+    usual: HashMap<(&'c str, Format, usize), Outcome>,
+    /// The odd shapes, for each template and format on the first message type that is asked for.
+    odd: HashMap<(&'c str, Format), Outcome>,
 }
 
-/// Renders every rule × delivery × message type that the rule can match, and notes templates that fail or that show a
-/// field which is not there.
+/// A trouble with what a rule delivers: which, and on which samples.
+struct Trouble {
+    outcome: Outcome,
+    on: Vec<usize>,
+}
+
+/// Renders every rule × delivery × message type that the rule can match, and notes templates that fail, that show a
+/// field which is not there, or of which something is cut.
 pub(super) fn check(loaded: &mut Loaded, now: Timestamp) {
     let Some(config) = loaded.config.take() else { return };
     let samples = samples(&config, now);
     let subjects: Vec<Subject<'_>> =
         samples.iter().map(|sample| Subject::new(&sample.triple, sample.entry.api_type)).collect();
-    let mut known = Known::new();
+    let mut known = Known::default();
     for (position, rule) in config.rules.list().iter().enumerate() {
         let taken: Vec<usize> =
             (0..samples.len()).filter(|index| rule.can_take_subject(&subjects[*index])).collect();
         for (number, deliver) in rule.deliver.iter().enumerate() {
             for trouble in troubles(&config, rule, deliver, &taken, &samples, &mut known) {
                 let about = About::Template(position, number);
-                report(loaded, about, deliver, &trouble, taken.len(), samples[trouble.first].entry);
+                report(loaded, about, deliver, &trouble, &taken, &samples);
             }
         }
     }
@@ -73,27 +105,55 @@ pub(super) fn check(loaded: &mut Loaded, now: Timestamp) {
 }
 
 fn samples(config: &Config, now: Timestamp) -> Vec<Sample> {
-    let account = config.accounts.first();
-    let name = account.map_or("main", |account| account.name.as_str());
-    let names = sample::names();
     let made = catalog::all().iter().filter_map(|entry| {
         let triple = entry.triple();
-        let message = wire::read_item(name, &sample::item(&triple, now)).ok()?;
-        let view = View {
-            messages: vec![Seen { message, names: names.clone() }],
-            notice: None,
-            delivery_id: "check".to_owned(),
-            attempt: 1,
-            rule: "check".to_owned(),
-            target: "check".to_owned(),
-            account: name.to_owned(),
-            app_host: account.map_or_else(|| APP_HOST.to_owned(), |account| account.app_host.to_string()),
-            timezone: config.timezone.clone(),
-            now,
-        };
+        let view = view(config, &sample::item(&triple, now), sample::names(), now)?;
         Some(Sample { entry, triple, view })
     });
     made.collect()
+}
+
+/// What a template sees of an item.
+fn view(config: &Config, item: &Value, names: Names, now: Timestamp) -> Option<View> {
+    let account = config.accounts.first();
+    let name = account.map_or("main", |account| account.name.as_str());
+    let message = wire::read_item(name, item).ok()?;
+    Some(View {
+        messages: vec![Seen { message, names }],
+        notice: None,
+        delivery_id: "check".to_owned(),
+        attempt: 1,
+        rule: "check".to_owned(),
+        target: "check".to_owned(),
+        account: name.to_owned(),
+        app_host: account.map_or_else(|| APP_HOST.to_owned(), |account| account.app_host.to_string()),
+        timezone: config.timezone.clone(),
+        now,
+    })
+}
+
+/// The same message in another shape.
+fn reshaped(config: &Config, sample: &Sample, shape: Shape) -> Option<View> {
+    let now = sample.view.now;
+    let mut item = sample::item(&sample.triple, now);
+    let mut names = sample::names();
+    match shape {
+        Shape::Usual => {}
+        Shape::Bare => {
+            for field in ["client_uid", "staff_uid", "message_text", "meeting_data", "channels"] {
+                item.as_object_mut()?.remove(field);
+            }
+            names = Names::default();
+        }
+        Shape::Long => {
+            let body = "A long text & <more> of it\n".repeat(LONG_BODY_CHARS / 27);
+            item["message_text"] = json!({ "body": body, "subject": "Long ".repeat(LONG_NAME_CHARS / 5) });
+            let name = Some("Ann ".repeat(LONG_NAME_CHARS / 4));
+            names.client.iter_mut().for_each(|client| client.name.clone_from(&name));
+            names.staff.iter_mut().for_each(|staff| staff.name.clone_from(&name));
+        }
+    }
+    view(config, &item, names, now)
 }
 
 /// What is wrong with one delivery of a rule, each trouble once.
@@ -109,22 +169,29 @@ fn troubles<'c>(
     let format = target.format();
     let mut troubles: Vec<Trouble> = Vec::new();
     for &index in taken {
-        let view = &samples[index].view;
         let outcome = known
+            .usual
             .entry((deliver.template.as_str(), format, index))
-            .or_insert_with(|| render(config, &deliver.template, format, view));
+            .or_insert_with(|| judge(config, &deliver.template, format, &samples[index]));
         let counts = match outcome {
             Outcome::Fine => false,
-            Outcome::Failed(_) => true,
+            Outcome::Failed(..) | Outcome::Cut(_) => true,
             // A condition on the field itself keeps messages away that do not have it.
-            Outcome::Shows(_) => view.messages.iter().all(|seen| holds(rule, &seen.message)),
+            Outcome::Shows(_) => samples[index].view.messages.iter().all(|seen| holds(rule, &seen.message)),
         };
         if !counts {
             continue;
         }
         match troubles.iter_mut().find(|trouble| trouble.outcome.is_like(outcome)) {
-            Some(trouble) => trouble.count += 1,
-            None => troubles.push(Trouble { outcome: outcome.clone(), first: index, count: 1 }),
+            Some(trouble) => trouble.on.push(index),
+            None => troubles.push(Trouble { outcome: outcome.clone(), on: vec![index] }),
+        }
+    }
+    if let Some(first) = taken.first().filter(|_| troubles.is_empty()) {
+        let odd = known.odd.entry((deliver.template.as_str(), format));
+        let outcome = odd.or_insert_with(|| judge_odd(config, &deliver.template, format, &samples[*first]));
+        if *outcome != Outcome::Fine {
+            troubles.push(Trouble { outcome: outcome.clone(), on: vec![*first] });
         }
     }
     troubles
@@ -135,14 +202,29 @@ fn holds(rule: &Rule, message: &Message) -> bool {
     rule.filter.as_ref().is_none_or(|filter| filter.judge(message, &names).unwrap_or(false))
 }
 
-fn render(config: &Config, template: &str, format: Format, view: &View) -> Outcome {
-    let rendered = config.templates.render(template, format, view);
-    let markers = rendered.markers();
-    match rendered.problem {
-        Some(problem) => Outcome::Failed(problem),
-        None if markers.is_empty() => Outcome::Fine,
-        None => Outcome::Shows(markers.join(", ")),
+fn judge(config: &Config, template: &str, format: Format, sample: &Sample) -> Outcome {
+    let rendered = config.templates.render(template, format, &sample.view);
+    if let Some(problem) = rendered.problem {
+        return Outcome::Failed(Shape::Usual, problem);
     }
+    let markers = rendered.markers();
+    if !markers.is_empty() {
+        return Outcome::Shows(markers);
+    }
+    let cuts = config.templates.cuts(template, format, &sample.view);
+    if cuts.is_empty() { Outcome::Fine } else { Outcome::Cut(cuts) }
+}
+
+/// The same of a message that has nothing that may be missing, and of one that is very long.
+fn judge_odd(config: &Config, template: &str, format: Format, sample: &Sample) -> Outcome {
+    for shape in [Shape::Bare, Shape::Long] {
+        let view = reshaped(config, sample, shape);
+        let rendered = view.map(|view| config.templates.render(template, format, &view));
+        if let Some(problem) = rendered.and_then(|rendered| rendered.problem) {
+            return Outcome::Failed(shape, problem);
+        }
+    }
+    Outcome::Fine
 }
 
 fn report(
@@ -150,27 +232,78 @@ fn report(
     about: About<'_>,
     deliver: &Deliver,
     trouble: &Trouble,
-    of: usize,
-    entry: &Entry,
+    taken: &[usize],
+    samples: &[Sample],
 ) {
     let name = &deliver.template;
+    let Some(entry) = trouble.on.first().map(|first| samples[*first].entry) else { return };
     let sample = format!("{}/{}/{}", entry.activity_type, entry.message_type, entry.direction);
-    let on = match trouble.count {
-        1 => sample.clone(),
-        count => format!("{count} of the {of} message types that this rule takes, such as {sample}"),
+    let on = match (trouble.on.len(), taken.len()) {
+        (1, _) => sample.clone(),
+        (count, of) if count == of => {
+            format!("all {of} message types that this rule takes, such as {sample}")
+        }
+        (count, of) => format!("{count} of the {of} message types that this rule takes, such as {sample}"),
     };
     let see =
         format!("`activity-relay render {name} --target {} --sample {sample}` shows it", deliver.target);
     match &trouble.outcome {
         Outcome::Fine => {}
-        Outcome::Failed(why) => {
+        Outcome::Failed(Shape::Usual, why) => {
             let message = format!("the template `{name}` fails on {on}: {why}");
             loaded.add(codes::SAMPLE, Severity::Error, about, message, &format!("mend the template; {see}"));
         }
+        Outcome::Failed(shape, why) => {
+            let what = match shape {
+                Shape::Bare => "without a client, a staff member, an appointment and a text",
+                Shape::Usual | Shape::Long => "with a very long text and very long names",
+            };
+            let message = format!("the template `{name}` fails on a message {what}, as {on} may be: {why}");
+            let help =
+                "ask for what may be missing by {{#if …}}: until then such a message goes out as plain text";
+            loaded.add(codes::SAMPLE, Severity::Warning, about, message, help);
+        }
         Outcome::Shows(markers) => {
-            let message = format!("the template `{name}` shows {markers} on {on}, where there is no value");
-            let help = format!("put {{{{#if …}}}} around the field, or narrow the rule's `match`; {see}");
+            let shown = markers.join(", ");
+            let message = format!("the template `{name}` shows {shown} on {on}, where there is no value");
+            let field = markers[0].trim_start_matches('‹').trim_end_matches("?›");
+            let has = having(trouble, taken, samples);
+            let help = format!(
+                "{has}write {{{{#if {field}}}}}…{{{{/if}}}} around it, or narrow the rule's `match`; {see}"
+            );
             loaded.add(codes::MISSING_VALUE, Severity::Warning, about, message, &help);
         }
+        Outcome::Cut(cuts) => {
+            let message = format!("the template `{name}` makes too much on {on}: {}", cuts.join("; "));
+            let help = format!("shorten what the template itself says; {see}");
+            loaded.add(codes::CUT, Severity::Warning, about, message, &help);
+        }
     }
+}
+
+/// Which of the activity types that a rule takes have the value, in words, if some do.
+fn having(trouble: &Trouble, taken: &[usize], samples: &[Sample]) -> String {
+    let types = |with: bool| {
+        let mut names: Vec<&str> = Vec::new();
+        for index in taken.iter().filter(|index| trouble.on.contains(index) != with) {
+            let name = samples[*index].entry.activity_type;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    };
+    let (with, without) = (types(true), types(false));
+    let (with, without) = (listed(&with), listed(&without));
+    if with.is_empty() {
+        "no message that this rule takes has it: take the field out, or ".to_owned()
+    } else {
+        format!("{with} messages have it and {without} have not: ")
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    let more = names.len().saturating_sub(TYPES_SHOWN);
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names[..names.len() - more].join(", ") + &tail
 }

@@ -13,6 +13,9 @@ pub struct Args {
     /// Of a file that another one includes, such as rules.d/*.yaml
     #[arg(long)]
     included: bool,
+    /// Of a file of rule tests, such as rules.test.yaml
+    #[arg(long, conflicts_with = "included")]
+    tests: bool,
     /// Without the names of this rules file's targets, accounts and templates
     #[arg(long)]
     generic: bool,
@@ -21,7 +24,11 @@ pub struct Args {
 /// Prints the schema. A rules file with mistakes gives the names that can be read of it, a missing one none.
 #[expect(clippy::unused_async, reason = "every command is async")]
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
-    let of = if args.included { Of::Included } else { Of::Main };
+    let of = match (args.included, args.tests) {
+        (true, _) => Of::Included,
+        (_, true) => Of::Tests,
+        _ => Of::Main,
+    };
     let names = if args.generic { Names::default() } else { context.load().names };
     context.out.line(text(of, &names)?.trim_end())?;
     Ok(Exit::Fine)

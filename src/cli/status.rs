@@ -67,6 +67,9 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let loaded = context.load().config;
     let instances = Instances::of(&store, now).await?;
     let mutes = store.mutes(now).await?;
+    let without_rule =
+        |mute: &&Mute| loaded.as_ref().is_some_and(|config| config.rules.get(&mute.rule).is_none());
+    let ruleless: Vec<Mute> = mutes.iter().filter(without_rule).cloned().collect();
     let mut accounts = accounts(context, &store, loaded.as_ref(), now).await?;
     for account in &mut accounts {
         account.polled_by = instances.polling(&account.name);
@@ -96,12 +99,13 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
             show_deliveries(context, counts, oldest_due, now)?;
             show_targets(context, &targets, now)?;
             show_mutes(context, &mutes, now)?;
+            show_ruleless(context, &ruleless)?;
             if counts.dead > 0 {
                 let hint = "activity-relay deliveries list --state dead";
                 context
                     .out
                     .line(format!("\n{} dead: look at them with `{hint}`", paint(BAD, counts.dead)))?;
-            } else if !troubled {
+            } else if !troubled && ruleless.is_empty() {
                 context.out.line(format!("\n{}", paint(GOOD, "nothing needs attention")))?;
             }
         }
@@ -249,6 +253,21 @@ fn show_mutes(context: &Context, mutes: &[Mute], now: Timestamp) -> anyhow::Resu
     context.out.line("")?;
     for line in mute::drawn(mutes, now, &when::zone(context), context.out.width()) {
         context.out.line(line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Mutes that silence nothing: their rule was renamed or removed.
+fn show_ruleless(context: &Context, mutes: &[Mute]) -> anyhow::Result<()> {
+    for mute in mutes {
+        context.out.line(paint(
+            WARN,
+            format!(
+                "mute {} silences nothing: the rules file has no rule `{}`. If it was renamed, mute the new name; \
+                 `activity-relay mute lift {}` removes this one",
+                mute.id, mute.rule, mute.id
+            ),
+        ))?;
     }
     Ok(())
 }

@@ -5,13 +5,19 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::config::Config;
 use crate::model::catalog;
+use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple, key};
 use crate::model::names::Names;
 use crate::model::sample as model_sample;
+use crate::render::view::{Seen, View};
 use crate::source::wire;
 
 use super::{Exit, Stop};
+
+/// Where links lead while no account is configured.
+const APP_HOST: &str = "https://app.vcita.com";
 
 /// One item as the API gives it, out of a file.
 ///
@@ -63,6 +69,33 @@ pub fn canonical([activity_type, message_type, direction]: [&str; 3]) -> Triple 
         direction: direction.to_owned(),
     };
     known.map_or_else(as_given, catalog::Entry::triple)
+}
+
+/// What a template sees, as the courier would show it; of the delivery: id, rule and target.
+pub fn view(
+    config: &Config,
+    message: Message,
+    names: Names,
+    (id, rule, target): (DeliveryId, &str, &str),
+    now: Timestamp,
+) -> View {
+    let account = config.accounts.iter().find(|account| account.name == message.account);
+    let account = account.or(config.accounts.first());
+    View {
+        delivery_id: id.to_string(),
+        attempt: 1,
+        rule: rule.to_owned(),
+        target: target.to_owned(),
+        account: account.map_or_else(|| message.account.clone(), |account| account.name.clone()),
+        app_host: account.map_or_else(
+            || APP_HOST.to_owned(),
+            |account| account.app_host.as_str().trim_end_matches('/').to_owned(),
+        ),
+        timezone: config.timezone.clone(),
+        now,
+        messages: vec![Seen { message, names }],
+        notice: None,
+    }
 }
 
 fn read_item(account: &str, item: &Value) -> anyhow::Result<Message> {

@@ -64,6 +64,22 @@ pub fn short(text: &str, chars_max: usize) -> String {
     line.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The text's words on lines of at most so many characters; a longer word has a line of its own. Without a limit it is one
+/// line.
+pub fn wrapped(text: &str, columns_max: Option<usize>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if columns_max.is_none_or(|max| width(line) + 1 + width(word) <= max) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +99,13 @@ mod tests {
         let drawn = lines(&["STATE", "WHY"], rows, Some(30)).join("\n");
         let drawn = anstream::adapter::strip_str(&drawn).to_string();
         assert_eq!(drawn, "STATE  WHY\ndead   the mailbox is full an…");
+    }
+
+    #[test]
+    fn texts_wrap_between_words() {
+        assert_eq!(wrapped("a bc  def\nghijkl m", Some(4)), ["a bc", "def", "ghijkl", "m"]);
+        assert_eq!(wrapped("a bc  def", None), ["a bc def"]);
+        assert_eq!(wrapped(" ", Some(4)), [""; 0]);
     }
 
     #[test]

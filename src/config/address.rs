@@ -44,16 +44,27 @@ impl Reader<'_> {
                 let help = "write an address with the length of its prefix, such as 10.1.0.0/16 or fd00::/8";
                 self.error(codes::NETWORK, spot.span, format!("`{}` is not a network", spot.written), help);
             }
-            networks.extend(network);
+            networks.push(network);
         }
-        Some(Policy::PublicAnd(networks))
+        // Whether an address is in a network that cannot be read, nobody knows: it is not complained of as well.
+        let known: Option<Vec<IpNet>> = networks.into_iter().collect();
+        Some(known.map_or(Policy::Any, Policy::PublicAnd))
+    }
+
+    /// Reports what is made of message data, where that would decide who is reached or as whom.
+    pub(super) fn is_unconfined(&mut self, spot: &Spot<String>, what: &str) -> bool {
+        let unconfined = spot.value.contains("{{");
+        if unconfined {
+            let help = "write it out; what a message says may only go into the body";
+            let message = format!("{what} made of message data is refused");
+            self.error(codes::UNCONFINED, spot.span, message, help);
+        }
+        unconfined
     }
 
     /// A target's URL: http or https, no user, a host whose form hides nothing, a private one only if allowed.
     pub(super) fn target_url(&mut self, spot: &Spot<String>, policy: &Policy) -> Option<Url> {
-        if spot.value.contains("{{") {
-            let help = "write the URL out; what a message says may only go into the body";
-            self.error(codes::UNCONFINED, spot.span, "a URL made of message data is refused", help);
+        if self.is_unconfined(spot, "a URL") {
             return None;
         }
         let url = match Url::parse(spot.value.trim()) {

@@ -12,6 +12,7 @@ use super::problem::{Finding, Span};
 use super::raw::{self, Raw};
 use super::read::{Reader, Source, Spot};
 use super::secret::reason;
+use super::trees::Trees;
 use super::yaml::{self, Node};
 
 /// A rules file of 20,000 rules has some 3 MB.
@@ -26,15 +27,16 @@ const TEMPLATE_ENDINGS: [&str; 3] = ["hbs", "yaml", "yml"];
 const TEMPLATES_DIR: &str = "templates";
 
 /// The main file and everything it includes. `None` if the main file cannot be read at all.
-pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<Raw> {
-    let mut raw = Raw::default();
+pub(super) fn read(reader: &mut Reader<'_>, path: &Path) -> Option<(Raw, Trees)> {
+    let (mut raw, mut trees) = (Raw::default(), Trees::default());
     let root = open(reader, path, None, &mut raw)?;
     raw::read(reader, &root, true, &mut raw);
     outline::note(reader, &root);
     let mut trail = Trail::default();
     trail.open.extend(canonical(path));
-    include(reader, &root, &mut trail, &mut raw);
-    Some(raw)
+    include(reader, &root, &mut trail, &mut raw, &mut trees);
+    trees.add(root);
+    Some((raw, trees))
 }
 
 /// Which files were read, as they are really called.
@@ -46,7 +48,7 @@ struct Trail {
     seen: HashSet<PathBuf>,
 }
 
-fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Raw) {
+fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Raw, trees: &mut Trees) {
     for pattern in raw::includes(reader, root) {
         let wildcard = pattern.value.contains(['*', '?']);
         let folder =
@@ -80,8 +82,9 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
             raw::read(reader, &root, false, raw);
             outline::note(reader, &root);
             trail.open.push(real);
-            include(reader, &root, trail, raw);
+            include(reader, &root, trail, raw, trees);
             trail.open.pop();
+            trees.add(root);
         }
     }
 }
@@ -151,7 +154,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// A file's text. The reason says what is wrong, for a person.
-fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
+pub(super) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
@@ -168,7 +171,7 @@ fn canonical(path: &Path) -> Option<PathBuf> {
 
 /// The files that a pattern names, sorted; `*` and `?` may stand in any part of the path but not across parts, and `**`
 /// stands for any folders or none. Notes where it looked: when something changes there, it may find something else.
-fn expand(folder: &Path, pattern: &str, looked_at: &mut Vec<PathBuf>) -> Vec<PathBuf> {
+pub(super) fn expand(folder: &Path, pattern: &str, looked_at: &mut Vec<PathBuf>) -> Vec<PathBuf> {
     let mut found = vec![folder.to_path_buf()];
     for part in Path::new(pattern) {
         let text = part.to_string_lossy();
@@ -208,9 +211,12 @@ fn fits_name(path: &Path, pattern: &str) -> bool {
     !hidden && super::names::wildcard(&pattern.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>())
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let read = std::fs::read_dir(folder).into_iter().flatten();
-    let mut paths: Vec<PathBuf> = read.filter_map(|entry| Some(entry.ok()?.path())).collect();
+/// What a folder holds, sorted; nothing where it cannot be read.
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let read = std::fs::read_dir(here).into_iter().flatten();
+    let mut paths: Vec<PathBuf> =
+        read.filter_map(|entry| Some(folder.join(entry.ok()?.file_name()))).collect();
     paths.sort();
     paths
 }
@@ -255,7 +261,7 @@ pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path)
 }
 
 /// Notes a file that problems may point to; its index.
-fn add(reader: &mut Reader<'_>, name: String, text: String) -> usize {
+pub(super) fn add(reader: &mut Reader<'_>, name: String, text: String) -> usize {
     reader.sources.push(Source { name, text, folder: PathBuf::new() });
     reader.sources.len() - 1
 }

@@ -39,6 +39,8 @@ pub(super) enum Shape {
     Version(u32),
     /// Text.
     Text,
+    /// Whatever one likes.
+    Any,
     /// Such as `1h30m`.
     Duration,
     /// Such as `60/m`, or `unlimited`.
@@ -93,6 +95,8 @@ pub(super) enum Named {
     Target,
     /// A template's folder.
     Template,
+    /// A rule.
+    Rule,
 }
 
 impl Keys {

@@ -36,7 +36,7 @@ pub(super) fn characters(
     // Just behind the end of the text.
     start
         .map(|start| (start, start))
-        .or_else(|| (first >= scalar.text.chars().count()).then(|| (source.at, source.at)))
+        .or_else(|| (first >= scalar.text.chars().count()).then_some((source.at, source.at)))
 }
 
 /// A way through a text, character by character.

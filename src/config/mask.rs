@@ -43,10 +43,12 @@ pub(super) fn mask(text: &str) -> String {
                 result.push_str(&patterns(&line[..value_at]));
                 let shown = value_at + origin(&line[value_at..]);
                 result.push_str(&hide_user(&line[value_at..shown]));
-                // A comment may hold the secret of yesterday: it is cut off rather than shown as a row of asterisks.
+                // A comment may hold the secret of yesterday: only its sign is kept, rather than a row of asterisks.
                 let rest = line[shown..].trim_end_matches(['\n', '\r']);
-                let end = rest.find(" #").map_or(rest.len(), |at| rest[..at].trim_end().len());
+                let comment = rest.find(" #");
+                let end = comment.map_or(rest.len(), |at| rest[..at].trim_end().len());
                 result.push_str(&hide(&rest[..end], 0));
+                result.push_str(comment.map_or("", |at| &rest[end..at + 2]));
                 result.push_str(&line[shown + rest.len()..]);
             }
             None => result.push_str(&patterns(line)),
@@ -180,7 +182,7 @@ mod tests {
             ("  token: ${VCITA_TOKEN}", "  token: ${VCITA_TOKEN}"),
             ("  token: ${VCITA_TOKEN:-abc}", "  token: ${VCITA_TOKEN:-***}"),
             ("  tokn: abc", "  tokn: ***"),
-            ("  token: ${T}   # was abc\nname: x", "  token: ${T}\nname: x"),
+            ("  token: ${T}   # was abc\nname: x", "  token: ${T}   #\nname: x"),
             ("  token_file: /run/secrets/x", "  token_file: /run/secrets/x"),
             (
                 "auth: { basic: { user: a, password: 'b c' } }",

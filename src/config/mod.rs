@@ -17,9 +17,13 @@ mod raw;
 mod read;
 pub mod report;
 mod resolve;
+mod review;
+pub mod rule_tests;
 pub mod schema;
 pub mod secret;
 mod slips;
+mod stand_in;
+mod trees;
 mod value;
 mod words;
 mod yaml;
@@ -32,7 +36,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::render::Templates;
-use crate::rules::Rules;
+use crate::rules::{Place, Rules};
 use crate::source::Account;
 use crate::target::Target;
 
@@ -42,6 +46,8 @@ use places::Places;
 use problem::{Finding, Problem, Severity, Span};
 use read::Reader;
 use secret::Environment;
+
+pub use stand_in::load_standing_in;
 
 /// A configuration that has been checked: every name resolves, every value is in range.
 #[derive(Debug)]
@@ -137,6 +143,25 @@ pub enum Subject<'a> {
 }
 
 impl Loaded {
+    /// Where something stands, in the file that it stands in.
+    pub fn place(&self, subject: Subject<'_>) -> Place {
+        let span = self.span(subject);
+        let file = self.files.get(span.file).cloned().unwrap_or_default();
+        Place { file, line: span.start.0, column: span.start.1 }
+    }
+
+    fn span(&self, subject: Subject<'_>) -> Span {
+        let span = match subject {
+            Subject::File => None,
+            Subject::Account(name) => self.places.accounts.get(name),
+            Subject::Target(name) => self.places.targets.get(name),
+            Subject::Template(rule, delivery) => {
+                self.places.templates.get(rule).and_then(|places| places.get(delivery))
+            }
+        };
+        span.copied().unwrap_or(Span::start_of(0))
+    }
+
     /// Adds a problem that only showed in use, at the place of what it is about; [`Loaded::config`] stays.
     pub fn add(
         &mut self,
@@ -146,15 +171,7 @@ impl Loaded {
         message: String,
         help: &str,
     ) {
-        let span = match subject {
-            Subject::File => None,
-            Subject::Account(name) => self.places.accounts.get(name),
-            Subject::Target(name) => self.places.targets.get(name),
-            Subject::Template(rule, delivery) => {
-                self.places.templates.get(rule).and_then(|places| places.get(delivery))
-            }
-        };
-        let span = span.copied().unwrap_or(Span::start_of(0));
+        let span = self.span(subject);
         let finding = match severity {
             Severity::Error => Finding::error(code, span, message),
             Severity::Warning => Finding::warning(code, span, message),
@@ -178,11 +195,15 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let material = Material::of(path.parent().map(Path::to_path_buf).unwrap_or_default());
     let mut reader =
         Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new(), material };
-    let raw = files::read(&mut reader, path);
+    let (raw, trees) = files::read(&mut reader, path).unzip();
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
     let names = names(raw.as_ref(), &templates);
     let owners = raw.as_ref().map(|raw| raw.owners.clone()).unwrap_or_default();
-    let (config, places) = raw.map(|raw| resolve::resolve(&mut reader, raw, templates)).unzip();
+    if let (Some(raw), Some(trees)) = (&raw, &trees) {
+        resolve::look_up(&mut reader, raw, &templates);
+        review::check(&mut reader, raw, trees, &templates, &templates_dir);
+    }
+    let (config, places) = raw.map(|raw| resolve::resolve(&reader, raw, templates)).unzip();
     let outline = reader.material.outline();
     let mut findings: Vec<Finding> =
         reader.findings.into_iter().map(|finding| presentable(finding, &reader.sources)).collect();
@@ -209,6 +230,7 @@ fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {
     schema::Names {
         accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
         targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
+        rules: raw.rules.iter().filter_map(|rule| Some(rule.name.as_ref()?.value.clone())).collect(),
         templates,
     }
 }

@@ -1,5 +1,7 @@
 //! Whether the names in conditions can ever meet a message, judged by the catalogue.
 
+use std::sync::LazyLock;
+
 use crate::model::catalog::{self, Entry};
 use crate::model::message::key;
 use crate::rules::condition::Pattern;
@@ -44,18 +46,57 @@ impl Field {
         }
     }
 
-    /// Every name there is for it, each once, in the catalogue's order.
-    fn known(self, entries: &[Entry]) -> Vec<&'static str> {
-        let mut names = Vec::new();
+    /// Every name there is for it with its key, each once, in the catalogue's order.
+    fn known(self, entries: &[Entry]) -> Vec<Name> {
+        let mut names: Vec<Name> = Vec::new();
         for entry in entries {
-            let name = self.of(entry);
-            if !names.contains(&name) {
-                names.push(name);
+            let text = self.of(entry);
+            if !names.iter().any(|name| name.text == text) {
+                names.push(Name { text, key: key(text) });
             }
         }
         names
     }
 }
+
+/// A name of the catalogue, and the key by which it is compared.
+struct Name {
+    text: &'static str,
+    key: String,
+}
+
+/// The catalogue with its keys, made once for any number of rules.
+struct Known<'e> {
+    entries: &'e [Entry],
+    /// Of each entry, by field.
+    keys: Vec<[String; 3]>,
+    /// The names of each field.
+    names: [Vec<Name>; 3],
+}
+
+impl<'e> Known<'e> {
+    fn of(entries: &'e [Entry]) -> Self {
+        let fields = [Field::Activity, Field::Message, Field::Direction];
+        let keys = entries.iter().map(|entry| fields.map(|field| key(field.of(entry)))).collect();
+        Self { entries, keys, names: fields.map(|field| field.known(entries)) }
+    }
+
+    /// The entries that fit the block in every field but this one, if one is left out.
+    fn fitting(&self, block: &RawBlock, but: Option<Field>) -> impl Iterator<Item = usize> {
+        (0..self.entries.len()).filter(move |index| {
+            Field::ALL.into_iter().filter(|field| Some(*field) != but).all(|field| {
+                let patterns = field.patterns(block);
+                patterns.is_none_or(|patterns| patterns.iter().any(|spot| self.fits(spot, field, *index)))
+            })
+        })
+    }
+
+    fn fits(&self, spot: &Spot<Pattern>, field: Field, index: usize) -> bool {
+        fits(&spot.value, &self.keys[index][field as usize])
+    }
+}
+
+static KNOWN: LazyLock<Known<'static>> = LazyLock::new(|| Known::of(catalog::all()));
 
 /// What is odd about the names in a rule's conditions.
 pub(super) fn check(rule: &RawRule) -> Vec<Finding> {
@@ -63,40 +104,33 @@ pub(super) fn check(rule: &RawRule) -> Vec<Finding> {
         return Vec::new();
     }
     let blocks = rule.any_of.iter().chain(&rule.except);
-    blocks.flat_map(|block| check_block(block, catalog::all())).collect()
+    blocks.flat_map(|block| check_block(block, &KNOWN)).collect()
 }
 
-fn check_block(block: &RawBlock, entries: &[Entry]) -> Vec<Finding> {
+fn check_block(block: &RawBlock, known: &Known<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for field in Field::ALL {
-        let known = field.known(entries);
         for spot in field.patterns(block).unwrap_or_default() {
-            if !known.iter().any(|name| fits(&spot.value, name)) {
-                findings.push(unknown(field, spot, &known, block, entries));
+            if !known.names[field as usize].iter().any(|name| fits(&spot.value, &name.key)) {
+                findings.push(unknown(field, spot, block, known));
             }
         }
     }
     if findings.is_empty() {
-        findings = combinations(block, entries);
+        findings = combinations(block, known);
     }
     findings
 }
 
 /// A name, or a wildcard, that nothing in the catalogue fits.
-fn unknown(
-    field: Field,
-    spot: &Spot<Pattern>,
-    known: &[&'static str],
-    block: &RawBlock,
-    entries: &[Entry],
-) -> Finding {
+fn unknown(field: Field, spot: &Spot<Pattern>, block: &RawBlock, known: &Known<'_>) -> Finding {
     let written = &spot.written;
     let what = field.name();
     if spot.value.is_wildcard() {
         return Finding::warning(codes::EMPTY_WILDCARD, spot.span, format!("no known {what} fits `{written}`"))
             .help("messages of a type that is added later may fit it; `activity-relay catalog` lists the known ones");
     }
-    if field == Field::Activity && catalog::api_types().iter().any(|name| fits(&spot.value, name)) {
+    if field == Field::Activity && catalog::api_types().iter().any(|name| fits(&spot.value, &key(name))) {
         return Finding::warning(
             codes::UNKNOWN_NAME,
             spot.span,
@@ -109,16 +143,14 @@ fn unknown(
     } else {
         Finding::warning(codes::UNKNOWN_NAME, spot.span, format!("unknown {what} `{written}`"))
     };
-    let here: Vec<&str> =
-        entries.iter().filter(|entry| others_fit(block, entry, field)).map(|entry| field.of(entry)).collect();
+    let here = known.fitting(block, Some(field)).map(|index| field.of(&known.entries[index]));
     let key = &spot.value.key;
+    let names = || known.names[field as usize].iter().map(|name| name.text);
     let certain = |name| Similar { name, applicability: Applicability::Certain };
-    let similar = renamed(field, key)
-        .map(certain)
-        .or_else(|| similar(key, here))
-        .or_else(|| similar(key, known.iter().copied()));
+    let similar =
+        renamed(field, key).map(certain).or_else(|| similar(key, here)).or_else(|| similar(key, names()));
     let rest = match field {
-        Field::Direction => format!("the directions are {}", known.join(", ")),
+        Field::Direction => format!("the directions are {}", names().collect::<Vec<_>>().join(", ")),
         _ => "`activity-relay catalog` lists the known ones; `allow_unknown: true` on the rule takes it as it is".to_owned(),
     };
     match similar {
@@ -139,13 +171,13 @@ fn renamed(field: Field, key: &str) -> Option<&'static str> {
 }
 
 /// Names that exist, but never together. Reported once per block, at the most telling place.
-fn combinations(block: &RawBlock, entries: &[Entry]) -> Vec<Finding> {
+fn combinations(block: &RawBlock, known: &Known<'_>) -> Vec<Finding> {
     for field in Field::ALL {
-        let patterns = field.patterns(block).unwrap_or_default();
-        let lost = patterns.iter().filter(|spot| {
-            !entries.iter().any(|entry| fits(&spot.value, field.of(entry)) && others_fit(block, entry, field))
-        });
-        let findings: Vec<Finding> = lost.map(|spot| lonely(field, spot, entries)).collect();
+        let Some(patterns) = field.patterns(block) else { continue };
+        let fitting: Vec<usize> = known.fitting(block, Some(field)).collect();
+        let lost =
+            patterns.iter().filter(|spot| !fitting.iter().any(|index| known.fits(spot, field, *index)));
+        let findings: Vec<Finding> = lost.map(|spot| lonely(field, spot, known)).collect();
         if !findings.is_empty() {
             return findings;
         }
@@ -153,9 +185,10 @@ fn combinations(block: &RawBlock, entries: &[Entry]) -> Vec<Finding> {
     Vec::new()
 }
 
-fn lonely(field: Field, spot: &Spot<Pattern>, entries: &[Entry]) -> Finding {
+fn lonely(field: Field, spot: &Spot<Pattern>, known: &Known<'_>) -> Finding {
     let mut places: Vec<String> = Vec::new();
-    for entry in entries.iter().filter(|entry| fits(&spot.value, field.of(entry))) {
+    for index in (0..known.entries.len()).filter(|index| known.fits(spot, field, *index)) {
+        let entry = &known.entries[index];
         let place = match field {
             Field::Message => format!("{} {}", entry.activity_type, entry.direction),
             Field::Activity => format!("{} {}", entry.message_type, entry.direction),
@@ -180,20 +213,8 @@ fn lonely(field: Field, spot: &Spot<Pattern>, entries: &[Entry]) -> Finding {
 /// How many combinations a message names.
 const PLACES_SHOWN: usize = 6;
 
-/// The entry fits the block in every field but this one.
-fn others_fit(block: &RawBlock, entry: &Entry, but: Field) -> bool {
-    Field::ALL.into_iter().filter(|field| *field != but).all(|field| {
-        let patterns = field.patterns(block);
-        patterns.is_none_or(|patterns| patterns.iter().any(|spot| fits(&spot.value, field.of(entry))))
-    })
-}
-
-fn fits(pattern: &Pattern, name: &str) -> bool {
-    let name = key(name);
-    if pattern.is_wildcard() {
-        return wildcard(&pattern.key.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>());
-    }
-    pattern.key == name
+fn fits(pattern: &Pattern, key: &str) -> bool {
+    pattern.takes(key)
 }
 
 /// `*` stands for any characters, `?` for one. Linear but for one step back per star, so no pattern is slow.
@@ -237,7 +258,7 @@ mod tests {
         }
     }
 
-    const KNOWN: [Entry; 4] = [
+    const ENTRIES: [Entry; 4] = [
         entry("Meeting", "cancelled", "pivot_to_client"),
         entry("Meeting", "cancelled", "client_to_pivot"),
         entry("EventAttendance", "event_attendance_client_cancel", "client_to_pivot"),
@@ -262,7 +283,7 @@ mod tests {
             direction: spots(direction),
             ..RawBlock::default()
         };
-        check_block(&block, &KNOWN)
+        check_block(&block, &Known::of(&ENTRIES))
             .into_iter()
             .map(|finding| finding.into_problem(&[]))
             .map(|p| {

@@ -275,7 +275,7 @@ mod tests {
         };
         assert_eq!(of("dsk", &["desk", "mail"]), Some(Applicability::Certain));
         assert_eq!(of("dsk", &["desk", "disk"]), Some(Applicability::Maybe));
-        assert_eq!(of("cancelation", &["cancelled"]), Some(Applicability::Maybe));
+        assert_eq!(of("canceling", &["cancelled"]), Some(Applicability::Maybe));
     }
 
     #[test]

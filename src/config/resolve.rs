@@ -30,8 +30,8 @@ struct Known {
     accounts_lost: bool,
 }
 
-/// The configuration, which may only be used if nothing was reported as an error, and where its parts stand.
-pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Templates) -> (Config, Places) {
+/// Looks up every name that something is referred to by.
+pub(super) fn look_up(reader: &mut Reader<'_>, raw: &Raw, templates: &Templates) {
     let known = Known {
         accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
         targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
@@ -44,8 +44,12 @@ pub(super) fn resolve(reader: &mut Reader<'_>, mut raw: Raw, templates: Template
     let rules = raw.rules.iter().filter_map(|rule| rule.name.as_ref());
     unique(reader, "rule", rules.map(|name| (name.value.as_str(), name.span)));
 
-    let used = references(reader, &raw, &known);
-    leftovers(reader, &raw, &used);
+    let used = references(reader, raw, &known);
+    leftovers(reader, raw, &used);
+}
+
+/// The configuration, which may only be used if nothing was reported as an error, and where its parts stand.
+pub(super) fn resolve(reader: &Reader<'_>, mut raw: Raw, templates: Templates) -> (Config, Places) {
     let places = Places::of(&raw);
 
     let mut targets = BTreeMap::new();

@@ -6,6 +6,7 @@ use crate::model::catalog::{self, Entry};
 
 use super::keys::{Field, Key, Keys, Named, Shape};
 use super::raw;
+use super::rule_tests::FILE;
 
 /// Of which file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Of {
     Main,
     /// One that another file includes.
     Included,
+    /// One with tests of the rules.
+    Tests,
 }
 
 /// What names in the files may lead to. An editor offers these; any other name is valid as well.
@@ -25,6 +28,8 @@ pub struct Names {
     pub targets: Vec<String>,
     /// The templates, sorted.
     pub templates: Vec<String>,
+    /// The rules, in file order.
+    pub rules: Vec<String>,
 }
 
 /// Text that holds a `${…}`.
@@ -52,10 +57,12 @@ pub fn schema(of: Of, names: &Names) -> Value {
     let mut root = match of {
         Of::Main => mapping(&raw::TOP, names, |_| true),
         Of::Included => mapping(&raw::TOP, names, |key| raw::INCLUDED.contains(&key.name)),
+        Of::Tests => mapping(&FILE, names, |_| true),
     };
     let title = match of {
         Of::Main => "Rules of activity-relay",
         Of::Included => "Rules of activity-relay, a file that another one includes",
+        Of::Tests => "Tests of the rules of activity-relay",
     };
     if of == Of::Included {
         root.remove("required");
@@ -127,6 +134,7 @@ fn shape(shape: Shape, names: &Names) -> Map<String, Value> {
     let found = match shape {
         Shape::Version(number) => json!({ "enum": [number, number.to_string()] }),
         Shape::Text => text(),
+        Shape::Any => json!({}),
         Shape::Duration => matching(r"(\d+\s*(ms|s|m|h|d|w)\s*)+"),
         Shape::Rate => matching(r"\d+\s*/\s*(s|sec|second|m|min|minute|h|hour|d|day)|unlimited"),
         Shape::Zone => {
@@ -149,6 +157,7 @@ fn shape(shape: Shape, names: &Names) -> Map<String, Value> {
             Named::Account => &names.accounts,
             Named::Target => &names.targets,
             Named::Template => &names.templates,
+            Named::Rule => &names.rules,
         }),
         Shape::OneOrMore(of) => {
             json!({ "anyOf": [inner(of), { "type": "array", "minItems": 1, "items": inner(of) }] })

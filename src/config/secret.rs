@@ -38,7 +38,14 @@ impl Environment {
         Self { variables: variables.into_iter().map(|(k, v)| (k.into(), v.into())).collect() }
     }
 
-    /// One variable's value.
+    /// The same with further ones, which win.
+    pub fn with<K: Into<String>, V: Into<String>>(&self, more: impl IntoIterator<Item = (K, V)>) -> Self {
+        let mut variables = self.variables.clone();
+        variables.extend(more.into_iter().map(|(k, v)| (k.into(), v.into())));
+        Self { variables }
+    }
+
+    /// One variable's value; under `file:PATH` that of a file which stands in for one that cannot be read.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
@@ -113,7 +120,8 @@ fn reference(
         return (end, bad("`${…}` inside `${…}`", "a default is plain text; set the variable instead"));
     }
     if let Some(path) = body.strip_prefix("file:").filter(|path| !path.trim().is_empty()) {
-        return (end, file(path, read(&folder.join(path))));
+        let stand_in = environment.get(body).map(|value| Ok(value.to_owned()));
+        return (end, stand_in.unwrap_or_else(|| file(path, read(&folder.join(path)))));
     }
     let name_end = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(body.len());
     let (name, operator) = body.split_at(name_end);

@@ -59,3 +59,18 @@ fn looks_typed(text: &str) -> Option<&'static str> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::looks_typed;
+
+    #[test]
+    fn what_yaml_takes_for_a_number_or_a_truth_value_wants_quotes() {
+        for text in ["5", "1.10", "-3", "1e5", "1_000", "0x1F", "0o17", "-.inf", ".NaN", "true", "FALSE"] {
+            assert!(looks_typed(text).is_some(), "{text}");
+        }
+        for text in ["desk", "0x", "0xyz", "1.2.3", "2026-11-01", "1-2", ".info", "yes", "tRUE", "5a"] {
+            assert!(looks_typed(text).is_none(), "{text}");
+        }
+    }
+}

@@ -87,6 +87,19 @@ impl Node {
             Kind::Map(_) => "a mapping",
         }
     }
+
+    /// The entries of a mapping; none of anything else.
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Map(entries) => entries,
+            Kind::Null | Kind::Scalar(_) | Kind::List(_) => &[],
+        }
+    }
+
+    /// The entry of that key.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
 }
 
 /// What one file's text gave.
@@ -116,7 +129,7 @@ pub(super) fn parse(text: &str, file: usize) -> Parsed {
         let stop = match builder.document() {
             Ok(node) => {
                 findings.append(&mut builder.findings);
-                return Parsed { node: Some(node), findings, lost };
+                return Parsed { node: Some(node), findings: told_once(findings), lost };
             }
             Err(stop) => *stop,
         };
@@ -139,7 +152,15 @@ pub(super) fn parse(text: &str, file: usize) -> Parsed {
             }
         }
     }
-    Parsed { node: None, findings, lost }
+    Parsed { node: None, findings: told_once(findings), lost }
+}
+
+/// What is indented with a tab is not told that its indentation fits nothing as well.
+fn told_once(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let tabs = findings.iter().filter(|finding| *finding.code() == *codes::TAB);
+    let lines: Vec<usize> = tabs.map(|finding| finding.span.start.0).collect();
+    findings.retain(|finding| *finding.code() != *codes::UNEVEN || !lines.contains(&finding.span.start.0));
+    findings
 }
 
 /// Turns the part of a file that belongs to one key of the outermost mapping into comments.
@@ -261,6 +282,11 @@ impl<'t> Builder<'t> {
                     None => text,
                 };
                 let is_text = is_text || tag.is_some();
+                // What stands alone behind the `!` is the value that was meant.
+                let text = match &tag {
+                    Some(tag) if text.is_empty() => tag.suffix().to_owned().into(),
+                    _ => text,
+                };
                 let null = style == Style::Plain && !is_text && is_null(&text);
                 let style = if is_text { Style::Quoted } else { style };
                 let kind =
@@ -299,7 +325,7 @@ impl<'t> Builder<'t> {
         let before = line.get(..(read.start.1 - 1).min(line.len())).unwrap_or_default();
         let at = before.iter().rposition(|c| *c == '!').map_or(read.start.1, |at| at + 1);
         let length = 1 + name.chars().count();
-        let alone = rest.is_empty() && before.len() + 1 <= at + length;
+        let alone = rest.is_empty() && before.len() < at + length;
         let place = Span { start: (read.start.0, at), end: (read.start.0, at + length), ..read };
         let message = "a value that begins with `!` stands in quotes: YAML takes it for a tag, and tags are not used here";
         let mut finding = Finding::error(codes::YAML_FEATURE, self.mended.written(place), message)

@@ -23,7 +23,7 @@ use crate::source::fault::ApiError;
 use crate::source::settled::Settled;
 use crate::source::walk::{PageFacts, Query, Row, Walk};
 use crate::source::wire::{Item, Unreadable};
-use crate::source::{Account, StartFrom, stamp};
+use crate::source::{Account, stamp};
 use crate::store::{Admission, Admitted, Cursor, Quarantined, Store, StoreError, Taken};
 
 /// The jitter of the poll interval: a tenth up or down.
@@ -252,14 +252,8 @@ impl Poller {
         if known.floor.is_some() {
             return Ok(known);
         }
-        let ago =
-            |at: Timestamp, by: Duration| stamp::shift(at, -i64::try_from(by.as_secs()).unwrap_or(i64::MAX));
-        let floor = match self.account.start_from {
-            StartFrom::Now => stamp::floor(self.server_now(now).await?),
-            StartFrom::Ago(by) => ago(self.server_now(now).await?, by),
-            StartFrom::At(at) => at,
-            StartFrom::Beginning => Timestamp::UNIX_EPOCH,
-        };
+        let start = self.account.start_from;
+        let floor = start.floor(if start.is_relative() { self.server_now(now).await? } else { now });
         let cursor = Cursor { floor: Some(floor), ..known };
         tracing::info!(account = self.account.name, from = %floor, "polling begins");
         if let Some(dry) = &mut self.dry_run {

@@ -19,6 +19,11 @@ const WAITING_MAX: usize = 64;
 /// How often one crowded second is looked through again.
 const TRIES_MAX: u32 = 5;
 
+/// How far back polling may still come upon a message: nothing older is taken in by it, however late it turns up.
+pub fn reach(floor: Timestamp, watermark: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    watermark.map_or(floor, |mark| shift(mark.min(now), -BACK_SECONDS).max(floor))
+}
+
 /// The windows that wait to be looked through again, in order.
 #[derive(Debug, Default)]
 pub struct Sweeps {
@@ -141,6 +146,19 @@ mod tests {
         assert_eq!(poll(at("10T12:59"), Some(at("10T12:59"))), None);
         assert_eq!(poll(at("10T13:00"), Some(at("10T12:59"))), Some((at("10T07:00"), at("10T13:00"))));
         assert_eq!(poll(at("09T13:00"), Some(at("10T12:59"))), Some((at("09T07:00"), at("09T13:00"))));
+    }
+
+    #[test]
+    fn no_sweep_comes_upon_what_is_beyond_the_reach() {
+        let (floor, now) = (at("01T00:00"), at("10T12:00"));
+        assert_eq!(reach(floor, None, now), floor);
+        assert_eq!(reach(floor, Some(at("01T02:00")), now), floor);
+        for mark in [at("02T00:00"), at("10T09:00"), now, at("10T13:00")] {
+            let mut sweeps = Sweeps::default();
+            sweeps.schedule(floor, Some(mark), now, now);
+            let (from, _) = next(&mut sweeps).unwrap();
+            assert!(reach(floor, Some(mark), now) <= from, "{mark}");
+        }
     }
 
     #[test]

@@ -158,5 +158,10 @@ pub(crate) fn tls_words(error: &rustls::Error) -> String {
 }
 
 fn certificate_words(other: &CertificateError) -> String {
+    // What `openssl req -x509` makes is its own authority, which the verifier has no word of its own for.
+    if format!("{other:?}").contains("CaUsedAsEndEntity") {
+        return "the server's certificate is self-signed; give it one from an authority that this machine knows"
+            .to_owned();
+    }
     format!("the server's certificate is not accepted ({other})")
 }

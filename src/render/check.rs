@@ -1,7 +1,7 @@
 //! Walks a parsed template and finds what would only go wrong when it is rendered: unknown fields, helpers and
 //! partials also inside `#if` and `#each`, and partials that include each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use handlebars::template::{
     BlockParam, DecoratorTemplate, HelperTemplate, Parameter, Subexpression, TemplateElement,
@@ -42,6 +42,8 @@ pub(super) struct Walk<'a> {
     has_block: bool,
     steps: usize,
     pub(super) problems: Vec<TemplateProblem>,
+    /// The partials that were included so far.
+    pub(super) included: HashSet<&'a str>,
 }
 
 /// What names mean within one block.
@@ -68,6 +70,7 @@ impl<'a> Walk<'a> {
             has_block: false,
             steps: 0,
             problems: Vec::new(),
+            included: HashSet::new(),
         }
     }
 
@@ -293,6 +296,7 @@ impl<'a> Walk<'a> {
             self.report(tag, name, message, Some("take one of the inclusions out".to_owned()));
             return;
         }
+        self.included.insert(name);
         self.open.push(name);
         self.frames.push(frame);
         let outer = std::mem::replace(&mut self.has_block, has_block);

@@ -1,6 +1,6 @@
 //! From files to compiled templates: which file is which part, and every problem with its place.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use handlebars::template::{Parameter, TemplateElement};
 use handlebars::{Handlebars, Template};
@@ -11,6 +11,7 @@ use super::escape::Kind;
 use super::helpers;
 use super::parts::{self, Tree};
 use super::schema;
+use super::shipped;
 use super::tags;
 
 const PARTS: [&str; 6] = ["subject.hbs", "text.hbs", "html.hbs", "slack.yaml", "slack.hbs", "http.yaml"];
@@ -71,6 +72,10 @@ pub(super) struct Compiled {
     pub(super) engines: Engines,
     pub(super) folders: BTreeMap<String, Folder>,
     pub(super) problems: Vec<TemplateProblem>,
+    /// The files that are not as the program brings them, sorted.
+    pub(super) own: BTreeSet<String>,
+    /// Partials and layouts that no part includes, by their files, sorted.
+    pub(super) not_included: BTreeSet<String>,
 }
 
 /// Compiles built-in and given files; a given file takes the place of a built-in one of the same path.
@@ -85,7 +90,9 @@ pub(super) fn compile(built_in: &[(&str, &str)], files: &[(String, String)]) -> 
     for (path, text) in all {
         work.file(path, text);
     }
-    work.finish()
+    let brought: HashMap<&str, &str> = shipped::files().collect();
+    let own = files.iter().filter(|(path, text)| brought.get(path.as_str()) != Some(&text.as_str()));
+    Compiled { own: own.map(|(path, _)| path.clone()).collect(), ..work.finish() }
 }
 
 #[derive(Default)]
@@ -223,6 +230,9 @@ impl Work {
             walk.part(source);
         }
         let found = std::mem::take(&mut walk.problems);
+        let included = std::mem::take(&mut walk.included);
+        let idle = self.partials.iter().filter(|(name, _)| !included.contains(name.as_str()));
+        let not_included = idle.map(|(_, source)| source.file.clone()).collect();
         let broken: HashSet<String> = self.problems.iter().chain(&found).map(|p| p.file.clone()).collect();
         let mut problems = std::mem::take(&mut self.problems);
         problems.extend(found);
@@ -239,7 +249,7 @@ impl Work {
                 engines.add(name, &source.template);
             }
         }
-        Compiled { engines, folders: self.folders, problems }
+        Compiled { engines, folders: self.folders, problems, own: BTreeSet::new(), not_included }
     }
 }
 

@@ -10,6 +10,7 @@ mod compile;
 mod escape;
 mod event;
 mod helpers;
+mod limits;
 mod parts;
 mod plain;
 mod schema;
@@ -100,6 +101,17 @@ impl Templates {
         self.compiled.folders.keys().map(String::as_str).collect()
     }
 
+    /// The files of a template that are not as the program brings them, relative to the templates' folder.
+    pub fn own_files(&self, template: &str) -> Vec<&str> {
+        let own = self.compiled.own.iter().map(String::as_str);
+        own.filter(|file| file.split_once('/').is_some_and(|(folder, _)| folder == template)).collect()
+    }
+
+    /// Partials and layouts that no template includes and that the program did not bring, relative to the templates' folder.
+    pub fn not_included(&self) -> Vec<&str> {
+        self.compiled.not_included.intersection(&self.compiled.own).map(String::as_str).collect()
+    }
+
     /// Renders for a target's format. Never fails: a template that does gives the plain fallback and says so.
     pub fn render(&self, template: &str, format: Format, view: &View) -> Rendered {
         if view.notice.is_some() {
@@ -111,6 +123,24 @@ impl Templates {
                 Rendered { payload: plain::message(format, view, &problem), problem: Some(problem) }
             }
         }
+    }
+
+    /// What of a rendering is cut or left out because the target takes no more, in words; nothing if it fails.
+    pub fn cuts(&self, template: &str, format: Format, view: &View) -> Vec<String> {
+        let measure = || -> Result<Vec<String>, String> {
+            let pages = self.pages(template, view)?;
+            match format {
+                Format::Slack => Ok(limits::slack(&pages.subject(Kind::Slack)?, &pages.slack_blocks()?)),
+                Format::Email => {
+                    let (text, html) = pages.mail_parts()?;
+                    let html = (html.as_deref().unwrap_or_default(), HTML_BYTES_MAX);
+                    let text = (text.as_str(), TEXT_UNITS_MAX);
+                    Ok(limits::mail(&pages.subject(Kind::Plain)?, plain::SUBJECT_MAX, text, html))
+                }
+                Format::Http(_) => Ok(Vec::new()),
+            }
+        };
+        measure().unwrap_or_default()
     }
 
     /// The plain rendering (what, who, when, link) with a note why, for a target that refused the full one.
@@ -127,30 +157,35 @@ impl Templates {
         if view.messages.is_empty() {
             return Err("there is no message to render".to_owned());
         }
-        let folder = self.compiled.folders.get(template).ok_or_else(|| {
-            let near = schema::nearest(template, self.names()).map(|near| format!("; did you mean {near}?"));
-            format!("there is no template {template}{}", near.unwrap_or_default())
-        })?;
-        let pages = || -> Result<Pages<'_>, String> {
-            Ok(Pages {
-                compiled: &self.compiled,
-                folder,
-                default: self.compiled.folders.get(DEFAULT).unwrap_or(folder),
-                context: Context::wraps(view.data()).map_err(|error| error.to_string())?,
-            })
-        };
         match format {
-            Format::Slack => pages()?.slack().map(Payload::Slack),
-            Format::Email => pages()?.mail(view).map(Payload::Email),
-            Format::Http(form) => match (form, &folder.http) {
+            Format::Slack => self.pages(template, view)?.slack().map(Payload::Slack),
+            Format::Email => self.pages(template, view)?.mail(view).map(Payload::Email),
+            Format::Http(form) => match (form, &self.folder(template)?.http) {
                 (HttpBody::Auto, Some(tree)) => {
-                    let body = pages()?.tree(tree)?.to_string();
+                    let body = self.pages(template, view)?.tree(tree)?.to_string();
                     Ok(Payload::Http(Body { content_type: "application/json".to_owned(), body }))
                 }
                 // No template sees it: what templates see need not be made.
                 _ => Ok(event::body(view, form)),
             },
         }
+    }
+
+    fn folder(&self, template: &str) -> Result<&Folder, String> {
+        self.compiled.folders.get(template).ok_or_else(|| {
+            let near = schema::nearest(template, self.names()).map(|near| format!("; did you mean {near}?"));
+            format!("there is no template {template}{}", near.unwrap_or_default())
+        })
+    }
+
+    fn pages(&self, template: &str, view: &View) -> Result<Pages<'_>, String> {
+        let folder = self.folder(template)?;
+        Ok(Pages {
+            compiled: &self.compiled,
+            folder,
+            default: self.compiled.folders.get(DEFAULT).unwrap_or(folder),
+            context: Context::wraps(view.data()).map_err(|error| error.to_string())?,
+        })
     }
 }
 
@@ -164,9 +199,12 @@ struct Pages<'a> {
 
 impl Pages<'_> {
     fn slack(&self) -> Result<Value, String> {
-        let text = self.subject(Kind::Slack)?;
+        Ok(slack::message(&self.subject(Kind::Slack)?, self.slack_blocks()?))
+    }
+
+    fn slack_blocks(&self) -> Result<Vec<Value>, String> {
         let own = self.folder;
-        let blocks = if let Some(tree) = &own.blocks {
+        Ok(if let Some(tree) = &own.blocks {
             self.blocks(tree)?
         } else if let Some(name) = own.slack.as_ref().or(own.text.as_ref()) {
             vec![slack::section(&self.part(Kind::Slack, name)?)]
@@ -174,8 +212,7 @@ impl Pages<'_> {
             self.blocks(tree)?
         } else {
             Vec::new()
-        };
-        Ok(slack::message(&text, blocks))
+        })
     }
 
     fn blocks(&self, tree: &Tree<LeafName>) -> Result<Vec<Value>, String> {
@@ -186,15 +223,9 @@ impl Pages<'_> {
     }
 
     fn mail(&self, view: &View) -> Result<Mail, String> {
-        // The default lends its parts as a pair: its HTML beside a template's own text would say something else.
-        let own = self.folder;
-        let bare = own.text.is_none() && own.html.is_none();
-        let text = own.text.as_ref().or(self.default.text.as_ref());
-        let html = own.html.as_ref().or_else(|| self.default.html.as_ref().filter(|_| bare));
-        let text = text.map(|name| self.part(Kind::Plain, name)).transpose()?.unwrap_or_default();
+        let (text, html) = self.mail_parts()?;
         let (head, rest) = split_units(&text, TEXT_UNITS_MAX);
         let text = if rest.is_empty() { text } else { format!("{head}\n… shortened") };
-        let html = html.map(|name| self.part(Kind::Html, name)).transpose()?;
         Ok(Mail {
             subject: truncate(&one_line(&self.subject(Kind::Plain)?), plain::SUBJECT_MAX),
             text: format!("{}\n", text.trim()),
@@ -202,6 +233,17 @@ impl Pages<'_> {
             thread: plain::thread(view),
             date_ms: view.now.as_millisecond(),
         })
+    }
+
+    fn mail_parts(&self) -> Result<(String, Option<String>), String> {
+        // The default lends its parts as a pair: its HTML beside a template's own text would say something else.
+        let own = self.folder;
+        let bare = own.text.is_none() && own.html.is_none();
+        let text = own.text.as_ref().or(self.default.text.as_ref());
+        let html = own.html.as_ref().or_else(|| self.default.html.as_ref().filter(|_| bare));
+        let text = text.map(|name| self.part(Kind::Plain, name)).transpose()?.unwrap_or_default();
+        let html = html.map(|name| self.part(Kind::Html, name)).transpose()?;
+        Ok((text, html))
     }
 
     fn subject(&self, kind: Kind) -> Result<String, String> {

@@ -5,19 +5,19 @@ use serde_json::{Map, Value, json};
 use super::escape::{address, one_line, split_units, units};
 
 /// Slack's limits, with a margin where they are not documented. Lengths are counted in UTF-16 units.
-const BLOCKS_MAX: usize = 50;
+pub(super) const BLOCKS_MAX: usize = 50;
 /// So many of the last blocks are kept where there are too many.
 const TAIL_BLOCKS: usize = 2;
 const SECTION_UNITS_MAX: usize = 2_950;
-const FIELD_UNITS_MAX: usize = 1_950;
+pub(super) const FIELD_UNITS_MAX: usize = 1_950;
 const FIELDS_MAX: usize = 10;
-const HEADER_UNITS_MAX: usize = 150;
-const BUTTON_UNITS_MAX: usize = 75;
+pub(super) const HEADER_UNITS_MAX: usize = 150;
+pub(super) const BUTTON_UNITS_MAX: usize = 75;
 const URL_UNITS_MAX: usize = 3_000;
-const ELEMENTS_MAX: usize = 10;
-const TOTAL_UNITS_MAX: usize = 12_000;
+pub(super) const ELEMENTS_MAX: usize = 10;
+pub(super) const TOTAL_UNITS_MAX: usize = 12_000;
 /// The line shown in notifications.
-const TEXT_UNITS_MAX: usize = 3_000;
+pub(super) const TEXT_UNITS_MAX: usize = 3_000;
 
 const SHORTENED: &str = "\n_… shortened; the whole text is in vCita_";
 
@@ -182,7 +182,7 @@ fn button(element: Value) -> Option<Value> {
 }
 
 /// Whether a `when` holds: text that is neither empty nor `false`, `0` or `no`.
-fn holds(when: &Value) -> bool {
+pub(super) fn holds(when: &Value) -> bool {
     match when {
         // A field without a value has left its marker.
         Value::String(text) => {
@@ -237,7 +237,7 @@ fn within_limits(mut blocks: Vec<Value>) -> Vec<Value> {
 }
 
 /// The length of all texts in a block.
-fn length(value: &Value) -> usize {
+pub(super) fn length(value: &Value) -> usize {
     match value {
         Value::String(text) => units(text),
         Value::Array(items) => items.iter().map(length).sum(),
@@ -312,7 +312,7 @@ fn line(text: &str, max: usize) -> String {
 }
 
 /// The text of a text object, or of a bare string.
-fn text_of(value: Option<&Value>) -> &str {
+pub(super) fn text_of(value: Option<&Value>) -> &str {
     let Some(value) = value else { return "" };
     value.as_str().or_else(|| value.get("text").and_then(Value::as_str)).unwrap_or_default()
 }

@@ -66,6 +66,13 @@ pub fn evaluate<'a>(rules: &'a Rules, message: &Message, names: &Names) -> Vec<E
     rules.list.iter().map(verdict).collect()
 }
 
+/// The rule's `where` is all that is between it and the message, and cannot be judged, as with a name that is not known.
+pub fn undecided(rule: &Rule, message: &Message, names: &Names) -> bool {
+    let for_account = rule.accounts.as_ref().is_none_or(|accounts| accounts.contains(&message.account));
+    let takes = for_account && rule.can_take(&message.triple, message.raw_type.as_deref());
+    takes && rule.filter.as_ref().is_some_and(|filter| filter.judge(message, names).is_err())
+}
+
 /// `Ok` with what matched, `Err` with the first condition that failed.
 fn judge(rule: &Rule, subject: &Subject<'_>, message: &Message, names: &Names) -> Result<Reason, Reason> {
     let points = &rule.points;

@@ -23,7 +23,7 @@ const ROUNDS_MAX: u32 = 1_000;
 /// The function that counts a round; no expression can name it, as `@` is no letter.
 const ROUND: &str = "@round";
 
-static ENVIRONMENT: LazyLock<Arc<Env>> =
+pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> =
     LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
 
 /// A compiled `where:`.
@@ -71,6 +71,11 @@ impl Expression {
     /// As written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The compiled tree.
+    pub(super) fn root(&self) -> &IdedExpr {
+        &self.root
     }
 
     /// It looks at `client`, `staff` or the business, beyond their uids.

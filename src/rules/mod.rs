@@ -1,6 +1,7 @@
 //! Which rules take a message, why, and what is owed because of it. Pure: no clock, network, file or database.
 
 mod bindings;
+mod certain;
 pub mod condition;
 pub mod evaluate;
 pub mod expression;

@@ -74,3 +74,20 @@ pub enum StartFrom {
     /// With the oldest message there is.
     Beginning,
 }
+
+impl StartFrom {
+    /// The server's time matters.
+    pub fn is_relative(self) -> bool {
+        matches!(self, Self::Now | Self::Ago(_))
+    }
+
+    /// Messages made before it are not taken, if the first poll is at this moment of the server's.
+    pub fn floor(self, server_now: Timestamp) -> Timestamp {
+        match self {
+            Self::Now => stamp::floor(server_now),
+            Self::Ago(by) => stamp::shift(server_now, -i64::try_from(by.as_secs()).unwrap_or(i64::MAX)),
+            Self::At(at) => at,
+            Self::Beginning => Timestamp::UNIX_EPOCH,
+        }
+    }
+}

@@ -160,6 +160,67 @@ async fn online_refuses_a_token_that_is_not_of_a_staff_member() {
 }
 
 #[tokio::test]
+async fn online_finds_two_accounts_of_one_business() {
+    let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
+    sandbox.business.token("another-staff-token", TokenKind::Staff);
+    let text = format!(
+        "version: 1\naccounts:\n  - {{ name: main, token: {}, base_url: \"{url}\" }}\n\
+         \x20 - {{ name: branch, token: another-staff-token, base_url: \"{url}\" }}\n\
+         targets:\n{DESK}rules:\n  - {{ name: all, match: {{}}, deliver: [{{ to: desk }}] }}\n",
+        sandbox.token(),
+        url = sandbox.url()
+    );
+    let folder = Folder::new(&text);
+    let (_, document) = folder.json("check --online").await;
+    assert!(problems(&document).contains(&"R083 warning 4".to_owned()), "{document}");
+    let detail = document["online"]["accounts"][1]["detail"].as_str().unwrap();
+    assert!(detail.contains("the business of `main` too"), "{detail}");
+    assert!(!document.to_string().contains("another-staff-token"), "{document}");
+}
+
+#[tokio::test]
+async fn what_a_target_would_cut_is_found_with_a_sample_of_ordinary_size() {
+    let rule =
+        "  - { name: all, match: { activity_type: Review }, deliver: [{ to: desk, template: wide }] }\n";
+    let header = format!("- type: header\n  text: {}\n- type: section\n  text: x\n", "word ".repeat(40));
+    let folder = Folder::new(&rules("token: abc", DESK, rule)).template("wide/slack.yaml", &header);
+    let (code, document) = folder.json("check").await;
+    assert_eq!((code, problems(&document)), (0, vec!["R069 warning 7".to_owned()]), "{document}");
+    let message = document["problems"][0]["message"].as_str().unwrap();
+    assert!(message.contains("a header of 199 characters is cut to 150"), "{message}");
+}
+
+#[tokio::test]
+async fn a_missing_field_is_told_with_the_types_that_have_it() {
+    let rule = "  - { name: two, match: { activity_type: [Meeting, Payment] }, deliver: [{ to: desk, template: when }] }\n";
+    let folder = Folder::new(&rules("token: abc", DESK, rule))
+        .template("when/text.hbs", "at {{message.meeting.start_time}}");
+    let (_, document) = folder.json("check").await;
+    let help = document["problems"][0]["help"].as_str().unwrap();
+    assert!(help.starts_with("Meeting messages have it and Payment have not: "), "{help}");
+    assert!(help.contains("{{#if message.meeting.start_time}}…{{/if}}"), "{help}");
+}
+
+#[tokio::test]
+async fn templates_and_partials_that_nothing_uses_are_named_by_their_files() {
+    let rule = "  - { name: all, match: {}, deliver: [{ to: desk, template: used }] }\n";
+    let folder = Folder::new(&rules("token: abc", DESK, rule))
+        .template("used/text.hbs", "{{> shared}}")
+        .template("idle/text.hbs", "hello")
+        .template("_partials/shared.hbs", "hello")
+        .template("_partials/lonely.hbs", "hello");
+    let (code, document) = folder.json("check").await;
+    let found: Vec<(&str, &str)> = document["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| (problem["code"].as_str().unwrap(), problem["file"].as_str().unwrap()))
+        .collect();
+    let expected = [("R067", "templates/idle/text.hbs"), ("R067", "templates/_partials/lonely.hbs")];
+    assert_eq!((code, found), (0, expected.to_vec()), "{document}");
+}
+
+#[tokio::test]
 async fn a_file_with_errors_is_not_asked_about_online() {
     let folder = Folder::new("version: 2\n");
     let (code, text) = folder.text("check --online").await;

@@ -138,6 +138,7 @@ fn wrong_usage_bad_files_and_missing_stores_have_their_exit_codes() {
      = help: name another file with --config, or run `activity-relay init` to write one
 
     1 error, 0 warnings
+    activity-relay check --explain R001 says more
     ");
     for store in ["sqlite:///no/such/folder/relay.db", "postgres://example.com/relay", "relay.db"] {
         assert_eq!(exit(at, &format!("--store {store} status")), 69, "{store}");

@@ -30,7 +30,11 @@ fn words(line: &str) -> Option<Vec<&str>> {
     let line = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# ")).unwrap_or(line);
     let command = line.strip_prefix("activity-relay ")?;
     let command = command.split("  ").next()?.split(" > ").next()?;
-    Some(command.split_whitespace().collect())
+    let words = command.split('"').enumerate().flat_map(|(part, text)| match part % 2 {
+        0 => text.split_whitespace().collect(),
+        _ => vec![text],
+    });
+    Some(words.collect())
 }
 
 /// The lines inside of fences that begin with one of the kinds.

@@ -1,6 +1,7 @@
 //! `explain`, `mute` and `backfill` as people use them: the program itself, over what it polled and delivered.
 
 use std::process::Output;
+use std::time::Duration;
 
 use activity_relay::model::delivery::StateName;
 use activity_relay::sandbox::incoming::Incoming;
@@ -133,6 +134,67 @@ async fn an_unknown_uid_says_where_to_look() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_s_id_leads_to_its_message() {
+    let (stage, uid) = cancelled().await;
+    let list = out(&stage.output("deliveries list --format json").await);
+    let id = serde_json::from_str::<Value>(list.trim()).unwrap()["id"].as_str().unwrap().to_owned();
+    let output = stage.output(&format!("explain {id}")).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains(&format!("`activity-relay explain {uid}`")), "{}", err(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_quarantined_is_explained_as_such() {
+    let stage = Stage::with(RULES).await;
+    let broken = Incoming::new("Meeting", "cancelled", "client_to_pivot");
+    let uid = stage.sandbox.business.receive(broken.with("created_at", "last Tuesday".into()));
+    assert!(stage.output("run --once").await.status.success());
+    let output = stage.output(&format!("explain {uid}")).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        err(&output).contains("cannot be read") && err(&output).contains("last Tuesday"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_says_for_what() {
+    let stage = Stage::with(RULES).await;
+    assert!(stage.output("targets pause crm").await.status.success());
+    let cancelled = Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann");
+    let uid = stage.sandbox.business.receive(cancelled);
+    assert!(stage.output("run --once").await.status.success());
+    let explain = format!("explain {uid}");
+    let text = out(&stage.output(&explain).await);
+    assert!(text.contains("waits for its target, which is paused"), "{text}");
+    assert!(text.contains("activity-relay targets resume crm"), "{text}");
+    stage.rules(&RULES.replace("crm", "other"));
+    let text = out(&stage.output(&explain).await);
+    assert!(text.contains("waits for its target, which is not in the rules file"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_stopped_is_told_by_whom_and_where() {
+    let (stage, uid) = cancelled().await;
+    let other = "start_from: beginning }\n  - { name: other, token: x, base_url: \"${API}\" }";
+    let theirs = "rules:\n  - { name: theirs, accounts: [other], match: {}, deliver: [{ to: crm }] }";
+    let rules = RULES.replace("start_from: beginning }", other).replace("rules:", theirs);
+    stage.rules(&rules.replacen(
+        "    deliver: [{ to: crm }]",
+        "    stop: true\n    deliver: [{ to: crm }]",
+        1,
+    ));
+    let document = json(&stage.output(&format!("explain {uid} --format json")).await);
+    insta::assert_snapshot!(verdicts(&document), @"
+    theirs false 9:32 account is `main`, the rule is for `other`
+    cancellations true 12:9 block 1 of `match` takes Meeting/cancelled/client_to_pivot
+    quiet false 14:11 not looked at: rule `cancellations` took the message and has `stop: true`
+    payments false 14:11 not looked at: rule `cancellations` took the message and has `stop: true`
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_that_changed_since_are_pointed_out() {
     let (stage, uid) = cancelled().await;
     stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
@@ -185,7 +247,8 @@ async fn a_new_rule_takes_the_past_once() {
     stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
     let dry = stage.output("backfill --rule renamed --since 2h --dry-run").await;
     assert!(out(&dry).contains("renamed → crm"), "{}", out(&dry));
-    assert!(err(&dry).contains("1 deliveries would be made (1 to crm)"), "{}", err(&dry));
+    assert!(out(&dry).contains("\"type\":\"vcita.meeting.cancelled\""), "{}", out(&dry));
+    assert!(err(&dry).contains("would send 1 delivery (1 to crm); nothing was written"), "{}", err(&dry));
     let first = json(&stage.output("backfill --rule renamed --since 2h --format json").await);
     assert_eq!(first, serde_json::json!({"planned": 1, "owed_before": 0}));
     let second = json(&stage.output("backfill --rule renamed --since 2h --format json").await);
@@ -217,6 +280,7 @@ async fn many_are_sent_only_by_somebody_who_means_it() {
 async fn what_was_never_polled_is_fetched() {
     let stage = Stage::with(&RULES.replace("start_from: beginning", "start_from: now")).await;
     let cancelled = Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann").read();
+    let cancelled = cancelled.late(Duration::from_hours(1));
     let uid = stage.sandbox.business.receive(cancelled);
     assert!(stage.output("run --once").await.status.success());
     let stored = stage.output("backfill --rule cancellations --since 2h --dry-run").await;
@@ -228,6 +292,69 @@ async fn what_was_never_polled_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_polling_has_yet_to_take_in_is_left_to_it() {
+    let (stage, _) = cancelled().await;
+    let both = RULES.replace("    except:\n      message_type: cancelled\n", "");
+    stage.rules(&both);
+    let cancelled = || Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Bob");
+    stage.sandbox.business.receive(cancelled());
+    stage.sandbox.business.receive(cancelled().late(Duration::from_hours(1)));
+    stage.sandbox.business.receive(cancelled().late(Duration::from_hours(1)).read());
+    let line = "backfill --rule cancellations --since 2h --fetch --format json";
+    let fetched = stage.output(line).await;
+    assert!(err(&fetched).contains("2 messages are still to be polled"), "{}", err(&fetched));
+    assert_eq!(json(&fetched), serde_json::json!({"planned": 1, "owed_before": 1}), "the one that was read");
+    assert!(stage.output("run --once").await.status.success());
+    let list = stage.output("deliveries list --rule quiet --format json").await;
+    assert_eq!(out(&list).lines().count(), 2, "the other rule has what is its own: {}", out(&list));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_looked_up_for_rules_that_ask_for_them() {
+    let rules = RULES
+        .replace("start_from: beginning", "start_from: now")
+        .replace("where: message.subject == \"never\"", "where: client.name.startsWith(\"Ann\")");
+    let stage = Stage::with(&rules).await;
+    let failed = |from: &str| {
+        let failed = Incoming::new("Payment", "payment_failed", "to_pivot").from(from);
+        failed.late(Duration::from_hours(1)).read()
+    };
+    stage.sandbox.business.receive(failed("Ann"));
+    stage.sandbox.business.receive(failed("Bob"));
+    let line = "backfill --rule payments --since 2h --fetch --dry-run";
+    let fetched = stage.output(line).await;
+    assert!(out(&fetched).contains(", Ann\n    payments → crm"), "{}", out(&fetched));
+    assert!(
+        err(&fetched).contains("would send 1 delivery (1 to crm); nothing was written"),
+        "{}",
+        err(&fetched)
+    );
+    assert!(!stage.file().unwrap().exists(), "who only asks makes no store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_a_rule_cannot_judge_are_counted() {
+    let (stage, _) = cancelled().await;
+    let named = "{ activity_type: Meeting }\n    where: client.name.startsWith(\"Zoe\")";
+    stage.rules(&RULES.replace("{ activity_type: Payment }\n    where: message.subject == \"never\"", named));
+    let database = stage.database();
+    database.execute("DELETE FROM names", []).unwrap();
+    let dry = stage.output("backfill --rule payments --since 2h --dry-run").await;
+    assert!(err(&dry).contains("cannot be judged for 1 message"), "{}", err(&dry));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_period_beyond_the_store_s_memory_says_so() {
+    let (stage, _) = cancelled().await;
+    let dry = stage.output("backfill --rule cancellations --since 60d --dry-run").await;
+    let said = err(&dry);
+    assert!(said.contains("the account main is remembered since") && said.contains("--fetch"), "{said}");
+    assert!(said.contains("1 delivery owed before (1 delivered)"), "{said}");
+    let fetched = stage.output("backfill --rule cancellations --since 60d --fetch --dry-run").await;
+    assert!(err(&fetched).contains("what was sent once is sent again"), "{}", err(&fetched));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_rules_files_are_compared_over_what_happened() {
     let (stage, uid) = cancelled().await;
     let other = RULES
@@ -236,11 +363,10 @@ async fn two_rules_files_are_compared_over_what_happened() {
         .replace("name: quiet", "name: loud");
     std::fs::write(stage.folder.path().join("other.yaml"), &other).unwrap();
     let text = out(&stage.output("backfill --since 2h --compare other.yaml").await);
-    assert!(text.contains("changes the text of 1 × ") || text.contains("by another rule"), "{text}");
-    assert!(
-        text.contains(&uid) && text.contains("rules.yaml sends 1 deliveries, other.yaml sends 1"),
-        "{text}"
-    );
+    let words = "~ sends 1 delivery to crm by another rule (rule loud, before: cancellations)";
+    assert!(text.contains(words) && text.contains(&uid), "{text}");
+    let words = "rules.yaml sends 1 delivery, other.yaml sends 1 delivery";
+    assert!(text.contains(words), "{text}");
 
     std::fs::write(
         stage.folder.path().join("none.yaml"),
@@ -252,6 +378,43 @@ async fn two_rules_files_are_compared_over_what_happened() {
     assert_eq!(document["changes"][0]["messages"], serde_json::json!([uid]));
     assert_eq!((&document["before"]["deliveries"], &document["after"]["deliveries"]), (&1.into(), &0.into()));
     let same = out(&stage.output("backfill --since 2h --compare rules.yaml").await);
-    assert!(same.contains("no difference: 1 messages"), "{same}");
+    assert!(same.contains("no difference over 1 message"), "{same}");
+    let line = |other: &str| format!("backfill --since 2h --exit-code --compare {other}");
+    assert_eq!(stage.output(&line("rules.yaml")).await.status.code(), Some(0));
+    assert_eq!(stage.output(&line("none.yaml")).await.status.code(), Some(1));
     assert_eq!(stage.store().await.counts(None).await.unwrap().delivered, 1, "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_says_what_moves_when_and_in_which_words() {
+    const DESK: &str = "  desk: { type: slack, webhook_url: \"${SLACK}\", allow_private: true }\nrules:";
+    let (stage, uid) = cancelled().await;
+    let rules = RULES.replace("rules:", DESK);
+    let other = |name: &str, rules: &str| std::fs::write(stage.folder.path().join(name), rules).unwrap();
+    other("moved.yaml", &rules.replacen("deliver: [{ to: crm }]", "deliver: [{ to: desk }]", 1));
+    let text = out(&stage.output("backfill --since 2h --compare moved.yaml").await);
+    let words = "~ moves 1 × Booking cancelled by client from crm to desk (rule cancellations)";
+    assert!(text.starts_with(words) && text.contains(&uid), "{text}");
+    other("rules.yaml", &rules.replacen("deliver: [{ to: crm }]", "deliver: [{ to: desk }]", 1));
+    std::fs::create_dir_all(stage.folder.path().join("templates/short")).unwrap();
+    other("templates/short/text.hbs", "{{client.name}} is off\n");
+    let short = "deliver: [{ to: desk, template: short }]";
+    other("text.yaml", &rules.replacen("deliver: [{ to: crm }]", short, 1));
+    let document = json(&stage.output("backfill --since 2h --compare text.yaml --format json").await);
+    let change = &document["changes"][0];
+    assert_eq!((&change["change"], &change["target"]), (&"text".into(), &"desk".into()), "{document}");
+    assert_ne!(change["was"], change["now"]);
+    assert_eq!(stage.output("backfill --since 2h --compare nowhere.yaml").await.status.code(), Some(64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_warns_of_a_mute_whose_rule_is_gone() {
+    let stage = Stage::with(RULES).await;
+    assert!(stage.output("mute --rule cancellations --for 2h --reason moving").await.status.success());
+    let quiet = out(&stage.output("status").await);
+    assert!(!quiet.contains("silences nothing"), "{quiet}");
+    stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
+    let text = out(&stage.output("status").await);
+    assert!(text.contains("silences nothing: the rules file has no rule `cancellations`"), "{text}");
+    assert!(!text.contains("nothing needs attention"), "{text}");
 }

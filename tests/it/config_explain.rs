@@ -8,11 +8,14 @@ use activity_relay::config::codes;
 use serde_json::Value;
 
 /// Codes whose problem cannot be shown by a text alone.
-const WITHOUT_EXAMPLE: [(&str, &str); 4] = [
+const WITHOUT_EXAMPLE: [(&str, &str); 7] = [
     ("R001", "the file cannot be read"),
     ("R080", "needs an API that refuses"),
     ("R081", "needs an API that knows the token"),
     ("R082", "needs a target that refuses"),
+    ("R083", "needs an API that knows two tokens"),
+    ("R116", "a right one needs the snapshot's file"),
+    ("R117", "a template that fails on a sample is refused by `check` before it is tested"),
 ];
 /// What an example is completed with where it does not bring its own.
 const COMMON: [(&str, &str); 4] = [
@@ -38,7 +41,7 @@ fn example(explanation: &str, heading: &str) -> Option<Vec<(String, String)>> {
             let (_, file) = files.last_mut()?;
             file.push_str(text);
             file.push('\n');
-        } else if let Some(name) = line.strip_suffix(':').filter(|name| name.contains('/')) {
+        } else if let Some(name) = line.strip_suffix(':').filter(|name| name.contains(['/', '.'])) {
             files.push((name.to_owned(), String::new()));
         } else if !line.is_empty() {
             break;
@@ -56,13 +59,17 @@ fn example(explanation: &str, heading: &str) -> Option<Vec<(String, String)>> {
     Some(files)
 }
 
-/// The codes that `check` finds in an example, each once.
+/// The codes that `check` finds in an example, or `test` where it has tests; each once.
 fn found(files: &[(String, String)]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+    let tested = |(name, text): &(String, String)| name.ends_with(".test.yaml") || text.contains("\ntests:");
+    if files.iter().any(tested) {
+        return failed(folder.path());
     }
     let document = check(folder.path(), &["--format", "json"]);
     let document: Value = serde_json::from_str(&document).unwrap();
@@ -74,9 +81,20 @@ fn found(files: &[(String, String)]) -> Vec<String> {
     codes
 }
 
+/// The codes that `test` shows, each once.
+fn failed(folder: &Path) -> Vec<String> {
+    let text = run(folder, &["test"]);
+    let codes = text.split("error[").skip(1).filter_map(|rest| rest.split(']').next());
+    codes.map(str::to_owned).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
 fn check(folder: &Path, arguments: &[&str]) -> String {
+    run(folder, &[&["check"], arguments].concat())
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_activity-relay"));
-    command.arg("check").args(arguments).current_dir(folder).env_clear().envs(ENVIRONMENT);
+    command.args(arguments).current_dir(folder).env_clear().envs(ENVIRONMENT);
     String::from_utf8(command.output().unwrap().stdout).unwrap()
 }
 

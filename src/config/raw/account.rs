@@ -167,6 +167,9 @@ fn token(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Token> {
 fn web_address(reader: &mut Reader<'_>, fields: Fields<'_>, key: &str, standard: &str) -> Option<Url> {
     let Some(node) = fields.get(key) else { return Url::parse(standard).ok() };
     let spot = reader.text(node, "a URL")?;
+    if reader.is_unconfined(&spot, "a URL") {
+        return None;
+    }
     let problem = match Url::parse(spot.value.trim().trim_end_matches('/')) {
         Err(error) => format!("this is not a URL: {error}"),
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {

@@ -118,6 +118,11 @@ fn mailbox(reader: &mut Reader<'_>, node: &Node) -> Option<Mailbox> {
 }
 
 fn server(reader: &mut Reader<'_>, spot: &Spot<String>) -> Option<Server> {
+    // A password may hold anything; who is reached may not depend on a message.
+    let host = spot.value.rsplit('@').next().unwrap_or_default();
+    if host.contains("{{") && reader.is_unconfined(spot, "a URL") {
+        return None;
+    }
     let Ok(url) = Url::parse(spot.value.trim()) else {
         let help = format!("{SMTP_FORM}; write @ / ? # % in a password as %40 %2F %3F %23 %25");
         reader.error(codes::URL, spot.span, "this is not the URL of an SMTP server", help);

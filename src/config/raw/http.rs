@@ -204,9 +204,7 @@ fn headers(reader: &mut Reader<'_>, node: &Node) -> Option<HeaderMap> {
 }
 
 fn header_value(reader: &mut Reader<'_>, spot: &Spot<String>) -> Option<HeaderValue> {
-    if spot.value.contains("{{") {
-        let help = "write it out; what a message says may only go into the body";
-        reader.error(codes::UNCONFINED, spot.span, "a header made of message data is refused", help);
+    if reader.is_unconfined(spot, "a header") {
         return None;
     }
     let Ok(mut value) = HeaderValue::from_str(spot.value.trim()) else {
@@ -273,7 +271,12 @@ fn oauth2(reader: &mut Reader<'_>, node: &Node, policy: &Policy) -> Option<Auth>
 
 fn part(reader: &mut Reader<'_>, fields: Fields<'_>, key: &'static str) -> Option<String> {
     let node = reader.required(fields, key, "add it; a secret is best given as ${NAME}")?;
-    reader.text(node, "text").map(|spot| spot.value)
+    let spot = reader.text(node, "text")?;
+    // A password may hold braces by chance; a name that does was meant as a template.
+    if matches!(key, "user" | "client_id") && reader.is_unconfined(&spot, "a user") {
+        return None;
+    }
+    Some(spot.value)
 }
 
 /// `[200-299, 304]`

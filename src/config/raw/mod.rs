@@ -22,6 +22,7 @@ use super::codes;
 use super::keys::{Key, Keys, Named, Shape, key};
 use super::problem::{Finding, Span};
 use super::read::{Fields, Reader, Spot};
+use super::rule_tests::TEST;
 use super::yaml::{Kind, Node};
 
 pub(super) use rule::{RawBlock, RawDeliver, RawRule};
@@ -48,13 +49,16 @@ pub(super) const TOP: Keys = Keys {
             .such_as(&["Front desk <desk@example.com>"]),
         key("targets", Shape::Map(&Shape::Typed(target::TYPES)), "Where deliveries go, by name"),
         key("rules", Shape::List(&Shape::Keys(&rule::RULE), true), "Which messages go where, in order"),
+        key("tests", TESTS, "Tests of the rules: files of them, or the tests themselves")
+            .such_as(&["tests/*.test.yaml"]),
     ],
-    later: &["schedules", "mutes", "tests"],
+    later: &["schedules", "mutes"],
     ..Keys::NONE
 };
 /// What an included file may hold.
 pub(super) const INCLUDED: [&str; 6] = ["version", "owner", "targets", "rules", "include", "extends"];
 const PATHS: Shape = Shape::OneOrMore(&Shape::Text);
+const TESTS: Shape = Shape::Either(&[PATHS, Shape::List(&Shape::Keys(&TEST), false)]);
 const ALERTS: Keys = Keys {
     of: "`alerts`",
     known: &[key("to", Shape::Named(Named::Target), "The target that is told").required()],

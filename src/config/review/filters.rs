@@ -1,0 +1,92 @@
+//! `where:` conditions that always say the same.
+
+use jiff::Timestamp;
+
+use crate::config::codes;
+use crate::config::problem::Finding;
+use crate::config::raw::{Raw, RawRule};
+use crate::config::trees::Trees;
+use crate::model::catalog;
+use crate::model::message::Message;
+use crate::model::sample;
+use crate::rules::expression::Expression;
+use crate::source::wire;
+
+use super::reach::Reach;
+
+/// What a condition says about the message types of its rule.
+enum Says {
+    /// True whatever a message holds.
+    Always,
+    /// False whatever a message holds.
+    Never,
+    /// It fails on every sample of them, with this reason on the first.
+    Fails(String),
+    Depends,
+}
+
+/// Conditions that are true, or false, of every message that the rule takes, or that cannot be judged on any.
+pub(super) fn check(raw: &Raw, reaches: &[Reach], trees: &Trees) -> Vec<Finding> {
+    let mut samples: Vec<Option<Message>> = Vec::new();
+    let mut findings = Vec::new();
+    for (rule, reach) in raw.rules.iter().zip(reaches) {
+        let Some(filter) = &rule.filter else { continue };
+        if samples.is_empty() {
+            samples = messages();
+        }
+        let taken: Vec<&Message> = reach.known().filter_map(|position| samples[position].as_ref()).collect();
+        findings.extend(finding(rule, &says(filter, &taken), taken.len(), trees));
+    }
+    findings
+}
+
+/// A sample of each known message type.
+fn messages() -> Vec<Option<Message>> {
+    let read = |entry: &catalog::Entry| {
+        wire::read_item("main", &sample::item(&entry.triple(), Timestamp::UNIX_EPOCH)).ok()
+    };
+    catalog::all().iter().map(read).collect()
+}
+
+fn says(filter: &Expression, taken: &[&Message]) -> Says {
+    let mut certain = taken.iter().map(|message| filter.by_type(message));
+    match certain.next() {
+        Some(Some(first)) if certain.all(|other| other == Some(first)) => {
+            return if first { Says::Always } else { Says::Never };
+        }
+        None => return Says::Depends,
+        Some(_) => {}
+    }
+    let names = sample::names();
+    let mut reason = None;
+    for message in taken.iter().filter(|message| filter.by_type(message) != Some(false)) {
+        match filter.judge(message, &names) {
+            Ok(_) => return Says::Depends,
+            Err(why) => reason = reason.or(Some(why)),
+        }
+    }
+    reason.map_or(Says::Depends, Says::Fails)
+}
+
+fn finding(rule: &RawRule, says: &Says, count: usize, trees: &Trees) -> Option<Finding> {
+    let span = trees.entry(rule.span, "where").map_or(rule.span, |entry| entry.value.span);
+    let warning = |message: String| Finding::warning(codes::CONSTANT_WHERE, span, message);
+    let kinds = if count == 1 {
+        "the one message type that".to_owned()
+    } else {
+        format!("all {count} message types that")
+    };
+    Some(match says {
+        Says::Depends => return None,
+        Says::Always => warning(format!("this condition is always true: it holds for {kinds} the rule takes"))
+            .help("take it out; `match` says the same"),
+        Says::Never => {
+            warning(format!("this condition is always false for {kinds} the rule takes, so it never matches"))
+                .help("mend the condition, or take the rule out; names are compared exactly here, as in `catalog`")
+        }
+        Says::Fails(why) => warning(format!(
+            "this condition cannot be judged on a sample of {kinds} the rule takes ({why}), and such messages do not pass"
+        ))
+        .help("ask for the field first, such as has(message.meeting) && …, or narrow `match` to types that have it"),
+    })
+}
