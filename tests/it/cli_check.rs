@@ -96,6 +96,23 @@ async fn a_template_that_fails_on_some_messages_is_an_error_at_its_name() {
 }
 
 #[tokio::test]
+async fn an_error_in_one_rule_hides_neither_templates_nor_the_rules_beside_it() {
+    let three = "  - { name: odd, match: {}, deliver: [{ to: dsk }] }\n\
+                 \x20 - { name: pay, match: { activity_type: Payment }, deliver: [{ to: desk, template: broken }] }\n\
+                 \x20 - { name: half, match: {}, deliver: [{ to: desk, template: half }] }\n";
+    let folder = Folder::new(&rules("token: abc", DESK, three))
+        .template("broken/text.hbs", "{{date now \"%H\" message.uid}}")
+        .template("half/text.hbs", "{{#if now}}");
+    let (code, document) = folder.json("check").await;
+    let found = problems(&document);
+    assert_eq!(code, 1);
+    for expected in ["R051 error 7", "R063 error 8", "R061 error 1"] {
+        assert!(found.iter().any(|problem| problem == expected), "{expected}\n{document}");
+    }
+    assert_eq!(found.iter().filter(|problem| problem.starts_with("R063")).count(), 1, "{document}");
+}
+
+#[tokio::test]
 async fn online_says_whose_token_it_is_and_reaches_each_target_without_posting() {
     let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
     let account = format!("token: {}, base_url: \"{}\"", sandbox.token(), sandbox.url());
