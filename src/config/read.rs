@@ -161,14 +161,34 @@ impl Reader<'_> {
         Some(Fields { span: node.span, entries, of: keys.of })
     }
 
-    /// Reports a text that is one of the keys and its value, glued together: `to:front-desk`.
+    /// Reports a text that is one of the keys and its value with the colon or the space behind it left out:
+    /// `to:front-desk`, `to front-desk`.
     fn missing_space(&mut self, node: &Node, keys: Keys) -> bool {
         let Kind::Scalar(Scalar { text, style: Style::Plain }) = &node.kind else { return false };
-        let glued = text.split_once(':').filter(|(key, _)| keys.names().any(|known| known == *key));
-        if let Some((key, _)) = glued {
-            self.report(missing_space_at(behind(node.span, key), ':'));
+        let Some((key, sign)) = text.find([':', ' ']).map(|at| (&text[..at], text.as_bytes()[at])) else {
+            return false;
+        };
+        if !keys.names().any(|known| known == key) || !self.begins_its_line(node.span) {
+            return false;
         }
-        glued.is_some()
+        let place = behind(node.span, key);
+        if sign == b':' {
+            self.report(missing_space_at(place, ':'));
+        } else {
+            let span = Span { start: node.span.start, end: place.start, ..place };
+            let finding =
+                Finding::error(codes::WRONG_TYPE, span, format!("a colon is missing behind `{key}`"));
+            let help = format!("write `{key}: …`, so that it is a key with a value");
+            self.report(finding.help(help).replacement(format!("{key}:")));
+        }
+        true
+    }
+
+    /// Only blanks and dashes stand before it.
+    fn begins_its_line(&self, span: Span) -> bool {
+        let source = self.sources.get(span.file);
+        let line = source.and_then(|source| source.text.lines().nth(span.start.0 - 1)).unwrap_or_default();
+        line.chars().take(span.start.1 - 1).all(|c| matches!(c, ' ' | '-'))
     }
 
     /// The value of a key that must be there.

@@ -282,7 +282,7 @@ impl Place<'_, '_> {
             .rev()
             .take(50)
             .filter(|line| self.is_content(*line) && (1..4).contains(&off(*line)))
-            .min_by_key(|line| off(*line))?;
+            .min_by_key(|line| (self.lines[*line - 1].trim_start().starts_with("- ") != item, off(*line)))?;
         let there = indent(self.lines[near - 1]);
         let what = if item { "list item" } else { "key" };
         let place = Span { file: self.file, start: (self.at.0, 1), end: (self.at.0, own + 1) };

@@ -117,10 +117,7 @@ async fn places_survive_in_template_parts_partials_layouts_and_included_folders(
     let rule = "  - { name: all, match: {}, deliver: [{ to: desk, template: a }] }\n";
     let folder = Folder::new(&format!("include: [\"teams/*/*.yaml\"]\n{}", rules("token: abc", DESK, rule)))
         .template("a/text.hbs", "one\ntwo {{clent.name}}{{> sign}}")
-        .template(
-            "a/slack.yaml",
-            "- type: section\n  text: { type: mrkdwn, text: \"{{mesage.body}}\" }\n",
-        )
+        .template("a/slack.yaml", "- type: section\n  text: { type: mrkdwn, text: \"{{mesage.body}}\" }\n")
         .template("a/http.yaml", "body:\n  name: '{{nobody}}'\n")
         .template("_partials/sign.hbs", "\n\n {{clinet.name}}")
         .template("_layouts/page.hbs", "<p>{{#if}}</p>");

@@ -64,6 +64,7 @@ fn what_is_not_certain_or_comes_from_a_variable_or_is_secret_is_left_alone() {
     for rest in [
         "  disk:\n    type: slack\n    webhook_url: ${SLACK_WEBHOOK_URL}\nrules:\n  - { name: a, match: {}, deliver: [{ to: dsk }, { to: disk }] }\n",
         "rules:\n  - { name: a, match: {}, deliver: [{ to: \"${TARGET}\" }] }\n",
+        "rules:\n  - { name: a, match: activity_type:Payment, deliver: [{ to: desk }] }\n",
         "    password: @s3cr3t\nrules:\n  - { name: a, match: {}, deliver: [{ to: desk }] }\n",
     ] {
         let folder = with(rest);
