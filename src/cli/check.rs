@@ -87,8 +87,12 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
             }
             context.out.json(&document)?;
         }
-        ReportFormat::Sarif => context.out.json(&report::render_sarif(&loaded.problems))?,
+        ReportFormat::Sarif => {
+            note_changes(&fixed, context)?;
+            context.out.json(&report::render_sarif(&loaded.problems))?;
+        }
         ReportFormat::Github => {
+            note_changes(&fixed, context)?;
             for line in report::render_github(&loaded.problems) {
                 context.out.line(line)?;
             }
@@ -112,6 +116,12 @@ fn mend(context: &mut Context) -> anyhow::Result<Vec<Fixed>> {
         all.extend(fixed);
     }
     Ok(all)
+}
+
+/// What `--fix` changed, beside what is written for programs.
+fn note_changes(fixed: &[Fixed], context: &Context) -> anyhow::Result<()> {
+    fix::diff(fixed).into_iter().try_for_each(|line| context.out.note(line))?;
+    Ok(())
 }
 
 /// What `--fix` changed, line by line.

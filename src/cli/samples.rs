@@ -1,10 +1,11 @@
 //! Renders what a configuration can be asked to render, to find templates that fail before a message does.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::config::problem::Severity;
+use crate::config::problem::{Problem, Severity};
 use crate::config::{Config, Loaded, Subject as About, codes};
 use serde_json::{Value, json};
 
@@ -83,17 +84,23 @@ struct Trouble {
 }
 
 /// Renders every rule × delivery × message type that the rule can match, and notes templates that fail, that show a
-/// field which is not there, or of which something is cut.
+/// field which is not there, or of which something is cut. Where the file has errors, the rules that have none are looked
+/// at all the same.
 pub(super) fn check(loaded: &mut Loaded, now: Timestamp) {
-    let Some(config) = loaded.config.take() else { return };
+    let whole = loaded.config.is_some();
+    let Some(config) = loaded.config.take().or_else(|| loaded.draft.take()) else { return };
+    let sound = sound(&config, loaded);
     let samples = samples(&config, now);
     let subjects: Vec<Subject<'_>> =
         samples.iter().map(|sample| Subject::new(&sample.triple, sample.entry.api_type)).collect();
     let mut known = Known::default();
-    for (position, rule) in config.rules.list().iter().enumerate() {
+    for (position, rule) in config.rules.list().iter().enumerate().filter(|(position, _)| sound[*position]) {
         let taken: Vec<usize> =
             (0..samples.len()).filter(|index| rule.can_take_subject(&subjects[*index])).collect();
         for (number, deliver) in rule.deliver.iter().enumerate() {
+            if !whole && is_broken(&deliver.template, loaded) {
+                continue;
+            }
             for trouble in troubles(&config, rule, deliver, &taken, &samples, &mut known) {
                 let about = About::Template(position, number);
                 report(loaded, about, deliver, &trouble, &taken, &samples);
@@ -101,7 +108,37 @@ pub(super) fn check(loaded: &mut Loaded, now: Timestamp) {
         }
     }
     drop(known);
-    loaded.config = Some(config);
+    if whole {
+        loaded.config = Some(config);
+    } else {
+        loaded.draft = Some(config);
+    }
+}
+
+/// Of each rule, whether no error stands between its start and that of the next one in its file.
+fn sound(config: &Config, loaded: &Loaded) -> Vec<bool> {
+    let mut errors: HashMap<&str, Vec<usize>> = HashMap::new();
+    for problem in loaded.problems.iter().filter(|problem| problem.severity == Severity::Error) {
+        errors.entry(&problem.file).or_default().push(problem.line);
+    }
+    let rules = config.rules.list();
+    let is_sound = |(position, rule): (usize, &Rule)| {
+        let next = rules.get(position + 1).filter(|next| next.place.file == rule.place.file);
+        let until = next.map_or(usize::MAX, |next| next.place.line);
+        let lines = errors.get(rule.place.file.as_str()).map_or(&[][..], Vec::as_slice);
+        !lines.iter().any(|line| (rule.place.line..until).contains(line))
+    };
+    rules.iter().enumerate().map(is_sound).collect()
+}
+
+/// A file of the template, or one that any template may use, has an error of its own.
+fn is_broken(template: &str, loaded: &Loaded) -> bool {
+    let of_template = |problem: &Problem| problem.code == codes::TEMPLATE.id;
+    loaded.problems.iter().filter(|problem| of_template(problem)).any(|problem| {
+        let file = Path::new(&problem.file).strip_prefix(&loaded.templates_dir).ok();
+        let folder = file.and_then(|file| file.iter().next()).unwrap_or_default().to_string_lossy();
+        folder == template || folder.starts_with('_')
+    })
 }
 
 fn samples(config: &Config, now: Timestamp) -> Vec<Sample> {

@@ -51,7 +51,7 @@ fn apply_to(file: &str, mut problems: Vec<&Problem>) -> io::Result<Vec<Fixed>> {
     let mark = &whole[..whole.len() - text.len()];
     // From the end, so that no change moves the place of another.
     problems.sort_by_key(|problem| std::cmp::Reverse((problem.line, problem.column)));
-    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let mut lines: Vec<String> = lines_of(text);
     let mut codes: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
     let mut free = (usize::MAX, usize::MAX);
     for problem in problems {
@@ -73,7 +73,8 @@ fn apply_to(file: &str, mut problems: Vec<&Problem>) -> io::Result<Vec<Fixed>> {
     }
     let new = lines.concat();
     replace(&path, &format!("{mark}{new}"))?;
-    let (old, new) = (mask(text), mask(&new));
+    let shown = |text: &str| mask(&text.replace("\r\n", "\n").replace('\r', "\n"));
+    let (old, new) = (shown(text), shown(&new));
     let line = |text: &str, line: usize| text.lines().nth(line - 1).unwrap_or_default().to_owned();
     let shown = codes.into_iter().map(|(number, codes)| Fixed {
         file: file.to_owned(),
@@ -83,6 +84,20 @@ fn apply_to(file: &str, mut problems: Vec<&Problem>) -> io::Result<Vec<Fixed>> {
         after: line(&new, number),
     });
     Ok(shown.collect())
+}
+
+/// The lines with their ends, of which a carriage return alone is one, too.
+fn lines_of(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for (at, c) in text.char_indices() {
+        if let Some(line) = lines.last_mut() {
+            line.push(c);
+        }
+        if c == '\n' || (c == '\r' && !text[at + 1..].starts_with('\n')) {
+            lines.push(String::new());
+        }
+    }
+    lines
 }
 
 /// Puts a file in place of another: whoever reads it sees the old or the new one, with the same owner and permissions.

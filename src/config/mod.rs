@@ -25,6 +25,7 @@ mod slips;
 mod stand_in;
 mod trees;
 mod value;
+mod words;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -112,6 +113,8 @@ impl Default for Retention {
 pub struct Loaded {
     /// Present if no problem is an error.
     pub config: Option<Config>,
+    /// What could be read of one with errors: only good for finding more of them.
+    pub draft: Option<Config>,
     /// Everything found, in file and line order.
     pub problems: Vec<Problem>,
     /// The texts of the files read, for excerpts: (name as shown, text).
@@ -204,8 +207,9 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     }
     let (config, places) = raw.map(|raw| resolve::resolve(&reader, raw, templates)).unzip();
     let outline = reader.material.outline();
-    let mut findings: Vec<Finding> =
-        reader.findings.into_iter().map(|finding| presentable(finding, &reader.sources)).collect();
+    let sources: Vec<(String, String)> =
+        reader.sources.iter().map(|source| (source.name.clone(), mask::mask(&source.text))).collect();
+    let mut findings = presentable(reader.findings, &reader.sources, &sources);
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();
     let mut problems: Vec<Problem> =
@@ -217,10 +221,10 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     }
     problems.dedup();
     let fine = problem::count(&problems).0 == 0;
-    let sources = reader.sources.into_iter().map(|source| (source.name, mask::mask(&source.text))).collect();
     let places = places.unwrap_or_default();
-    let config = config.filter(|_| fine).map(|config| Config { outline: outline.clone(), ..config });
-    Loaded { config, problems, sources, templates_dir, names, outline, places, files, owners }
+    let config = config.map(|config| Config { outline: outline.clone(), ..config });
+    let (config, draft) = if fine { (config, None) } else { (None, config) };
+    Loaded { config, draft, problems, sources, templates_dir, names, outline, places, files, owners }
 }
 
 fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {
@@ -234,18 +238,25 @@ fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {
     }
 }
 
-/// A finding whose replacement would show a secret, or write over a `${…}`, goes without one.
-fn presentable(finding: Finding, sources: &[read::Source]) -> Finding {
-    let Some(replaced) = finding.replaced() else { return finding };
-    let span = finding.span;
-    let Some(line) = sources.get(span.file).and_then(|source| source.text.lines().nth(span.start.0 - 1))
-    else {
-        return finding;
-    };
-    let place = |line: &str| -> String {
-        line.chars().skip(span.start.1 - 1).take(span.end.1.saturating_sub(span.start.1)).collect()
-    };
-    let written = place(line);
-    let shown = replaced.chars().count() <= 2 || place(&mask::mask(line)) == written;
-    if shown && !written.contains("${") { finding } else { finding.without_replacement() }
+/// The findings, without the replacements that would show a secret or write over a `${…}`.
+fn presentable(
+    findings: Vec<Finding>,
+    sources: &[read::Source],
+    masked: &[(String, String)],
+) -> Vec<Finding> {
+    let written: Vec<Vec<&str>> = sources.iter().map(|source| source.text.lines().collect()).collect();
+    let shown: Vec<Vec<&str>> = masked.iter().map(|(_, text)| text.lines().collect()).collect();
+    let judged = findings.into_iter().map(|finding| {
+        let Some(replacement) = finding.replaced() else { return finding };
+        let span = finding.span;
+        let place = |lines: &[Vec<&str>]| -> String {
+            let line = lines.get(span.file).and_then(|lines| lines.get(span.start.0 - 1)).unwrap_or(&"");
+            line.chars().skip(span.start.1 - 1).take(span.end.1.saturating_sub(span.start.1)).collect()
+        };
+        let before = place(&written);
+        // A colon or a dash with a space shows nothing.
+        let harmless = replacement.chars().count() <= 2 || place(&shown) == before;
+        if harmless && !before.contains("${") { finding } else { finding.without_replacement() }
+    });
+    judged.collect()
 }

@@ -8,15 +8,10 @@ use crate::egress::policy::Policy;
 use super::codes::{self, Code};
 use super::keys::Keys;
 use super::outline::Material;
-use super::problem::{Finding, Span, quoted, similar};
+use super::problem::{Finding, Span, similar};
 use super::secret::{Environment, substitute};
 use super::slips::missing_space_at;
 use super::yaml::{Entry, Kind, Node, Scalar, Style};
-
-/// Marks that word processors put in place of `"` and `'`.
-const TYPOGRAPHIC: [char; 9] = ['“', '”', '„', '‟', '‘', '’', '‚', '«', '»'];
-/// What YAML 1.1 calls true or false, beside the words themselves.
-const TRUTH_WORDS: [&str; 6] = ["yes", "no", "on", "off", "y", "n"];
 
 /// One file as read.
 #[derive(Debug)]
@@ -166,14 +161,34 @@ impl Reader<'_> {
         Some(Fields { span: node.span, entries, of: keys.of })
     }
 
-    /// Reports a text that is one of the keys and its value, glued together: `to:front-desk`.
+    /// Reports a text that is one of the keys and its value with the colon or the space behind it left out:
+    /// `to:front-desk`, `to front-desk`.
     fn missing_space(&mut self, node: &Node, keys: Keys) -> bool {
         let Kind::Scalar(Scalar { text, style: Style::Plain }) = &node.kind else { return false };
-        let glued = text.split_once(':').filter(|(key, _)| keys.names().any(|known| known == *key));
-        if let Some((key, _)) = glued {
-            self.report(missing_space_at(behind(node.span, key), ':'));
+        let Some((key, sign)) = text.find([':', ' ']).map(|at| (&text[..at], text.as_bytes()[at])) else {
+            return false;
+        };
+        if !keys.names().any(|known| known == key) || !self.begins_its_line(node.span) {
+            return false;
         }
-        glued.is_some()
+        let place = behind(node.span, key);
+        if sign == b':' {
+            self.report(missing_space_at(place, ':'));
+        } else {
+            let span = Span { start: node.span.start, end: place.start, ..place };
+            let finding =
+                Finding::error(codes::WRONG_TYPE, span, format!("a colon is missing behind `{key}`"));
+            let help = format!("write `{key}: …`, so that it is a key with a value");
+            self.report(finding.help(help).replacement(format!("{key}:")));
+        }
+        true
+    }
+
+    /// Only blanks and dashes stand before it.
+    fn begins_its_line(&self, span: Span) -> bool {
+        let source = self.sources.get(span.file);
+        let line = source.and_then(|source| source.text.lines().nth(span.start.0 - 1)).unwrap_or_default();
+        line.chars().take(span.start.1 - 1).all(|c| matches!(c, ' ' | '-'))
     }
 
     /// The value of a key that must be there.
@@ -282,34 +297,6 @@ impl Reader<'_> {
             return None;
         }
         Some(spot)
-    }
-
-    /// Whether a text may be left unquoted; says so if not, or if others would read it otherwise.
-    fn stands_without_quotes(&mut self, spot: &Spot<String>, wanted: &str) -> bool {
-        let text = spot.value.as_str();
-        if let Some(what) = looks_typed(text) {
-            let finding =
-                Finding::error(codes::QUOTE_IT, spot.span, format!("{wanted} is wanted, and {what}"));
-            self.report(finding.help("put it in quotes").replacement(quoted(text)));
-            return false;
-        }
-        if text.starts_with(TYPOGRAPHIC) {
-            let inside = text.trim_matches(TYPOGRAPHIC);
-            let message = "these are typographic quotation marks, which YAML takes for a part of the text";
-            let finding = Finding::error(codes::TYPOGRAPHIC, spot.span, message)
-                .help("use the straight marks \" or ', which word processors and chat programs replace");
-            self.report(finding.replacement(quoted(inside)));
-            return false;
-        }
-        if TRUTH_WORDS.contains(&text.to_lowercase().as_str()) {
-            let message = format!(
-                "{wanted} is wanted, and `{text}` without quotes is a truth value to many YAML readers"
-            );
-            let finding = Finding::warning(codes::TRUTH_WORD, spot.span, message)
-                .help("it is taken as text here; put it in quotes, so that every tool reads it alike");
-            self.report(finding.replacement(quoted(text)));
-        }
-        true
     }
 
     /// Text or a number: for values such as durations that are written without quotes.
@@ -430,40 +417,9 @@ fn behind(span: Span, key: &str) -> Span {
     Span { start: (span.start.0, span.start.1 + key.chars().count()), ..span }
 }
 
-/// How text without quotes is taken by other readers of YAML than this one, if not as text.
-fn looks_typed(text: &str) -> Option<&'static str> {
-    let number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
-        && text.chars().any(|c| c.is_ascii_digit())
-        && text.replace('_', "").parse::<f64>().is_ok();
-    let in_base = text.strip_prefix("0x").or_else(|| text.strip_prefix("0o")).unwrap_or_default();
-    let other_base = !in_base.is_empty() && in_base.chars().all(|c| c.is_ascii_hexdigit());
-    let endless = text.trim_start_matches(['+', '-']);
-    let special = matches!(endless, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN");
-    let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-    if number || other_base || special {
-        Some("without quotes this is a number")
-    } else if matches!(text, "true" | "false" | "True" | "False" | "TRUE" | "FALSE") {
-        Some("without quotes this is a truth value")
-    } else if text.contains(':') && text.split(':').all(digits) {
-        Some("a time without quotes is a number to many YAML readers (08:00 is 480 to them)")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_yaml_takes_for_a_number_or_a_truth_value_wants_quotes() {
-        for text in ["5", "1.10", "-3", "1e5", "1_000", "0x1F", "0o17", "-.inf", ".NaN", "true", "FALSE"] {
-            assert!(looks_typed(text).is_some(), "{text}");
-        }
-        for text in ["desk", "0x", "0xyz", "1.2.3", "2026-11-01", "1-2", ".info", "yes", "tRUE", "5a"] {
-            assert!(looks_typed(text).is_none(), "{text}");
-        }
-    }
 
     #[test]
     fn targets_of_one_policy_share_a_client() {

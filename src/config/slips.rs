@@ -31,7 +31,8 @@ impl Stop {
 pub(super) fn indentation(text: &str, file: usize) -> Vec<Stop> {
     let mut block: Option<usize> = None;
     let mut found = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    let lines: Vec<&str> = text.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
         let blanks: Vec<char> = line.chars().take_while(|c| c.is_whitespace() || is_invisible(*c)).collect();
         let spaces = blanks.iter().take_while(|c| **c == ' ').count();
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
@@ -43,9 +44,11 @@ pub(super) fn indentation(text: &str, file: usize) -> Vec<Stop> {
         block = opens_block(line).then_some(spaces);
         let Some(at) = blanks.iter().position(|c| *c != ' ') else { continue };
         let tab = blanks[at..].contains(&'\t');
-        let width: usize =
-            blanks[at..].iter().map(|c| if *c == '\t' { 2 } else { usize::from(!is_invisible(*c)) }).sum();
-        let edit = Edit { line: index + 1, start: at + 1, end: blanks.len() + 1, text: " ".repeat(width) };
+        let above = &lines[..index];
+        let width = if tab { meant(above, &blanks, line) } else { Some(width(&blanks, 1)) };
+        let (start, end) = (1, blanks.len() + 1);
+        let text = " ".repeat(width.unwrap_or_else(|| self::width(&blanks, 2)));
+        let edit = Edit { line: index + 1, start, end, text };
         let finding = if tab {
             Finding::error(codes::TAB, span(file, &edit), "this line is indented with a tab")
                 .help("YAML takes only spaces for indentation; set your editor to insert spaces")
@@ -57,9 +60,40 @@ pub(super) fn indentation(text: &str, file: usize) -> Vec<Stop> {
             Finding::error(codes::ODD_BLANK, span(file, &edit), message)
                 .help("type the indentation anew; such characters come from text copied out of a web page or a document")
         };
-        found.push(Stop::mended(finding, edit));
+        // Where the line belongs is only certain if it then stands beside one that is above it.
+        found.push(match width {
+            Some(_) => Stop::mended(finding, edit),
+            None => Stop { finding, edit: Some(edit) },
+        });
     }
     found
+}
+
+/// How wide these blanks are if a tab is so wide.
+fn width(blanks: &[char], tab: usize) -> usize {
+    blanks.iter().map(|c| if *c == '\t' { tab } else { usize::from(!is_invisible(*c)) }).sum()
+}
+
+/// The one width of a tab with which the line stands in the column of a line above.
+fn meant(above: &[&str], blanks: &[char], line: &str) -> Option<usize> {
+    let item = line.trim_start().starts_with("- ");
+    let (mut columns, mut least) = (Vec::new(), usize::MAX);
+    // Upwards, only what encloses the line counts: each time further out than everything below it.
+    for above in above.iter().rev().filter(|line| !line.trim().is_empty()) {
+        let dash = indent(above);
+        let key = dash + above.trim_start_matches(' ').find(|c| !matches!(c, '-' | ' ')).unwrap_or(0);
+        let column = if item { dash } else { key };
+        if column < least && (!item || key > dash) {
+            columns.push(column);
+        }
+        least = least.min(dash);
+        if least == 0 {
+            break;
+        }
+    }
+    let mut fitting = [4, 2, 8].into_iter().map(|tab| width(blanks, tab)).filter(|at| columns.contains(at));
+    let first = fitting.next()?;
+    fitting.all(|other| other == first).then_some(first)
 }
 
 fn is_invisible(c: char) -> bool {
@@ -146,12 +180,10 @@ pub(super) fn cut_off(lines: &[&str], span: Span) -> Option<Finding> {
     if blanks != 1 || !comment {
         return None;
     }
-    let start = (span.end.0, span.end.1 + blanks);
-    let place = Span { file: span.file, start, end: (start.0, start.1 + 1) };
-    let finding =
-        Finding::warning(codes::CUT_OFF, place, "a comment begins here: the value ends before the `#`");
+    // The comment itself is not shown: it may be half of a password.
+    let message = "this is all of the value: behind it a `#` begins a comment";
     Some(
-        finding.related(span, "this is all of the value").help(
+        Finding::warning(codes::CUT_OFF, span, message).help(
             "put the whole value in quotes if the `#` belongs to it; else write a space behind the `#`",
         ),
     )
@@ -250,7 +282,7 @@ impl Place<'_, '_> {
             .rev()
             .take(50)
             .filter(|line| self.is_content(*line) && (1..4).contains(&off(*line)))
-            .min_by_key(|line| off(*line))?;
+            .min_by_key(|line| (self.lines[*line - 1].trim_start().starts_with("- ") != item, off(*line)))?;
         let there = indent(self.lines[near - 1]);
         let what = if item { "list item" } else { "key" };
         let place = Span { file: self.file, start: (self.at.0, 1), end: (self.at.0, own + 1) };

@@ -274,9 +274,13 @@ impl<'t> Builder<'t> {
                 let style = scalar_style(style);
                 let is_text = tag.as_ref().is_some_and(|tag| tag.suffix() == "str");
                 let tag = tag.filter(|_| !is_text);
-                if let Some(tag) = &tag {
-                    self.tag(marks, tag.suffix(), &text);
-                }
+                let text = match &tag {
+                    Some(tag) => {
+                        self.tag(marks, tag.suffix(), &text);
+                        format!("!{} {text}", tag.suffix()).trim_end().to_owned().into()
+                    }
+                    None => text,
+                };
                 let is_text = is_text || tag.is_some();
                 // What stands alone behind the `!` is the value that was meant.
                 let text = match &tag {

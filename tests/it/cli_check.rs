@@ -96,6 +96,57 @@ async fn a_template_that_fails_on_some_messages_is_an_error_at_its_name() {
 }
 
 #[tokio::test]
+async fn an_error_in_one_rule_hides_neither_templates_nor_the_rules_beside_it() {
+    let three = "  - { name: odd, match: {}, deliver: [{ to: dsk }] }\n\
+                 \x20 - { name: pay, match: { activity_type: Payment }, deliver: [{ to: desk, template: broken }] }\n\
+                 \x20 - { name: half, match: {}, deliver: [{ to: desk, template: half }] }\n";
+    let folder = Folder::new(&rules("token: abc", DESK, three))
+        .template("broken/text.hbs", "{{date now \"%H\" message.uid}}")
+        .template("half/text.hbs", "{{#if now}}");
+    let (code, document) = folder.json("check").await;
+    let found = problems(&document);
+    assert_eq!(code, 1);
+    for expected in ["R051 error 7", "R063 error 8", "R061 error 1"] {
+        assert!(found.iter().any(|problem| problem == expected), "{expected}\n{document}");
+    }
+    assert_eq!(found.iter().filter(|problem| problem.starts_with("R063")).count(), 1, "{document}");
+}
+
+#[tokio::test]
+async fn places_survive_in_template_parts_partials_layouts_and_included_folders() {
+    let rule = "  - { name: all, match: {}, deliver: [{ to: desk, template: a }] }\n";
+    let folder = Folder::new(&format!("include: [\"teams/*/*.yaml\"]\n{}", rules("token: abc", DESK, rule)))
+        .template("a/text.hbs", "one\ntwo {{clent.name}}{{> sign}}")
+        .template("a/slack.yaml", "- type: section\n  text: { type: mrkdwn, text: \"{{mesage.body}}\" }\n")
+        .template("a/http.yaml", "body:\n  name: '{{nobody}}'\n")
+        .template("_partials/sign.hbs", "\n\n {{clinet.name}}")
+        .template("_layouts/page.hbs", "<p>{{#if}}</p>");
+    fs::create_dir_all(folder.path().join("teams/crm")).unwrap();
+    let broken = "rules:\n  - name: crm\n    match: {}\n    deliver:\n      - { to: dsk }\n";
+    fs::write(folder.path().join("teams/crm/rules.yaml"), broken).unwrap();
+    let (code, document) = folder.json("check").await;
+    let all = document["problems"].as_array().unwrap();
+    let mut places: Vec<String> = all
+        .iter()
+        .map(|problem| {
+            let file = problem["file"].as_str().unwrap().trim_start_matches("templates/");
+            format!("{} {file}:{}:{}", problem["code"].as_str().unwrap(), problem["line"], problem["column"])
+        })
+        .collect();
+    places.sort();
+    let expected = [
+        "R051 teams/crm/rules.yaml:5:15",
+        "R061 _layouts/page.hbs:1:4",
+        "R061 _partials/sign.hbs:3:4",
+        "R061 a/http.yaml:2:12",
+        "R061 a/slack.yaml:2:34",
+        "R061 a/text.hbs:2:7",
+    ];
+    assert_eq!(code, 1);
+    assert_eq!(places, expected, "{document}");
+}
+
+#[tokio::test]
 async fn online_says_whose_token_it_is_and_reaches_each_target_without_posting() {
     let sandbox = Sandbox::start(Settings::default(), Clock::System).await.unwrap();
     let account = format!("token: {}, base_url: \"{}\"", sandbox.token(), sandbox.url());

@@ -77,7 +77,11 @@ fn each_broken_file_is_refused_at_the_right_line_without_a_secret() {
         assert_eq!(loaded.config.is_none(), errors > 0, "{name}");
         let text = report::render_text(&loaded.problems, &loaded.sources, false);
         let json = report::render_json(&loaded.problems).to_string();
-        assert!(!text.contains(SECRET) && !json.contains(SECRET), "{name} shows a secret:\n{text}");
+        let sarif = report::render_sarif(&loaded.problems).to_string();
+        let github = report::render_github(&loaded.problems).join("\n");
+        for shown in [&text, &json, &sarif, &github] {
+            assert!(!shown.contains(SECRET), "{name} shows a secret:\n{shown}");
+        }
         assert!(loaded.problems.iter().all(|problem| problem.help.is_some()), "{name} says no remedy");
         snapshot(&name, &text);
     }
@@ -163,6 +167,57 @@ fn every_code_stands_in_the_documentation_with_its_meaning() {
             code.id,
             code.meaning
         );
+    }
+}
+
+/// A slip at each place where a secret may stand: the sentence about it is the same, without the secret.
+#[test]
+fn slips_in_secrets_do_not_show_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yaml");
+    let slips = [
+        "@s3cr3t",
+        "*s3cr3t",
+        "%s3cr3t",
+        "`s3cr3t`",
+        "!s3cr3t",
+        "“s3cr3t”",
+        "s3cr3t: s3cr3t",
+        "\"s3cr3t",
+        "{{s3cr3t}}",
+        "[s3cr3t",
+        "s3cr3t #s3cr3t",
+        "\"s3\\qs3cr3t\"",
+    ];
+    let places = [
+        "accounts:\n  - name: main\n    token: $\n",
+        "accounts: [{ name: main, token: $ }]\n",
+        "targets:\n  a: { type: slack, webhook_url: $ }\n",
+        "targets:\n  a:\n    type: http\n    url: https://h.example.com/\n    signing_secret:\n      - $\n",
+        "targets:\n  a:\n    type: http\n    auth:\n      basic:\n        user: x\n        password: $\n",
+        "targets:\n  a:\n    type: http\n    auth:\n      bearer: $\n",
+        "targets:\n  a:\n    type: http\n    headers:\n      Authorization: $\n",
+        "targets:\n  a:\n    type: email\n    smtp: $\n",
+        "targets:\n  a:\n    type: email\n    smpt: $\n",
+    ];
+    for place in places {
+        for slip in slips {
+            let text = format!("version: 1\n{}", place.replace('$', slip));
+            std::fs::write(&path, &text).unwrap();
+            let loaded = load(&path);
+            assert!(!loaded.problems.is_empty());
+            let all = [
+                report::render_text(&loaded.problems, &loaded.sources, false),
+                report::render_json(&loaded.problems).to_string(),
+                report::render_sarif(&loaded.problems).to_string(),
+                report::render_github(&loaded.problems).join("\n"),
+            ];
+            for shown in all {
+                assert!(!shown.contains("s3cr3t"), "{text}\n{shown}");
+            }
+            let fixed = activity_relay::config::fix::apply(&loaded.problems).unwrap();
+            assert!(!format!("{fixed:?}").contains("s3cr3t"), "{text}\n{fixed:?}");
+        }
     }
 }
 

@@ -34,13 +34,6 @@ fn slips_of_all_kinds_are_corrected_in_one_run_and_a_second_changes_nothing() {
          \x20 - nmae: “two”\n    match: {activity_type:Meetng, message_type: canceled}\n    deliver: [{ to: 'dsk', template: defalt }]\n",
     );
     let (code, text) = check(folder.path(), &["--fix"]);
-    // The tab is worth two spaces, which leaves this line beside its neighbours: that is for a person to mend.
-    assert_eq!(code, 1, "{text}");
-    let expected = rules(folder.path());
-    assert!(expected.contains("- name: \"@pay\"\n"), "{expected}");
-    let spaced = expected.replace("\n  match:", "\n    match:");
-    fs::write(folder.path().join("rules.yaml"), spaced).unwrap();
-    let (code, text) = check(folder.path(), &["--fix"]);
     assert_eq!(code, 0, "{text}");
     let mended = rules(folder.path());
     let wanted = "rules:\n  - name: \"@pay\"\n    match: { message_type: \"*_failed\" }\n    stop: true\n    deliver:\n      - to: desk\n\
@@ -71,6 +64,7 @@ fn what_is_not_certain_or_comes_from_a_variable_or_is_secret_is_left_alone() {
     for rest in [
         "  disk:\n    type: slack\n    webhook_url: ${SLACK_WEBHOOK_URL}\nrules:\n  - { name: a, match: {}, deliver: [{ to: dsk }, { to: disk }] }\n",
         "rules:\n  - { name: a, match: {}, deliver: [{ to: \"${TARGET}\" }] }\n",
+        "rules:\n  - { name: a, match: activity_type:Payment, deliver: [{ to: desk }] }\n",
         "    password: @s3cr3t\nrules:\n  - { name: a, match: {}, deliver: [{ to: desk }] }\n",
     ] {
         let folder = with(rest);
