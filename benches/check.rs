@@ -1,5 +1,6 @@
 //! What checking a rules file costs with 1,000 and 10,000 rules, beside reading its bytes and beside parsing it alone.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -23,12 +24,14 @@ fn file(count: usize) -> PathBuf {
     );
     for (number, entry) in catalog::all().iter().cycle().take(count).enumerate() {
         let (activity, message, direction) = (entry.activity_type, entry.message_type, entry.direction);
-        text += &format!(
+        write!(
+            text,
             "  - name: rule-{number}\n    match:\n      activity_type: {activity:?}\n      message_type: {message:?}\n      \
              direction: {direction:?}\n    deliver:\n      - to: desk\n"
-        );
+        )
+        .unwrap();
         if number % 4 == 0 {
-            text += &format!("    where: message.body.contains(\"order {number}\")\n");
+            writeln!(text, "    where: message.body.contains(\"order {number}\")").unwrap();
         }
     }
     let path = std::env::temp_dir().join(format!("check-bench-{}-{count}.yaml", std::process::id()));
