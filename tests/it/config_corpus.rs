@@ -215,7 +215,7 @@ fn slips_in_secrets_do_not_show_them() {
             for shown in all {
                 assert!(!shown.contains("s3cr3t"), "{text}\n{shown}");
             }
-            let fixed = activity_relay::config::fix::apply(&loaded.problems).unwrap();
+            let fixed = config::fix::apply(&loaded.problems).unwrap();
             assert!(!format!("{fixed:?}").contains("s3cr3t"), "{text}\n{fixed:?}");
         }
     }
