@@ -8,6 +8,7 @@ pub mod index;
 pub mod notice;
 pub mod plan;
 mod vocabulary;
+pub mod window;
 
 use std::time::Duration;
 
