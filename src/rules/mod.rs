@@ -5,6 +5,7 @@ pub mod condition;
 pub mod evaluate;
 pub mod expression;
 pub mod index;
+pub mod key;
 pub mod notice;
 pub mod plan;
 mod vocabulary;
