@@ -46,8 +46,8 @@ impl Moments {
     pub fn last(&self, until: Timestamp) -> Option<Timestamp> {
         let today = until.to_zoned(self.zone.clone()).date();
         let first = today.tomorrow().unwrap_or(today);
-        let days = first.series(-1.day()).take(DAYS_AHEAD_MAX + 1);
-        days.filter_map(|day| self.on(day).into_iter().rfind(|at| *at <= until)).next()
+        let mut days = first.series(-1.day()).take(DAYS_AHEAD_MAX + 1);
+        days.find_map(|day| self.on(day).into_iter().rfind(|at| *at <= until))
     }
 
     /// The moments of a day, in order, each once.
