@@ -11,3 +11,4 @@ pub mod payload;
 pub mod rate;
 pub mod sample;
 pub mod settle;
+pub mod throttle;

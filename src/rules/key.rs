@@ -7,7 +7,7 @@ use crate::model::message::Message;
 use crate::model::names::Names;
 
 /// What stands between the parts of a key made of several fields; no field holds it.
-const SEPARATOR: char = '\u{1f}';
+pub(super) const SEPARATOR: char = '\u{1f}';
 
 type Field = fn(&Message, &Names) -> Option<String>;
 

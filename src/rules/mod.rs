@@ -8,6 +8,7 @@ pub mod index;
 pub mod key;
 pub mod notice;
 pub mod plan;
+pub mod timing;
 mod vocabulary;
 pub mod window;
 
