@@ -12,3 +12,4 @@ pub mod payload;
 pub mod rate;
 pub mod sample;
 pub mod settle;
+pub mod throttle;

@@ -6,9 +6,12 @@ pub mod condition;
 pub mod evaluate;
 pub mod expression;
 pub mod index;
+pub mod key;
 pub mod notice;
 pub mod plan;
+pub mod timing;
 mod vocabulary;
+pub mod window;
 
 use std::time::Duration;
 

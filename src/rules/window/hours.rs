@@ -1,0 +1,85 @@
+//! Opening hours: from one time of day to another on some days of the week, but for holidays.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use super::{Days, instant};
+
+/// Days that are looked at for the next opening: a year of holidays in a row is closed for good.
+const DAYS_AHEAD_MAX: usize = 366;
+
+/// From the start on, up to but without the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// The first instant of it.
+    pub start: Timestamp,
+    /// The first instant behind it.
+    pub end: Timestamp,
+}
+
+impl Span {
+    /// It holds the instant.
+    pub fn has(self, at: Timestamp) -> bool {
+        self.start <= at && at < self.end
+    }
+}
+
+/// When it is open: `{ days: mon-fri, from: "08:00", to: "18:30" }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hours {
+    /// The days on which it opens.
+    pub days: Days,
+    /// When it opens.
+    pub from: Time,
+    /// When it closes: on the next day where it is not later than `from`; `None` at the end of the day.
+    pub to: Option<Time>,
+    /// Whose local time that is.
+    pub zone: TimeZone,
+    /// Days on which it does not open.
+    pub holidays: BTreeSet<Date>,
+}
+
+impl Hours {
+    /// It is open at that instant.
+    pub fn open_at(&self, at: Timestamp) -> bool {
+        self.around(at).any(|span| span.has(at))
+    }
+
+    /// The first instant from `at` on at which it is open: `at` itself if it is. `None` if that is more than a year away.
+    pub fn opens(&self, at: Timestamp) -> Option<Timestamp> {
+        if self.open_at(at) { Some(at) } else { self.spans(at).next().map(|span| span.start) }
+    }
+
+    /// When it is open, from the first time that begins after `at`, for a year at the most.
+    pub fn spans(&self, at: Timestamp) -> impl Iterator<Item = Span> {
+        let first = at.to_zoned(self.zone.clone()).date();
+        let days = first.yesterday().unwrap_or(first).series(1.day());
+        days.take(DAYS_AHEAD_MAX).filter_map(|day| self.span(day)).filter(move |span| span.start > at)
+    }
+
+    /// What may hold an instant: what opened on its local day or the day before. The clocks never change by more than a
+    /// day, and where they did (a day left out at the date line), the day before is the one before that.
+    fn around(&self, at: Timestamp) -> impl Iterator<Item = Span> {
+        let today = at.to_zoned(self.zone.clone()).date();
+        let before = today.checked_sub(2.days()).unwrap_or(today);
+        before.series(1.day()).take(4).filter_map(|day| self.span(day))
+    }
+
+    /// When it is open that opens on this day. Empty ones, which a gap in local time swallows, are none.
+    fn span(&self, day: Date) -> Option<Span> {
+        if !self.days.has(day.weekday()) || self.holidays.contains(&day) {
+            return None;
+        }
+        let start = instant(&self.zone, day.to_datetime(self.from))?;
+        let end = match self.to {
+            Some(to) if to > self.from => day.to_datetime(to),
+            Some(to) => day.tomorrow().ok()?.to_datetime(to),
+            None => day.tomorrow().ok()?.to_datetime(Time::midnight()),
+        };
+        let end = instant(&self.zone, end)?;
+        (start < end).then_some(Span { start, end })
+    }
+}
