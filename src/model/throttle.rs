@@ -116,9 +116,12 @@ mod tests {
                     };
                 }
                 let full = period.filter(|(start, count)| now < start + 3600 && *count == limit);
-                let expected = match full {
-                    Some((start, _)) => { held += 1; Pass::Over { until: at(start + 3600) } }
-                    None => { went.push(now); Pass::Through { held: std::mem::take(&mut held) } }
+                let expected = if let Some((start, _)) = full {
+                    held += 1;
+                    Pass::Over { until: at(start + 3600) }
+                } else {
+                    went.push(now);
+                    Pass::Through { held: std::mem::take(&mut held) }
                 };
                 let (next, found) = throttle.take(window, at(now));
                 window = Some(next);

@@ -127,14 +127,12 @@ impl Digest {
                 let missed = moments
                     .last(now)
                     .filter(|closed| message.created_at < *closed && after_now(*closed, LATE_MIN) <= now);
-                match missed {
-                    Some(closed) => (now, closed.to_string()),
-                    None => {
-                        // Moments that never come are refused when the rules are read.
-                        let next = moments.next(now).unwrap_or(now);
-                        (next, next.to_string())
-                    }
+                if let Some(closed) = missed {
+                    return (now, closed.to_string());
                 }
+                // Moments that never come are refused when the rules are read.
+                let next = moments.next(now).unwrap_or(now);
+                (next, next.to_string())
             }
         }
     }
