@@ -53,7 +53,7 @@ struct Inner {
     commits: Arc<AtomicU64>,
     instance: Arc<str>,
     /// Held as long as the daemon lives; given back after the writer has ended.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl Drop for Inner {
@@ -161,7 +161,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 /// Opens, locks, migrates; for a daemon also takes back what its predecessor held.
-fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Option<File>)> {
+fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Option<Lock>)> {
     let mut lock = None;
     if let Some(path) = place.path() {
         place::require_folder(path)?;
@@ -199,13 +199,28 @@ fn name_file(place: &Place, error: StoreError) -> StoreError {
     }
 }
 
-fn take_lock(database: &Path) -> Result<File> {
+/// Says that a relay runs on the database.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Given back, not only closed: a process that is being started elsewhere in the program holds a copy of every open
+    /// file until its own program runs, and a lock lives as long as its last copy
+    /// (<https://man7.org/linux/man-pages/man2/flock.2.html>).
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "the lock of the database goes with its file");
+        }
+    }
+}
+
+fn take_lock(database: &Path) -> Result<Lock> {
     let path = place::lock_path(database);
     let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
     let file =
         OpenOptions::new().create(true).write(true).truncate(false).open(&path).map_err(unavailable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(database.display().to_string())),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }
@@ -225,4 +240,21 @@ fn start_readers(seats: Vec<Seat>, threads: &mut Vec<JoinHandle<()>>) -> Result<
         })?);
     }
     Ok(queries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_goes_with_its_holder_whoever_else_has_a_copy_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("relay.db");
+        let lock = take_lock(&database).unwrap();
+        let copy = lock.0.try_clone().unwrap();
+        assert!(matches!(take_lock(&database), Err(StoreError::InUse(_))));
+        drop(lock);
+        take_lock(&database).expect("nobody runs on it any more");
+        drop(copy);
+    }
 }
