@@ -19,6 +19,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// `replay` or `discard`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Discard => "discard",
+        }
+    }
+
     /// Whether a delivery in that state can be changed so.
     pub fn fits(self, state: StateName) -> bool {
         match self {

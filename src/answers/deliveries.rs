@@ -129,9 +129,10 @@ mod tests {
 
     #[test]
     fn the_keys_are_those_of_the_contract() {
-        let at = jiff::Timestamp::UNIX_EPOCH;
+        let at = Timestamp::UNIX_EPOCH;
         let row = Row {
             id: DeliveryId::from_text("d1"),
+            number: 1,
             account: "main".into(),
             rule: "r".into(),
             target: "desk".into(),

@@ -152,7 +152,7 @@ pub struct Outlook<'a> {
     /// The moment it is asked for.
     pub now: Timestamp,
     /// How a moment is written.
-    pub moment: &'a dyn Fn(Timestamp) -> String,
+    pub moment: &'a (dyn Fn(Timestamp) -> String + Sync),
 }
 
 impl Outlook<'_> {

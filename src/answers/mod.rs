@@ -4,6 +4,7 @@ pub mod actions;
 pub mod coverage;
 pub mod deliveries;
 pub mod explain;
+pub mod figures;
 pub mod instances;
 pub mod payload;
 pub mod status;

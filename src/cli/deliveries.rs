@@ -111,6 +111,7 @@ impl Filters {
             target: self.target.clone(),
             since: since.map_err(|error| Stop::new(Exit::Usage, format!("--since: {error}")))?,
             message: None,
+            before: None,
             limit: None,
         })
     }
@@ -337,6 +338,7 @@ mod tests {
         let now: Timestamp = "2026-03-10T09:00:00Z".parse().unwrap();
         let row = Row {
             id: DeliveryId::derive(now, &["a"]),
+            number: 1,
             account: "main".into(),
             rule: "cancellations-of-regulars".into(),
             target: "front-desk".into(),

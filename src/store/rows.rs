@@ -20,6 +20,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Of this message.
     pub message: Option<String>,
+    /// Planned before the one with this number.
+    pub before: Option<i64>,
     /// At most so many, the newest first; `None` for all, oldest first.
     pub limit: Option<usize>,
 }
@@ -29,6 +31,8 @@ pub struct Filter {
 pub struct Row {
     /// Its id.
     pub id: DeliveryId,
+    /// Its place in the order in which deliveries were planned.
+    pub number: i64,
     /// Its account.
     pub account: String,
     /// The rule that owes it.
