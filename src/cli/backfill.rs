@@ -231,7 +231,7 @@ async fn planned(
             continue;
         }
         let mut planned = Vec::new();
-        for one in plan(&found, &message, &[], now) {
+        for one in plan(&found, &message, &names, &[], now) {
             match store.delivery(&one.id).await? {
                 Some(known) => all.before.push(known.row.state),
                 None => planned.push(Planned { expires_at: None, ..one }),

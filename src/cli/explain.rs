@@ -155,7 +155,7 @@ async fn found<'c>(
         Owed::Is(deliveries(store, &message).await?)
     } else {
         let found = matching(&config.rules, &message, &names);
-        Owed::Would(plan(&found, &message, &mutes, now))
+        Owed::Would(plan(&found, &message, &names, &mutes, now))
     };
     let verdicts = evaluate(&config.rules, &message, &names);
     let targets = store.target_states().await?;

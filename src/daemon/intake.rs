@@ -19,7 +19,7 @@ pub(super) fn admit(
     now: Timestamp,
 ) -> Admitted {
     let found = matching(&config.rules, &message, names);
-    let deliveries = plan(&found, &message, mutes, now);
+    let deliveries = plan(&found, &message, names, mutes, now);
     let rules = found.iter().map(|rule| rule.name.clone()).collect();
     Admitted { message, rules, deliveries }
 }

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::model::delivery::{Job, Planned};
 use crate::model::message::Message;
 use crate::model::names::Names;
-use crate::render::view::{Seen, View};
+use crate::render::view::{Around, Seen, View};
 
 use super::names::{NameBooks, WAIT_MAX};
 
@@ -39,6 +39,7 @@ pub fn frame(job: &Job, messages: Vec<Seen>, config: &Config, now: Timestamp) ->
         app_host: app_host(config, &job.account),
         timezone: config.timezone.clone(),
         now,
+        around: Around { gathered: job.gathered, throttled: job.throttled, ..Around::default() },
     }
 }
 
@@ -65,6 +66,7 @@ pub async fn preview(
         app_host: app_host(config, &owed.account),
         timezone: config.timezone.clone(),
         now,
+        around: Around::default(),
     }
 }
 

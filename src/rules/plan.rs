@@ -9,6 +9,7 @@ use crate::model::delivery::{Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::mute::Mute;
+use crate::model::names::Names;
 use crate::model::settle::after_now;
 
 use super::{Deliver, Rule};
@@ -26,15 +27,22 @@ const TOGETHER_MAX: usize = 500;
 ///
 /// What has expired before it could be sent is planned all the same: the store shows it as expired, so that a
 /// person sees what was not sent.
-pub fn plan(found: &[&Rule], message: &Message, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
-    found.iter().flat_map(|rule| plan_rule(rule, message, mutes, now)).collect()
+pub fn plan(
+    found: &[&Rule],
+    message: &Message,
+    names: &Names,
+    mutes: &[Mute],
+    now: Timestamp,
+) -> Vec<Planned> {
+    found.iter().flat_map(|rule| plan_rule(rule, message, names, mutes, now)).collect()
 }
 
-fn plan_rule(rule: &Rule, message: &Message, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
+fn plan_rule(rule: &Rule, message: &Message, names: &Names, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
     let withheld = Mute::of(mutes, &rule.name, now).map(Mute::why);
     let mut planned = Vec::new();
     let mut occurrences: HashMap<(&str, Option<&str>), usize> = HashMap::new();
     for deliver in &rule.deliver {
+        let when = deliver.timing.when(message, names, now);
         for recipient in recipients(deliver) {
             let occurrence = occurrences.entry((&deliver.target, recipient)).or_default();
             let id = delivery_id(rule, deliver, recipient, *occurrence, message);
@@ -48,11 +56,12 @@ fn plan_rule(rule: &Rule, message: &Message, mutes: &[Mute], now: Timestamp) -> 
                 template: deliver.template.clone(),
                 messages: vec![message.uid.clone()],
                 notice: None,
-                due_at: now,
+                due_at: when.due_at,
                 expires_at: deliver.expires_after.map(|life| after_now(message.created_at, life)),
-                withheld: withheld.clone(),
+                withheld: withheld.clone().or_else(|| when.withheld.clone()),
                 replay_of: None,
-                joins: None,
+                joins: when.joins.clone(),
+                quota: when.quota.clone(),
             });
         }
     }
@@ -148,6 +157,7 @@ fn whole(target: &str, parts: &[&Waiting]) -> Option<(Planned, Vec<DeliveryId>)>
         withheld: None,
         replay_of: None,
         joins: None,
+        quota: None,
     };
     Some((planned, ids))
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod ends;
+mod gathering;
 mod opening;
 pub mod postgres;
 mod roles;

@@ -50,8 +50,9 @@ impl Postgres {
             tx.run(
                     "WITH fresh AS (
                        INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at,
-                         created_at, replay_of, notice)
-                       SELECT w.id, account, rule, target, recipient, template, 'pending', $3, $3, d.id, notice
+                         created_at, replay_of, notice, group_key, window_from, window_to)
+                       SELECT w.id, account, rule, target, recipient, template, 'pending', $3, $3, d.id, notice,
+                         group_key, window_from, coalesce(window_to, first_due)
                        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (id, original, position)
                        JOIN deliveries d ON d.id = w.original ORDER BY w.position
                        RETURNING seq, replay_of)

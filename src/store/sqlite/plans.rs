@@ -12,11 +12,13 @@ use super::admit::Texts;
 use super::db::{Db, Notes};
 use super::{admit, claim, gather, history, listing, polling, replay, roles, schema, settle, targets};
 use crate::model::delivery::{Attempt, Planned, State, StateName};
+use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple};
 use crate::model::payload::Payload;
 use crate::model::rate::Rate;
 use crate::model::settle::{TargetChange, Verdict};
+use crate::model::throttle::Throttle;
 use crate::store::{
     Admission, Admitted, Cursor, Filter, Mode, Quarantined, Settlement, Store, StoreError, Want,
 };
@@ -27,6 +29,11 @@ const GROWING: [&str; 10] =
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + seconds).unwrap()
+}
+
+fn day() -> Join {
+    let key = "day".into();
+    Join { kind: Kind::Digest, key, from: at(0), to: at(9), items_max: None, extend_max: None }
 }
 
 fn admission(uid: &str) -> Admission {
@@ -53,6 +60,7 @@ fn admission(uid: &str) -> Admission {
         withheld: None,
         replay_of: None,
         joins: None,
+        quota: None,
     };
     Admission {
         account: "main".into(),
@@ -154,7 +162,11 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
     roles::leave(db).unwrap();
     let joining = |uid: &str| {
         let mut admission = admission(uid);
-        admission.messages[0].deliveries[0].joins = Some("day".into());
+        let planned = &mut admission.messages[0].deliveries[0];
+        planned.joins = Some(day());
+        let throttle = Throttle { limit: NonZeroU32::MIN, per: Duration::from_hours(1) };
+        let over = Over::Join { join: day(), due_at: None };
+        planned.quota = Some(Quota { key: "k".into(), throttle, over });
         admission
     };
     admit::admit(db, &joining("m3"), &Texts::of(&joining("m3")).unwrap(), wants, at(0)).unwrap();

@@ -24,8 +24,9 @@ pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<
         // Whoever replays wants it sent: the end of the original's life is not taken over.
         db.run(
             "INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at,
-               created_at, replay_of, notice)
-             SELECT ?2, account, rule, target, recipient, template, 'pending', ?3, ?3, id, notice
+               created_at, replay_of, notice, group_key, window_from, window_to)
+             SELECT ?2, account, rule, target, recipient, template, 'pending', ?3, ?3, id, notice, group_key,
+               window_from, coalesce(window_to, first_due)
              FROM deliveries WHERE seq = ?1",
             params![seq, new.as_str(), Ms(now)],
         )?;
