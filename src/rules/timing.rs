@@ -135,7 +135,7 @@ pub struct When {
 impl Timing {
     /// What follows for a message that is planned now.
     pub fn when(&self, message: &Message, names: &Names, now: Timestamp) -> When {
-        let mut when = When { due_at: now, joins: None, quota: None, withheld: None, missing: Vec::new() };
+        let mut when = When::at_once(now);
         if let Some(collapse) = &self.collapse {
             let key = when.note(collapse.by.of(message, names));
             when.due_at = after_now(now, collapse.within);
@@ -147,12 +147,23 @@ impl Timing {
         }
         if let Some(digest) = &self.digest {
             let key = when.note(digest.group_by.of(message, names));
-            digest.gather(message, &key, now, &mut when);
+            digest.gather(message.created_at, &key, now, &mut when);
         }
         if let Some(during) = self.during.as_ref().filter(|during| !during.passes(message)) {
             during.hold(now, &mut when);
         }
         when
+    }
+
+    /// What opens the digest that is sent without a message too, before there is one.
+    pub fn opens(&self, now: Timestamp) -> Option<When> {
+        let digest = self.digest.as_ref().filter(|digest| digest.if_empty == IfEmpty::Send)?;
+        let mut when = When::at_once(now);
+        digest.gather(now, "", now, &mut when);
+        if let Some(during) = &self.during {
+            during.hold(now, &mut when);
+        }
+        (when.joins.is_some() && when.withheld.is_none()).then_some(when)
     }
 
     /// A key of it is only known once names were looked up.
@@ -168,6 +179,10 @@ impl Timing {
 }
 
 impl When {
+    fn at_once(now: Timestamp) -> Self {
+        Self { due_at: now, joins: None, quota: None, withheld: None, missing: Vec::new() }
+    }
+
     fn note(&mut self, keyed: Keyed) -> String {
         self.missing.extend(keyed.missing);
         keyed.key
@@ -224,8 +239,8 @@ impl During {
 
 impl Digest {
     /// Puts the message into the digest of its key.
-    fn gather(&self, message: &Message, key: &str, now: Timestamp, when: &mut When) {
-        let mut join = self.window(message, now);
+    fn gather(&self, made: Timestamp, key: &str, now: Timestamp, when: &mut When) {
+        let mut join = self.window(made, now);
         let due_at = join.to;
         join.key = format!("{}{SEPARATOR}{key}", join.key);
         join.items_max = self.items_max;
@@ -246,7 +261,7 @@ impl Digest {
     }
 
     /// The time that the digest covers which takes the message in, and that time's name for a key.
-    fn window(&self, message: &Message, now: Timestamp) -> Join {
+    fn window(&self, made: Timestamp, now: Timestamp) -> Join {
         match &self.closes {
             Closes::After { every, extend_max } => Join {
                 to: after_now(now, *every),
@@ -255,12 +270,11 @@ impl Digest {
             },
             Closes::At(moments) => {
                 let last = moments.last(now);
-                let missed =
-                    last.filter(|closed| message.created_at < *closed && after_now(*closed, LATE_MIN) <= now);
+                let missed = last.filter(|closed| made < *closed && after_now(*closed, LATE_MIN) <= now);
                 // Moments that never come are refused when the rules are read.
                 let to = missed.or_else(|| moments.next(now)).unwrap_or(now);
                 let before = if missed.is_some() { moments.before(to) } else { last };
-                let from = before.unwrap_or(message.created_at).min(message.created_at);
+                let from = before.unwrap_or(made).min(made);
                 Join { from, to, ..group(Kind::Digest, to.to_string(), now) }
             }
         }

@@ -285,6 +285,16 @@ impl Store {
         both!(self.instances().await)
     }
 
+    /// Closes those that still take messages in: they are due. Returns them.
+    pub async fn flush(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+        both!(self.flush(ids, now).await)
+    }
+
+    /// How many deliveries of an account's rule to a target and recipient expired since then.
+    pub async fn expired(&self, of: &Job, since: Timestamp) -> Result<u64> {
+        both!(self.expired(of, since).await)
+    }
+
     /// The deliveries that fit, and how many fit in all.
     pub async fn deliveries(&self, filter: Filter) -> Result<(Vec<Row>, u64)> {
         both!(self.deliveries(filter).await)

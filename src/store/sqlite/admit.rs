@@ -14,7 +14,7 @@ use crate::model::delivery::{Job, Lease, Planned, StateName};
 use crate::model::group::Join;
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
-use crate::store::gathering::{Open, Passed, may_join};
+use crate::store::gathering::{OPEN, Open, Passed, may_join};
 use crate::store::opening::job;
 use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError, Taken, Want};
 
@@ -158,11 +158,13 @@ fn join_open(db: &Db, planned: &Planned, join: &Join, links: &mut Links, now: Ti
 /// The newest delivery of this group that nobody has begun to send.
 fn open_group(db: &Db, planned: &Planned, join: &Join) -> Result<Option<(i64, Open)>> {
     db.one(
-        "SELECT seq, due_at, created_at, window_to, expires_at,
-           (SELECT coalesce(max(position), -1) + 1 FROM delivery_messages WHERE delivery = seq) AS items
-         FROM deliveries WHERE account = ?1 AND rule = ?2 AND target = ?3 AND coalesce(recipient, '') = ?4
-           AND group_key = ?5 AND state = 'pending' AND starts = 0 AND claimed_at IS NULL AND replay_of IS NULL
-         ORDER BY seq DESC LIMIT 1",
+        &format!(
+            "SELECT seq, due_at, created_at, window_to, expires_at,
+               (SELECT coalesce(max(position), -1) + 1 FROM delivery_messages WHERE delivery = seq) AS items
+             FROM deliveries d WHERE account = ?1 AND rule = ?2 AND target = ?3 AND coalesce(recipient, '') = ?4
+               AND group_key = ?5 AND {OPEN}
+             ORDER BY seq DESC LIMIT 1"
+        ),
         params![
             planned.account,
             planned.rule,
