@@ -3,11 +3,13 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{payload, when};
 use crate::model::delivery::{Attempt, StateName};
+use crate::model::group::Kind;
 use crate::model::id::DeliveryId;
 use crate::store::{Detail, Row};
 use crate::target::Target;
@@ -32,6 +34,24 @@ pub struct Listed<'a> {
     settled_at: Option<Timestamp>,
     why: Option<&'a str>,
     held_by: Option<&'a str>,
+    first_due: Timestamp,
+    window: Option<Window>,
+    throttled: u32,
+}
+
+/// The time that a digest covers.
+#[derive(Debug, Serialize)]
+pub struct Window {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Window {
+    /// That of a delivery, if it is a digest.
+    pub fn of(row: &Row) -> Option<Self> {
+        let gathered = row.gathered.filter(|gathered| gathered.kind == Kind::Digest)?;
+        Some(Self { from: gathered.from, to: gathered.to })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -76,6 +96,9 @@ impl<'a> Listed<'a> {
             settled_at: row.settled_at,
             why: row.why.as_deref(),
             held_by: row.held_by.as_deref(),
+            first_due: row.first_due,
+            window: Window::of(row),
+            throttled: row.throttled,
         }
     }
 }
@@ -97,10 +120,12 @@ fn payload_json(detail: &Detail, target: Option<&Target>) -> Value {
 }
 
 /// What there is to say beside the state: when it goes on, or why it ended.
-pub fn story(row: &Row, now: Timestamp) -> String {
+pub fn story(row: &Row, now: Timestamp, zone: &TimeZone) -> String {
     let mut story = String::new();
     // Writing to a String cannot fail.
-    if let (StateName::Pending, Some(due)) = (row.state, row.due_at) {
+    if let Some(waits) = waits_for(row, now, zone) {
+        story = waits;
+    } else if let (StateName::Pending, Some(due)) = (row.state, row.due_at) {
         let _ = write!(story, "due {}", when::ago(due, now));
     }
     let reason = row.why.as_deref().or_else(|| {
@@ -116,6 +141,21 @@ pub fn story(row: &Row, now: Timestamp) -> String {
         let _ = write!(story, "{gap}maybe sent twice");
     }
     story
+}
+
+/// What it waits for, where its rule says that it waits.
+pub fn waits_for(row: &Row, now: Timestamp, zone: &TimeZone) -> Option<String> {
+    if !row.waits_for_its_moment(now) {
+        return None;
+    }
+    let end = format!("{} ({})", when::moment(row.first_due, zone), when::ago(row.first_due, now));
+    let count = row.messages.len();
+    let messages = format!("{count} message{}", if count == 1 { "" } else { "s" });
+    Some(match row.gathered.map(|gathered| gathered.kind) {
+        Some(Kind::Digest) => format!("in a digest of {messages} that closes {end}"),
+        Some(Kind::Event) => format!("for further messages about the same until {end}"),
+        None => format!("held until {end}"),
+    })
 }
 
 #[cfg(test)]
@@ -150,6 +190,11 @@ mod tests {
             maybe_duplicate: false,
             replay_of: None,
             notice: None,
+            first_due: at,
+            group: None,
+            gathered: None,
+            open: false,
+            throttled: 0,
         };
         let slack = Payload::Slack(json!({"text": "hello"}));
         let shown = json(&Detail { row, payload: Some(slack), history: Vec::new() }, None).unwrap();

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::deliveries::Listed;
+use super::deliveries::{Listed, waits_for};
 use super::targets::{NOT_THERE, Standing, standing};
 use crate::config::Config;
 use crate::daemon::names;
 use crate::model::catalog;
 use crate::model::delivery::{Planned, StateName};
+use crate::model::group::Over;
 use crate::model::message::Message;
 use crate::model::mute::Mute;
 use crate::model::names::Names;
@@ -68,6 +69,8 @@ pub enum Remedy {
     Replay,
     /// Resume its target.
     Resume,
+    /// Close the digest that it is.
+    Flush,
 }
 
 /// What will happen next to a delivery, or why nothing will.
@@ -119,7 +122,7 @@ impl<'c> Story<'c> {
     ) -> Result<Self> {
         let mutes = store.mutes(now).await?;
         let found = matching(&config.rules, &message, &names);
-        let owed = Owed::Would(plan(&found, &message, &mutes, now));
+        let owed = Owed::Would(plan(&found, &message, &names, &mutes, now));
         Ok(Self {
             about,
             verdicts: evaluate(&config.rules, &message, &names),
@@ -171,7 +174,13 @@ impl Outlook<'_> {
                 });
                 Next { words: format!("is being sent{}", due.unwrap_or_default()), remedy: None }
             }
-            StateName::Pending => self.pending(&row.target, row.due_at),
+            StateName::Pending => match waits_for(row, self.now, &self.config.timezone) {
+                Some(waits) if row.open => {
+                    Next { words: format!("waits {waits}"), remedy: Some(Remedy::Flush) }
+                }
+                Some(waits) => Next { words: format!("waits: {waits}"), remedy: None },
+                None => self.pending(&row.target, row.due_at),
+            },
             StateName::Dead => ended(format!("given up: {why}")),
             StateName::Expired => ended(format!("too old to be sent: {why}")),
             StateName::Withheld => ended(format!("withheld: {why}")),
@@ -275,6 +284,11 @@ fn would_json(planned: &Planned, now: Timestamp) -> Value {
         "messages": planned.messages,
         "state": state,
         "due_at": (state == StateName::Pending).then_some(planned.due_at),
+        "digest": planned.joins.as_ref().map(|join| json!({ "from": join.from, "to": join.to })),
+        "throttle": planned.quota.as_ref().map(|quota| json!({
+            "limit": quota.throttle.limit, "per_seconds": quota.throttle.per.as_secs(),
+            "over": match quota.over { Over::Drop(_) => "drop", Over::Join { .. } => "digest" },
+        })),
         "attempts": 0,
         "last": null,
         "maybe_duplicate": false,

@@ -9,7 +9,7 @@ use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple, key};
 use crate::model::names::Names;
 use crate::model::sample as model_sample;
-use crate::render::view::{Seen, View};
+use crate::render::view::{Around, Seen, View};
 use crate::source::wire;
 
 /// Where links lead while no account is configured.
@@ -64,6 +64,7 @@ pub fn view(
         now,
         messages: vec![Seen { message, names }],
         notice: None,
+        around: Around::default(),
     }
 }
 

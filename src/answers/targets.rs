@@ -7,7 +7,7 @@ use super::when;
 use crate::config::Config;
 use crate::model::delivery::{Notice, Outcome, Report};
 use crate::model::id::DeliveryId;
-use crate::render::view::View;
+use crate::render::view::{Around, View};
 use crate::store::{Counts, Result, Store, TargetState};
 use crate::target::{Parcel, Target};
 
@@ -188,6 +188,7 @@ async fn send_test(
             .unwrap_or_default(),
         timezone: config.timezone.clone(),
         now,
+        around: Around::default(),
     };
     let payload = config.templates.render_notice(target.format(), &view);
     target.deliver(&Parcel { id: id.as_str(), payload: &payload, recipient, now }).await

@@ -1,8 +1,10 @@
 //! `deliveries show`: the story of one delivery.
 
 use super::state_style;
+use crate::answers::deliveries::waits_for;
 use crate::cli::output::{BOLD, DIM, paint};
 use crate::cli::{Context, payload, when};
+use crate::model::group::{Gathered, Kind};
 use crate::store::Detail;
 use crate::target::Target;
 
@@ -27,6 +29,15 @@ pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) 
     fact("planned", moment(row.created_at))?;
     if let Some(due) = row.due_at {
         fact("due", moment(due))?;
+    }
+    if let Some(waits) = waits_for(row, now, &zone) {
+        fact("waits", waits)?;
+    }
+    if let Some(Gathered { kind: Kind::Digest, from, to }) = row.gathered {
+        fact("covers", format!("{} to {}", when::moment(from, &zone), when::moment(to, &zone)))?;
+    }
+    if row.throttled > 0 {
+        fact("held back", format!("{} before it, as its rule's throttle says", row.throttled))?;
     }
     if let Some(instance) = &row.held_by {
         fact("sent by", format!("instance {instance}"))?;

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::problem::nearest;
 use crate::model::catalog;
 use crate::model::delivery::Planned;
+use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::rules::evaluate::Evaluation;
@@ -194,6 +195,21 @@ impl Teller<'_> {
         if let Some(end) = owed.expires_at.filter(|end| *end <= self.now) {
             return self.say(6, BAD, format!("too old to be sent: expired {}", self.moment(end)));
         }
+        if let Some(Join { kind, to, .. }) = &owed.joins {
+            let what = match kind {
+                Kind::Digest => "collected in a digest that closes",
+                Kind::Event => "waits for further messages about the same until",
+            };
+            self.say(6, Style::new(), format!("{what} {}", self.moment(*to)))?;
+        }
+        if let Some(Quota { throttle, over, .. }) = &owed.quota {
+            let per = jiff::SignedDuration::try_from(throttle.per).unwrap_or(jiff::SignedDuration::MAX);
+            let others = match over {
+                Over::Drop(_) => "others are withheld and counted",
+                Over::Join { .. } => "others are collected in a digest",
+            };
+            self.say(6, Style::new(), format!("at most {} in {per:#}; {others}", throttle.limit))?;
+        }
         let next = self.outlook(|outlook| outlook.pending(&owed.target, Some(owed.due_at)));
         self.say(6, Style::new(), coming(next, &owed.target, owed.id.as_str()))?;
         match owed.expires_at {
@@ -211,6 +227,7 @@ fn coming(next: Next, target: &str, id: &str) -> String {
             format!("{words}. To send it all the same: activity-relay deliveries replay {id}")
         }
         Some(Remedy::Resume) => format!("{words}. At once: activity-relay targets resume {target}"),
+        Some(Remedy::Flush) => format!("{words}. At once: activity-relay digests flush {id}"),
         None => words,
     }
 }

@@ -11,6 +11,7 @@ use super::tx::{get, ms, rows, state, time};
 use crate::model::delivery::StateName;
 use crate::model::message::Triple;
 use crate::store::figures::Window;
+use crate::store::gathering::OPEN;
 use crate::store::{Result, Row, StoredMessage};
 
 /// The states in which a delivery ends, as SQL.
@@ -84,7 +85,7 @@ impl Postgres {
     pub(in crate::store) async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
         query!(self.db, |tx| {
             let sql = format!(
-                "SELECT {COLUMNS} WHERE {ENDED} AND d.settled_at >= $1 ORDER BY d.settled_at, d.seq LIMIT $2"
+                "SELECT {OPEN} AS open, {COLUMNS} WHERE {ENDED} AND d.settled_at >= $1 ORDER BY d.settled_at, d.seq LIMIT $2"
             );
             let found = tx.all(&sql, &[&ms(since), &rows(limit)]).await?;
             found.iter().map(row).collect()

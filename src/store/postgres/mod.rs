@@ -7,6 +7,7 @@ mod figures;
 mod gather;
 mod history;
 mod listing;
+mod meeting;
 mod mutes;
 mod owed;
 mod place;

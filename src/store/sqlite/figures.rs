@@ -10,6 +10,7 @@ use super::listing::{COLUMNS, row, stored};
 use crate::model::delivery::StateName;
 use crate::model::message::Triple;
 use crate::store::figures::Window;
+use crate::store::gathering::OPEN;
 use crate::store::{Result, Row, StoredMessage};
 
 /// The states in which a delivery ends.
@@ -59,7 +60,7 @@ pub(super) fn arrivals(db: &Db, after: Option<i64>, limit: usize) -> Result<Vec<
 /// The deliveries that ended since.
 pub(super) fn ended_since(db: &Db, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
     let sql = format!(
-        "SELECT {COLUMNS} WHERE d.state IN (SELECT value FROM json_each(?1)) AND d.settled_at IS NOT NULL
+        "SELECT {OPEN} AS open, {COLUMNS} WHERE d.state IN (SELECT value FROM json_each(?1)) AND d.settled_at IS NOT NULL
            AND d.settled_at >= ?2 ORDER BY d.settled_at, d.seq LIMIT ?3"
     );
     db.all(&sql, params![Json(ENDED), Ms(since), rows(limit)], row)

@@ -82,6 +82,7 @@ impl Asked {
             target: some(&self.target),
             since,
             message: some(&self.message),
+            open: false,
             before,
             limit: Some(limit),
         })
@@ -142,7 +143,7 @@ impl Line {
             Some(uid) => console.relay.store.message(Some(&row.account), uid).await?,
             None => None,
         };
-        let story = story(&row, frame.now);
+        let story = story(&row, frame.now, &frame.zone);
         Ok(Self { row, message, story })
     }
 
