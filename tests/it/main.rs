@@ -55,6 +55,7 @@ mod starved;
 mod stopping;
 mod store_cli;
 mod store_conformance;
+mod store_figures;
 mod store_kit;
 mod store_postgres;
 mod store_postgres_plans;

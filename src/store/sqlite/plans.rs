@@ -142,7 +142,7 @@ fn do_everything(db: &Db) {
     history::prune(db, at(0), at(0), 9).unwrap();
     history::triples(db).unwrap();
     listing::page(db, &Filter { limit: Some(9), before: Some(5), ..Filter::default() }).unwrap();
-    figures::ended_per(db, at(0), Duration::from_secs(3600)).unwrap();
+    figures::ended_per(db, at(0), Duration::from_hours(1)).unwrap();
     figures::latencies(db, &[(at(0), at(9))], 9).unwrap();
     figures::arrivals(db, None, 9).unwrap();
     figures::ended_since(db, at(0), 9).unwrap();

@@ -260,7 +260,10 @@ mod tests {
         );
         assert_eq!(address("/deliveries", [("state", "")]), "/deliveries");
         assert_eq!(segment("../a b/ü"), "%2E%2E%2Fa%20b%2F%C3%BC");
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped::<u64>), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(|number: u64| grouped(number)),
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!(short("one  two\nthree", 9), "one two …");
     }
 }
