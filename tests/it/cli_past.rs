@@ -302,7 +302,7 @@ async fn what_polling_has_yet_to_take_in_is_left_to_it() {
     stage.sandbox.business.receive(cancelled().late(Duration::from_hours(1)).read());
     let line = "backfill --rule cancellations --since 2h --fetch --format json";
     let fetched = stage.output(line).await;
-    assert!(err(&fetched).contains("2 messages are still to be polled"), "{}", err(&fetched));
+    assert!(err(&fetched).contains("still to be polled: 2 messages;"), "{}", err(&fetched));
     assert_eq!(json(&fetched), serde_json::json!({"planned": 1, "owed_before": 1}), "the one that was read");
     assert!(stage.output("run --once").await.status.success());
     let list = stage.output("deliveries list --rule quiet --format json").await;

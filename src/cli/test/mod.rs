@@ -240,11 +240,3 @@ fn as_text(failure: &Failure) -> String {
     lines.extend(failure.difference.as_ref().map(difference::Difference::plain));
     lines.join("\n")
 }
-
-fn counted(count: usize, what: &str) -> String {
-    match what.strip_suffix('y') {
-        _ if count == 1 => format!("1 {what}"),
-        Some(stem) => format!("{count} {stem}ies"),
-        None => format!("{count} {what}s"),
-    }
-}
