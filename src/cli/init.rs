@@ -49,7 +49,10 @@ pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     };
     say(&rules, "which messages go where")?;
     say(&tests, "tests of that")?;
-    say(&folder.join("templates/"), &format!("what is sent: {}", names().join(", ")))?;
+    say(
+        &folder.join("templates/"),
+        "what is sent: a folder for each kind of news, such as client-cancelled",
+    )?;
     say(&schema, "for editors, which complete and explain by it")?;
     context.out.line(next_steps(&rules))?;
     Ok(Exit::Fine)
@@ -59,16 +62,6 @@ fn add(path: &Path, text: &str) -> anyhow::Result<()> {
     write(path, text).map_err(|error| {
         Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
     })
-}
-
-/// The templates that are written, without what they share.
-fn names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = shipped::files()
-        .filter_map(|(path, _)| path.split('/').next())
-        .filter(|name| !name.starts_with('_') && *name != "default")
-        .collect();
-    names.dedup();
-    names
 }
 
 /// Writes the templates that come with the program into a folder that has none yet.

@@ -50,7 +50,9 @@ impl Teller<'_> {
             Owed::Is(details) => {
                 self.head("Deliveries")?;
                 if details.is_empty() {
-                    self.say(2, DIM, "none: nothing was owed for it, or it is no longer kept")?;
+                    let taken = self.story.stored.as_ref().is_some_and(|stored| !stored.rules.is_empty());
+                    let why = if taken { "none that is still kept (`retention`)" } else { "none: no rule took it" };
+                    self.say(2, DIM, why)?;
                 }
                 details.iter().try_for_each(|detail| self.delivery(detail, details))
             }
