@@ -34,9 +34,8 @@ fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group
     let mut group = Group::with_title(level.primary_title(problem.message.as_str()).id(problem.code));
     let lines =
         |file: &str| sources.iter().find(|(name, _)| *name == file).map(|(_, lines)| lines.as_slice());
-    let near = |related: &&Related| {
-        related.file == problem.file && related.line.abs_diff(problem.line) <= APART_MAX
-    };
+    let near =
+        |related: &&Related| related.file == problem.file && related.line.abs_diff(problem.line) <= APART_MAX;
     let same_file = problem.related.as_ref().filter(near);
     let first = same_file.map_or(problem.line, |related| related.line.min(problem.line));
     let last = same_file.map_or(problem.end_line, |related| related.end_line.max(problem.end_line));

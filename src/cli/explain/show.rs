@@ -51,7 +51,8 @@ impl Teller<'_> {
                 self.head("Deliveries")?;
                 if details.is_empty() {
                     let taken = self.story.stored.as_ref().is_some_and(|stored| !stored.rules.is_empty());
-                    let why = if taken { "none that is still kept (`retention`)" } else { "none: no rule took it" };
+                    let why =
+                        if taken { "none that is still kept (`retention`)" } else { "none: no rule took it" };
                     self.say(2, DIM, why)?;
                 }
                 details.iter().try_for_each(|detail| self.delivery(detail, details))
