@@ -272,6 +272,23 @@ async fn what_a_muted_rule_owes_is_withheld_until_it_is_lifted(stage: Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_mutes_the_longer_one_is_named_until_both_are_lifted() {
+    let stage = Stage::with(RULES).await;
+    assert!(stage.output("mute --rule cancellations --for 2h --reason long").await.status.success());
+    let shorter = stage.output("mute --rule cancellations --for 1h --reason short").await;
+    assert!(err(&shorter).contains("mute 1 silences cancellations until"), "{}", err(&shorter));
+    stage.sandbox.business.receive(Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann"));
+    let round = err(&stage.output("run --once").await);
+    assert_eq!(round.matches("the rule is muted").count(), 1, "{round}");
+    let lifted = stage.output("mute lift 2").await;
+    assert!(out(&lifted).contains("cancellations stays muted"), "{}", out(&lifted));
+    assert!(err(&lifted).contains("mute 1 silences cancellations until"), "{}", err(&lifted));
+    assert!(out(&stage.output("mute lift 1").await).contains("cancellations is no longer muted"));
+    let named = stage.output("mute lift cancellations").await;
+    assert!(err(&named).contains("`activity-relay mute list` shows"), "{}", err(&named));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mute_names_a_rule_and_an_end_that_exist() {
     let stage = Stage::with(RULES).await;
     let unknown = stage.output("mute --rule cancelation --for 2h --reason x").await;

@@ -100,10 +100,10 @@ impl Teller<'_> {
         }
         fact("account", &message.account)?;
         if let Some(client) = &names.client {
-            fact("client", client.name.as_ref().unwrap_or(&client.uid))?;
+            fact("client", &table::short(client.name.as_ref().unwrap_or(&client.uid), text_chars_max))?;
         }
         if let Some(staff) = &names.staff {
-            fact("staff", staff.name.as_ref().unwrap_or(&staff.uid))?;
+            fact("staff", &table::short(staff.name.as_ref().unwrap_or(&staff.uid), text_chars_max))?;
         }
         if !message.subject.is_empty() {
             fact("subject", &table::short(&message.subject, text_chars_max))?;
