@@ -34,6 +34,7 @@ fn rules(count: usize) -> Rules {
         filter: None,
         stop: false,
         deliver: Vec::new(),
+        resolves: None,
     };
     Rules::new((0..count).map(rule).collect())
 }

@@ -352,6 +352,7 @@ pub(crate) fn admitted(uid: &str, target: &str, now: Timestamp) -> Admitted {
         withheld: None,
         replay_of: None,
         joins: None,
+        quota: None,
     };
     Admitted { message, rules: vec!["all".into()], deliveries: vec![planned] }
 }

@@ -18,7 +18,7 @@ use crate::model::mute::Mute;
 use crate::model::names::Names;
 use crate::rules::evaluate::{matching, undecided};
 use crate::rules::plan::plan;
-use crate::store::{Admission, Admitted, Store};
+use crate::store::{Admission, Admitted, Filter, Row, Store};
 
 use super::output::{WARN, counted, paint};
 use super::{Context, Exit, Format, Stop, mute, when};
@@ -231,9 +231,11 @@ async fn planned(
             continue;
         }
         let mut planned = Vec::new();
-        for one in plan(&found, &message, &[], now) {
-            match store.delivery(&one.id).await? {
-                Some(known) => all.before.push(known.row.state),
+        let owed = plan(&found, &message, &names, &[], now);
+        let before = if owed.is_empty() { Vec::new() } else { owed_before(store, &message).await? };
+        for one in owed {
+            match before.iter().find(|row| is_that(row, &one)) {
+                Some(known) => all.before.push(known.state),
                 None => planned.push(Planned { expires_at: None, ..one }),
             }
         }
@@ -242,6 +244,21 @@ async fn planned(
         }
     }
     Ok(all)
+}
+
+/// What was ever owed for the message.
+async fn owed_before(store: &Store, message: &Message) -> anyhow::Result<Vec<Row>> {
+    let filter = Filter { message: Some(message.uid.clone()), ..Filter::default() };
+    let rows = store.deliveries(filter).await?.0;
+    Ok(rows.into_iter().filter(|row| row.account == message.account).collect())
+}
+
+/// It is the same, or has taken its message in.
+fn is_that(row: &Row, planned: &Planned) -> bool {
+    row.id == planned.id
+        || row.group.is_some()
+            && (&row.rule, &row.target, &row.recipient)
+                == (&planned.rule, &planned.target, &planned.recipient)
 }
 
 /// Plans what is owed; returns how many deliveries are new. Messages that the store does not know are taken in with it.

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::daemon::names;
 use crate::model::catalog;
 use crate::model::delivery::{Planned, StateName};
+use crate::model::group::Over;
 use crate::model::message::Message;
 use crate::model::mute::Mute;
 use crate::model::names::Names;
@@ -168,7 +169,7 @@ async fn found<'c>(
         Owed::Is(deliveries(store, &message).await?)
     } else {
         let found = matching(&config.rules, &message, &names);
-        Owed::Would(plan(&found, &message, &mutes, now))
+        Owed::Would(plan(&found, &message, &names, &mutes, now))
     };
     let verdicts = evaluate(&config.rules, &message, &names);
     let targets = store.target_states().await?;
@@ -320,6 +321,11 @@ fn would_json(planned: &Planned, now: Timestamp) -> Value {
         "messages": planned.messages,
         "state": state,
         "due_at": (state == StateName::Pending).then_some(planned.due_at),
+        "digest": planned.joins.as_ref().map(|join| json!({ "from": join.from, "to": join.to })),
+        "throttle": planned.quota.as_ref().map(|quota| json!({
+            "limit": quota.throttle.limit, "per_seconds": quota.throttle.per.as_secs(),
+            "over": match quota.over { Over::Drop(_) => "drop", Over::Join { .. } => "digest" },
+        })),
         "attempts": 0,
         "last": null,
         "maybe_duplicate": false,

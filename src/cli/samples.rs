@@ -14,7 +14,7 @@ use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
 use crate::model::payload::Format;
 use crate::model::sample;
-use crate::render::view::{Seen, View};
+use crate::render::view::{Around, Seen, View};
 use crate::rules::condition::Subject;
 use crate::rules::{Deliver, Rule};
 use crate::source::wire;
@@ -166,6 +166,7 @@ fn view(config: &Config, item: &Value, names: Names, now: Timestamp) -> Option<V
         app_host: account.map_or_else(|| APP_HOST.to_owned(), |account| account.app_host.to_string()),
         timezone: config.timezone.clone(),
         now,
+        around: Around::default(),
     })
 }
 

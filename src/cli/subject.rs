@@ -11,7 +11,7 @@ use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple, key};
 use crate::model::names::Names;
 use crate::model::sample as model_sample;
-use crate::render::view::{Seen, View};
+use crate::render::view::{Around, Seen, View};
 use crate::source::wire;
 
 use super::{Exit, Stop};
@@ -114,6 +114,7 @@ pub fn view(
         now,
         messages: vec![Seen { message, names }],
         notice: None,
+        around: Around::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Context, Exit, Format, Stop, when};
 use crate::config::Config;
 use crate::model::delivery::{Notice, Outcome, Report};
 use crate::model::id::DeliveryId;
-use crate::render::view::View;
+use crate::render::view::{Around, View};
 use crate::store::Counts;
 use crate::target::{Parcel, Target};
 
@@ -243,6 +243,7 @@ async fn send_test(target: &Target, recipient: Option<&str>, config: &Config, co
             .unwrap_or_default(),
         timezone: config.timezone.clone(),
         now,
+        around: Around::default(),
     };
     let payload = config.templates.render_notice(target.format(), &view);
     target.deliver(&Parcel { id: id.as_str(), payload: &payload, recipient, now }).await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use crate::render::Templates;
+use crate::rules::timing::Timing;
 use crate::rules::{Deliver, Place, Rule, Rules};
 use crate::target::Target;
 
@@ -77,6 +78,7 @@ pub(super) fn resolve(reader: &Reader<'_>, mut raw: Raw, templates: Templates) -
                 target: deliver.to.value,
                 template: template.map_or_else(|| TEMPLATE.to_owned(), |spot| spot.value),
                 expires_after: deliver.expires_after.or(expires_after),
+                timing: Timing::default(),
             }
         };
         let (place, points) = (place(reader, rule.span), rule.points());
@@ -91,6 +93,7 @@ pub(super) fn resolve(reader: &Reader<'_>, mut raw: Raw, templates: Templates) -
             filter: rule.filter,
             stop: rule.stop,
             deliver: rule.deliver.into_iter().map(deliver).collect(),
+            resolves: None,
         });
     }
     let config = Config {

@@ -7,13 +7,24 @@ use crate::config::Config;
 use crate::model::delivery::{Job, Planned};
 use crate::model::message::Message;
 use crate::model::names::Names;
-use crate::render::view::{Seen, View};
+use crate::render::view::{Around, Seen, View};
+use crate::store::{Store, StoreError};
 
+use super::closing::around;
 use super::names::{NameBooks, WAIT_MAX};
 
-/// The view of a job, which gives its messages to it. The same job gives the same view, names that were learnt meanwhile
-/// aside.
-pub(crate) async fn view(job: &mut Job, config: &Config, books: &NameBooks) -> View {
+/// The view of a job, which gives its messages to it. The same job gives the same view, aside from names that were learnt
+/// and messages that were made good meanwhile.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) async fn view(
+    job: &mut Job,
+    config: &Config,
+    store: &Store,
+    books: &NameBooks,
+    now: Timestamp,
+) -> Result<View, StoreError> {
     let patience = Instant::now() + WAIT_MAX;
     let mut messages = Vec::with_capacity(job.messages.len());
     for message in std::mem::take(&mut job.messages) {
@@ -23,7 +34,8 @@ pub(crate) async fn view(job: &mut Job, config: &Config, books: &NameBooks) -> V
         };
         messages.push(Seen { message, names });
     }
-    frame(job, messages, config, job.created_at)
+    let around = around(job, &mut messages, config, store, books, now).await?;
+    Ok(View { around, ..frame(job, messages, config, job.first_due) })
 }
 
 /// The view of a job whose messages' names are known.
@@ -39,6 +51,7 @@ pub fn frame(job: &Job, messages: Vec<Seen>, config: &Config, now: Timestamp) ->
         app_host: app_host(config, &job.account),
         timezone: config.timezone.clone(),
         now,
+        around: Around { gathered: job.gathered, throttled: job.throttled, ..Around::default() },
     }
 }
 
@@ -65,6 +78,7 @@ pub async fn preview(
         app_host: app_host(config, &owed.account),
         timezone: config.timezone.clone(),
         now,
+        around: Around::default(),
     }
 }
 

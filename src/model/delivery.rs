@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
+use super::group::{Gathered, Join, Quota};
 use super::id::DeliveryId;
 use super::message::Message;
 use super::payload::Payload;
@@ -168,10 +169,16 @@ pub struct Job {
     pub plain: bool,
     /// When it was planned.
     pub created_at: Timestamp,
+    /// When it was first to be attempted.
+    pub first_due: Timestamp,
     /// When it stops being worth sending.
     pub expires_at: Option<Timestamp>,
     /// The delivery it replays.
     pub replay_of: Option<DeliveryId>,
+    /// What it covers, where it gathered messages.
+    pub gathered: Option<Gathered>,
+    /// How many of its kind were held back for good since the last one that went.
+    pub throttled: u32,
 }
 
 /// The relay's own words to the people who run it.
@@ -210,9 +217,10 @@ pub struct Planned {
     pub withheld: Option<String>,
     /// The delivery it replays.
     pub replay_of: Option<DeliveryId>,
-    /// The group whose open delivery, of the same account, rule, target and recipient, takes in these messages as long
-    /// as nobody has begun to send it; without one this delivery opens the group.
-    pub joins: Option<String>,
+    /// The group whose open delivery takes in these messages; without one this delivery opens it.
+    pub joins: Option<Join>,
+    /// How many of its kind may go; looked at if no open delivery takes its messages in.
+    pub quota: Option<Quota>,
 }
 
 /// A delivery that waits, as far as it matters for sending it together with others.
@@ -313,7 +321,7 @@ pub struct Attempt {
 pub struct RetryPolicy {
     /// The growing wait.
     pub backoff: Backoff,
-    /// From the delivery's planning on; after it the delivery is dead.
+    /// From the delivery's first due moment on; after it the delivery is dead.
     pub give_up_after: Duration,
 }
 

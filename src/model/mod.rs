@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod catalog;
 mod catalog_rows;
 pub mod delivery;
+pub mod group;
 pub mod id;
 pub mod message;
 pub mod mute;

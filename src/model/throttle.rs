@@ -44,9 +44,11 @@ pub enum Pass {
 }
 
 impl Throttle {
-    /// What becomes of one more at `now`, and the window afterwards. `None` before the first.
-    pub fn take(self, window: Option<Window>, now: Timestamp) -> (Window, Pass) {
-        let held = window.map_or(0, |window| window.held);
+    /// What becomes of one more at `now`, and the window afterwards. `None` before the first. Where those that are held back
+    /// are `gathered`, they go together when the period ends, as the first of the next one.
+    pub fn take(self, window: Option<Window>, gathered: bool, now: Timestamp) -> (Window, Pass) {
+        let window = window.map(|window| if gathered { self.went_on(window, now) } else { window });
+        let held = window.filter(|_| !gathered).map_or(0, |window| window.held);
         match window.filter(|window| self.holds(window, now)) {
             Some(window) if window.passed >= self.limit.get() => {
                 let until = after_now(window.start, self.per);
@@ -55,6 +57,12 @@ impl Throttle {
             Some(window) => (Window { passed: window.passed + 1, held: 0, ..window }, Pass::Through { held }),
             None => (Window { start: now, passed: 1, held: 0 }, Pass::Through { held }),
         }
+    }
+
+    /// The window after what was held back in it went.
+    fn went_on(self, window: Window, now: Timestamp) -> Window {
+        let end = after_now(window.start, self.per);
+        if window.held == 0 || now < end { window } else { Window { start: end, passed: 1, held: 0 } }
     }
 
     /// The window is that of `now`. One that begins further ahead than the period is long was written before the clock was set
@@ -81,20 +89,31 @@ mod tests {
     #[test]
     fn the_next_that_goes_says_how_many_were_held_back() {
         let throttle = hourly(1);
-        let (window, first) = throttle.take(None, at(0));
+        let (window, first) = throttle.take(None, false, at(0));
         assert_eq!(first, Pass::Through { held: 0 });
-        let (window, over) = throttle.take(Some(window), at(10));
+        let (window, over) = throttle.take(Some(window), false, at(10));
         assert_eq!(over, Pass::Over { until: at(3600) });
-        let (window, _) = throttle.take(Some(window), at(3599));
-        let (window, next) = throttle.take(Some(window), at(3600));
+        let (window, _) = throttle.take(Some(window), false, at(3599));
+        let (window, next) = throttle.take(Some(window), false, at(3600));
         assert_eq!(next, Pass::Through { held: 2 });
-        assert_eq!(throttle.take(Some(window), at(9000)).1, Pass::Through { held: 0 });
+        assert_eq!(throttle.take(Some(window), false, at(9000)).1, Pass::Through { held: 0 });
     }
 
     #[test]
     fn a_clock_that_was_set_back_a_day_holds_nothing_back_for_a_day() {
-        let (window, _) = hourly(1).take(None, at(86_400));
-        assert_eq!(hourly(1).take(Some(window), at(0)).1, Pass::Through { held: 0 });
+        let (window, _) = hourly(1).take(None, false, at(86_400));
+        assert_eq!(hourly(1).take(Some(window), false, at(0)).1, Pass::Through { held: 0 });
+    }
+
+    #[test]
+    fn what_was_gathered_is_the_first_of_the_next_period() {
+        let throttle = hourly(1);
+        let (window, _) = throttle.take(None, true, at(0));
+        let (window, over) = throttle.take(Some(window), true, at(10));
+        assert_eq!(over, Pass::Over { until: at(3600) });
+        let (_, next) = throttle.take(Some(window), true, at(3700));
+        assert_eq!(next, Pass::Over { until: at(7200) });
+        assert_eq!(throttle.take(Some(window), true, at(7200)).1, Pass::Through { held: 0 });
     }
 
     proptest! {
@@ -123,7 +142,7 @@ mod tests {
                     went.push(now);
                     Pass::Through { held: std::mem::take(&mut held) }
                 };
-                let (next, found) = throttle.take(window, at(now));
+                let (next, found) = throttle.take(window, false, at(now));
                 window = Some(next);
                 prop_assert_eq!(found, expected);
             }

@@ -10,7 +10,7 @@ use crate::model::message::{Meeting, Message, Triple};
 use crate::model::names::{Business, Client, Names, Staff};
 use crate::model::payload::{Format, HttpBody, Mail, Payload};
 
-use super::view::{Seen, View};
+use super::view::{Around, Seen, View};
 use super::*;
 
 pub(super) const FORMATS: [Format; 5] = [
@@ -82,6 +82,7 @@ fn view(messages: Vec<(Message, Names)>) -> View {
         app_host: "https://app.vcita.com".into(),
         timezone: TimeZone::get("Europe/Rome").unwrap(),
         now: "2026-03-10T09:05:00Z".parse::<Timestamp>().unwrap(),
+        around: Around::default(),
     }
 }
 

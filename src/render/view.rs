@@ -1,5 +1,7 @@
 //! What a template sees.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -7,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::catalog;
 use crate::model::delivery::Notice;
+use crate::model::group::Gathered;
 use crate::model::message::Message;
 use crate::model::names::{Client, Names, Staff};
 
@@ -40,6 +43,32 @@ pub struct View {
     pub timezone: TimeZone,
     /// The moment relative times are measured from.
     pub now: Timestamp,
+    /// What became of others of its kind.
+    pub around: Around,
+}
+
+/// What a delivery is to tell beside its messages. By default, nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
+    /// What it covers, where it gathered messages.
+    pub gathered: Option<Gathered>,
+    /// How much later than promised it is sent, if that is worth a word.
+    pub late: Option<Duration>,
+    /// How many of its kind were held back for good since the last one that went.
+    pub throttled: u32,
+    /// How many messages of the same rule for the same target became too old to be sent in the time that it covers.
+    pub expired: u64,
+    /// Messages that it does not tell of, because others made them good since.
+    pub resolved: Vec<Resolved>,
+}
+
+/// A message that another one made good.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The message.
+    pub message: Seen,
+    /// What made it good.
+    pub by: Seen,
 }
 
 /// One message with the names behind it.
@@ -78,7 +107,7 @@ impl View {
         data.insert("target".into(), json!({ "name": one_line(&self.target) }));
         data.insert(
             "delivery".into(),
-            json!({ "id": self.delivery_id, "attempt": self.attempt, "throttled": 0 }),
+            json!({ "id": self.delivery_id, "attempt": self.attempt, "throttled": self.around.throttled }),
         );
         data.insert("count".into(), json!(self.messages.len()));
         data.insert("omitted".into(), json!(self.messages.len() - shown.len()));

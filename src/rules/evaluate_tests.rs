@@ -10,6 +10,7 @@ use crate::model::message::Triple;
 use crate::rules::condition::Pattern;
 use crate::rules::expression::Expression;
 use crate::rules::plan::plan;
+use crate::rules::timing::Timing;
 use crate::rules::{Deliver, Place, Points};
 
 fn message(account: &str, [kind, message, direction]: [&str; 3], raw_type: Option<&str>) -> Message {
@@ -49,6 +50,7 @@ fn rule(name: &str, any_of: Vec<Block>) -> Rule {
         filter: None,
         stop: false,
         deliver: Vec::new(),
+        resolves: None,
     }
 }
 
@@ -91,19 +93,20 @@ fn one_delivery_is_owed_for_each_entry_and_recipient_always_with_the_same_id() {
         recipients: recipients.iter().map(|text| (*text).to_owned()).collect(),
         template: "default".to_owned(),
         expires_after: Some(Duration::from_mins(1)),
+        timing: Timing::default(),
     };
     let entries = vec![to("desk", &[]), to("mail", &["a@x", "b@x", "a@x"]), to("desk", &[])];
     let rule = Rule { deliver: entries, ..rule("r", vec![Block::default()]) };
     let message = message("main", CANCELLED, None);
     let now = "2026-03-11T00:00:00Z".parse().unwrap();
-    let planned = plan(&[&rule], &message, &[], now);
+    let planned = plan(&[&rule], &message, &Names::default(), &[], now);
     let ids: HashSet<&str> = planned.iter().map(|delivery| delivery.id.as_str()).collect();
     assert_eq!((planned.len(), ids.len()), (4, 4));
-    assert_eq!(planned, plan(&[&rule], &message, &[], now));
+    assert_eq!(planned, plan(&[&rule], &message, &Names::default(), &[], now));
     assert!(planned.iter().all(|delivery| delivery.due_at == now));
     assert_eq!(planned[0].expires_at, Some("2026-03-10T09:01:00Z".parse().unwrap()));
     let alone = Rule { deliver: vec![to("desk", &[])], ..self::rule("r", Vec::new()) };
-    assert_eq!(plan(&[&alone], &message, &[], now)[0].id, planned[0].id);
+    assert_eq!(plan(&[&alone], &message, &Names::default(), &[], now)[0].id, planned[0].id);
 }
 
 fn patterns(values: &'static [&'static str]) -> impl Strategy<Value = Option<Vec<Pattern>>> {

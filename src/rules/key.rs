@@ -3,11 +3,9 @@
 use std::fmt;
 
 use crate::model::catalog;
+use crate::model::group::SEPARATOR;
 use crate::model::message::Message;
 use crate::model::names::Names;
-
-/// What stands between the parts of a key made of several fields; no field holds it.
-pub(super) const SEPARATOR: char = '\u{1f}';
 
 type Field = fn(&Message, &Names) -> Option<String>;
 

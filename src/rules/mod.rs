@@ -19,6 +19,8 @@ use crate::model::message::Triple;
 
 use condition::{Block, Field, Pattern, Subject};
 use expression::Expression;
+use key::Key;
+use timing::Timing;
 
 /// Where something stands in a file, counted from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
@@ -96,6 +98,8 @@ pub struct Rule {
     pub stop: bool,
     /// What is owed for a match.
     pub deliver: Vec<Deliver>,
+    /// What other rules' messages it makes good.
+    pub resolves: Option<Resolves>,
 }
 
 impl Rule {
@@ -116,6 +120,15 @@ impl Rule {
     }
 }
 
+/// `resolves:`, such as a payment that makes an earlier failure good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolves {
+    /// The rules whose earlier messages are made good.
+    pub rules: Vec<String>,
+    /// What both messages have in common.
+    pub by: Key,
+}
+
 /// One entry of a rule's `deliver:` list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deliver {
@@ -127,6 +140,8 @@ pub struct Deliver {
     pub template: String,
     /// From the message's `created_at` on; after it the delivery expires.
     pub expires_after: Option<Duration>,
+    /// What its deliveries wait for.
+    pub timing: Timing,
 }
 
 /// All rules in file order, with the index that finds those that can match.

@@ -194,6 +194,7 @@ pub fn notices(trouble: &Trouble<'_>, to: &[Addressee<'_>], now: Timestamp) -> V
                 withheld: None,
                 replay_of: None,
                 joins: None,
+                quota: None,
             });
         }
     }

@@ -9,6 +9,7 @@ use crate::model::delivery::{Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::mute::Mute;
+use crate::model::names::Names;
 use crate::model::settle::after_now;
 
 use super::{Deliver, Rule};
@@ -26,15 +27,22 @@ const TOGETHER_MAX: usize = 500;
 ///
 /// What has expired before it could be sent is planned all the same: the store shows it as expired, so that a
 /// person sees what was not sent.
-pub fn plan(found: &[&Rule], message: &Message, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
-    found.iter().flat_map(|rule| plan_rule(rule, message, mutes, now)).collect()
+pub fn plan(
+    found: &[&Rule],
+    message: &Message,
+    names: &Names,
+    mutes: &[Mute],
+    now: Timestamp,
+) -> Vec<Planned> {
+    found.iter().flat_map(|rule| plan_rule(rule, message, names, mutes, now)).collect()
 }
 
-fn plan_rule(rule: &Rule, message: &Message, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
+fn plan_rule(rule: &Rule, message: &Message, names: &Names, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
     let withheld = Mute::of(mutes, &rule.name, now).map(Mute::why);
     let mut planned = Vec::new();
     let mut occurrences: HashMap<(&str, Option<&str>), usize> = HashMap::new();
     for deliver in &rule.deliver {
+        let when = deliver.timing.when(message, names, now);
         for recipient in recipients(deliver) {
             let occurrence = occurrences.entry((&deliver.target, recipient)).or_default();
             let id = delivery_id(rule, deliver, recipient, *occurrence, message);
@@ -48,15 +56,55 @@ fn plan_rule(rule: &Rule, message: &Message, mutes: &[Mute], now: Timestamp) -> 
                 template: deliver.template.clone(),
                 messages: vec![message.uid.clone()],
                 notice: None,
-                due_at: now,
+                due_at: when.due_at,
                 expires_at: deliver.expires_after.map(|life| after_now(message.created_at, life)),
-                withheld: withheld.clone(),
+                withheld: withheld.clone().or_else(|| when.withheld.clone()),
                 replay_of: None,
-                joins: None,
+                joins: when.joins.clone(),
+                quota: when.quota.clone(),
             });
         }
     }
     planned
+}
+
+/// The digests of an account that are sent without a message too, each before its first one; and when the next of them
+/// are to be opened.
+pub fn open_digests(rules: &[Rule], account: &str, now: Timestamp) -> (Vec<Planned>, Option<Timestamp>) {
+    let (mut planned, mut next): (Vec<Planned>, Option<Timestamp>) = (Vec::new(), None);
+    let takes =
+        |rule: &&Rule| rule.accounts.as_ref().is_none_or(|names| names.iter().any(|name| name == account));
+    for rule in rules.iter().filter(takes) {
+        for deliver in &rule.deliver {
+            let Some(when) = deliver.timing.opens(now) else { continue };
+            let Some(join) = when.joins else { continue };
+            next = Some(next.map_or(join.to, |next| next.min(join.to)));
+            planned.extend(recipients(deliver).into_iter().map(|recipient| {
+                let name = join.name();
+                let to = recipient.unwrap_or_default();
+                Planned {
+                    id: DeliveryId::derive(
+                        join.to,
+                        &[account, &name, &rule.name, &deliver.target, to, "empty"],
+                    ),
+                    account: account.to_owned(),
+                    rule: rule.name.clone(),
+                    target: deliver.target.clone(),
+                    recipient: recipient.map(str::to_owned),
+                    template: deliver.template.clone(),
+                    messages: Vec::new(),
+                    notice: None,
+                    due_at: when.due_at,
+                    expires_at: None,
+                    withheld: None,
+                    replay_of: None,
+                    joins: Some(join.clone()),
+                    quota: None,
+                }
+            }));
+        }
+    }
+    (planned, next)
 }
 
 /// Each recipient once; `None` alone where the target is one address.
@@ -148,6 +196,7 @@ fn whole(target: &str, parts: &[&Waiting]) -> Option<(Planned, Vec<DeliveryId>)>
         withheld: None,
         replay_of: None,
         joins: None,
+        quota: None,
     };
     Some((planned, ids))
 }

@@ -96,7 +96,12 @@ impl Openings {
     pub(super) fn lease(&mut self, planned: &Planned, now: Timestamp) -> Option<Lease> {
         let opening = self.of.get_mut(&planned.target).filter(|opening| opening.leased < opening.free)?;
         let expired = planned.expires_at.is_some_and(|end| end <= now);
-        if planned.due_at > now || planned.withheld.is_some() || planned.joins.is_some() || expired {
+        if planned.due_at > now
+            || planned.withheld.is_some()
+            || planned.joins.is_some()
+            || planned.quota.is_some()
+            || expired
+        {
             return None;
         }
         opening.leased += 1;
@@ -130,5 +135,8 @@ pub(super) fn job(planned: &Planned, message: &Message, lease: Lease, now: Times
         created_at: stored(now),
         expires_at: planned.expires_at.map(stored),
         replay_of: None,
+        first_due: stored(now),
+        gathered: None,
+        throttled: 0,
     }
 }

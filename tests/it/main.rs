@@ -62,6 +62,7 @@ mod store_postgres_plans;
 mod store_postgres_tls;
 mod store_sharing;
 mod store_sqlite;
+mod store_time;
 mod target_http;
 mod target_server;
 mod target_smtp;

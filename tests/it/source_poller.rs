@@ -13,6 +13,7 @@ use activity_relay::daemon::poller::{Poller, Tick};
 use activity_relay::render::Templates;
 use activity_relay::rules::condition::Block;
 use activity_relay::rules::expression::Expression;
+use activity_relay::rules::timing::Timing;
 use activity_relay::rules::{Deliver, Place, Points, Rule, Rules};
 use activity_relay::sandbox::behaviour::{Behaviour, Profile};
 use activity_relay::sandbox::incoming::Incoming;
@@ -58,7 +59,9 @@ fn config(filter: Option<&str>) -> Config {
             recipients: Vec::new(),
             template: "default".into(),
             expires_after: None,
+            timing: Timing::default(),
         }],
+        resolves: None,
     };
     Config {
         accounts: Vec::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use activity_relay::model::delivery::{Attempt, Job, Planned, State, StateName};
+use activity_relay::model::group::{Join, Kind};
 use activity_relay::model::id::DeliveryId;
 use activity_relay::model::message::{Message, Triple};
 use activity_relay::model::payload::Payload;
@@ -70,6 +71,12 @@ pub(crate) fn message(uid: &str) -> Message {
     }
 }
 
+/// A digest's group.
+pub(crate) fn day(end: i64) -> Join {
+    let key = "day".to_owned();
+    Join { kind: Kind::Digest, key, from: at(0), to: at(end), items_max: None, extend_max: None }
+}
+
 pub(crate) fn planned(target: &str, uid: &str, due_at: Timestamp) -> Planned {
     Planned {
         id: DeliveryId::derive(at(-10 + i64::from(uid.as_bytes()[0])), &["main", uid, target]),
@@ -85,6 +92,7 @@ pub(crate) fn planned(target: &str, uid: &str, due_at: Timestamp) -> Planned {
         withheld: None,
         replay_of: None,
         joins: None,
+        quota: None,
     }
 }
 

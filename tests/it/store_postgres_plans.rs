@@ -2,16 +2,19 @@
 //! when a million deliveries wait.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use activity_relay::model::delivery::{State, StateName};
+use activity_relay::model::group::{Over, Quota};
 use activity_relay::model::settle::TargetChange;
+use activity_relay::model::throttle::Throttle;
 use activity_relay::store::{Filter, Mode, NameKind, Store};
 use serde_json::Value;
 
 use super::postgres::Cluster;
-use super::store_kit::{admitted, at, claim, end, page, planned, settlement, want};
+use super::store_kit::{admitted, at, claim, day, end, page, planned, settlement, want};
 use super::world::{say, setting};
 
 /// Tables that grow with history; no statement of the daily work may read one from end to end.
@@ -62,7 +65,10 @@ async fn do_everything(store: &Store) {
     let now = at(1_000);
     let joining = |uid: &str| {
         let mut joining = planned("desk", uid, now);
-        joining.joins = Some("day".into());
+        joining.joins = Some(day(1_000));
+        let throttle = Throttle { limit: NonZeroU32::MIN, per: Duration::from_hours(1) };
+        let over = Over::Join { join: day(1_000), due_at: None };
+        joining.quota = Some(Quota { key: "k".into(), throttle, over });
         joining
     };
     for uid in ["x", "y"] {
@@ -82,7 +88,9 @@ async fn do_everything(store: &Store) {
         .drain(..16)
         .map(|job| Arc::new(settlement(job, State::Delivered { at: now }, TargetChange::Healthy, now)));
     assert!(store.settle(ends.collect(), now).await.unwrap().into_iter().all(|written| written));
-    store.claim(vec![], at(9_000)).await.unwrap();
+    if let Some(job) = store.claim(vec![want("desk", 1)], at(9_000)).await.unwrap().jobs.first() {
+        store.expired(job, at(0)).await.unwrap();
+    }
     store.outlook(&["desk".into()]).await.unwrap();
     store.next_due(&["desk".into()]).await.unwrap();
     store.counts(Some("desk")).await.unwrap();
@@ -92,6 +100,9 @@ async fn do_everything(store: &Store) {
     store.replay(std::slice::from_ref(&id), now).await.unwrap();
     store.gather(planned("desk", "whole", now), std::slice::from_ref(&id), now).await.unwrap();
     store.discard(std::slice::from_ref(&id), now).await.unwrap();
+    store.held("desk", now, 9).await.unwrap();
+    store.flush(std::slice::from_ref(&id), now).await.unwrap();
+    store.deliveries(Filter { open: true, ..Filter::default() }).await.unwrap();
     store.seen("main", &[uid.clone(), "new".into()]).await.unwrap();
     store.seen_between("main", at(0), at(1)).await.unwrap();
     store.message(Some("main"), &uid).await.unwrap();

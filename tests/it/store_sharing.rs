@@ -10,7 +10,7 @@ use activity_relay::model::settle::TargetChange;
 use activity_relay::store::{Admission, Cursor, Filter, MessagePage, Store, StoreError, StoredMessage, Want};
 
 use super::store_kit::{
-    admitted, at, claim, claim_one, end, owe, page, planned, settlement, state_of, uids, want,
+    admitted, at, claim, claim_one, day, end, owe, page, planned, settlement, state_of, uids, want,
 };
 
 const FAILING: TargetChange = TargetChange::Failing { rest_until: None };
@@ -122,7 +122,7 @@ pub(crate) async fn a_lease_of_a_page_is_lost_like_any_other(store: Store) {
 }
 
 fn joining(uid: &str, second: i64) -> Planned {
-    Planned { joins: Some("day".into()), ..planned("books", uid, at(second)) }
+    Planned { joins: Some(day(second)), ..planned("books", uid, at(second)) }
 }
 
 pub(crate) async fn messages_join_what_is_open_and_not_what_was_begun(store: Store) {
@@ -202,7 +202,7 @@ pub(crate) async fn what_waits_is_listed_as_it_was_planned(store: Store) {
     let notice = Notice { subject: "s".into(), text: "t".into() };
     let notice = Planned { notice: Some(notice), messages: vec![], ..planned("desk", "n", at(0)) };
     store.owe(vec![notice], at(2)).await.unwrap();
-    let joining = Planned { joins: Some("day".into()), ..planned("desk", "j", at(0)) };
+    let joining = Planned { joins: Some(day(0)), ..planned("desk", "j", at(0)) };
     store.admit(page(vec![admitted("j", vec![joining])]), at(3)).await.unwrap();
     let late = admitted("z", vec![planned("desk", "z", at(0))]);
     store.admit(page(vec![late]), at(9)).await.unwrap();

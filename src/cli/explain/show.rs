@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::config::problem::nearest;
 use crate::model::catalog;
 use crate::model::delivery::{Planned, StateName};
+use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::rules::evaluate::Evaluation;
@@ -213,7 +214,13 @@ impl Teller<'_> {
                 }
                 None => "is being sent".to_owned(),
             },
-            StateName::Pending => self.pending(&row.target, row.due_at),
+            StateName::Pending => match deliveries::waits_for(row, self.now, &self.config.timezone) {
+                Some(waits) if row.open => {
+                    format!("waits {waits}. At once: activity-relay digests flush {}", row.id)
+                }
+                Some(waits) => format!("waits: {waits}"),
+                None => self.pending(&row.target, row.due_at),
+            },
             StateName::Dead => format!("given up: {why}. {replay}"),
             StateName::Expired => format!("too old to be sent: {why}. {replay}"),
             StateName::Withheld => format!("withheld: {why}. {replay}"),
@@ -253,6 +260,21 @@ impl Teller<'_> {
         }
         if let Some(end) = owed.expires_at.filter(|end| *end <= self.now) {
             return self.say(6, BAD, format!("too old to be sent: expired {}", self.moment(end)));
+        }
+        if let Some(Join { kind, to, .. }) = &owed.joins {
+            let what = match kind {
+                Kind::Digest => "collected in a digest that closes",
+                Kind::Event => "waits for further messages about the same until",
+            };
+            self.say(6, Style::new(), format!("{what} {}", self.moment(*to)))?;
+        }
+        if let Some(Quota { throttle, over, .. }) = &owed.quota {
+            let per = jiff::SignedDuration::try_from(throttle.per).unwrap_or(jiff::SignedDuration::MAX);
+            let others = match over {
+                Over::Drop(_) => "others are withheld and counted",
+                Over::Join { .. } => "others are collected in a digest",
+            };
+            self.say(6, Style::new(), format!("at most {} in {per:#}; {others}", throttle.limit))?;
         }
         self.say(6, Style::new(), self.pending(&owed.target, Some(owed.due_at)))?;
         match owed.expires_at {

@@ -50,6 +50,11 @@ impl Moments {
         days.find_map(|day| self.on(day).into_iter().rfind(|at| *at <= until))
     }
 
+    /// The last moment before `at`.
+    pub fn before(&self, at: Timestamp) -> Option<Timestamp> {
+        self.last(at.checked_sub(1.nanosecond()).ok()?)
+    }
+
     /// The moments of a day, in order, each once.
     fn on(&self, day: Date) -> BTreeSet<Timestamp> {
         if !self.days.has(day.weekday()) || self.holidays.contains(&day) {

@@ -15,6 +15,7 @@ use crate::model::delivery::{Claim, Job, Lease};
 use crate::model::id::DeliveryId;
 use crate::model::settle::after_now;
 use crate::store::ends::complete;
+use crate::store::gathering::gathered;
 use crate::store::opening::opening;
 use crate::store::{Claimed, Outlook, Result, Want};
 
@@ -224,6 +225,8 @@ impl Leased {
             starts: number(row, "starts")?,
             lease,
         };
+        let created_at = time(row, "created_at")?;
+        let first_due = time_or_none(row, "first_due")?.unwrap_or(created_at);
         let job = Job {
             claim,
             account: get(row, "account")?,
@@ -235,9 +238,17 @@ impl Leased {
             notice: None,
             payload: None,
             plain: get(row, "plain")?,
-            created_at: time(row, "created_at")?,
+            created_at,
+            first_due,
             expires_at: time_or_none(row, "expires_at")?,
             replay_of: get::<Option<String>>(row, "replay_of")?.map(DeliveryId::from_text),
+            gathered: gathered(
+                get::<Option<String>>(row, "group_key")?.as_deref(),
+                time_or_none(row, "window_from")?,
+                time_or_none(row, "window_to")?,
+                first_due,
+            ),
+            throttled: number(row, "throttled")?,
         };
         Ok(Self {
             seq: get(row, "seq")?,

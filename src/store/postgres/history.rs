@@ -32,6 +32,7 @@ impl Postgres {
                 gone += forget(tx, states, before, room).await?;
             }
             super::mutes::forget(tx, delivered_before).await?;
+            super::meeting::forget(tx, delivered_before).await?;
             crate::failpoint::pass("prune");
             let deleted = forget_messages(tx, delivered_before, batch - gone.min(batch)).await?;
             add_up(tx).await?;

@@ -6,6 +6,7 @@ mod connect;
 mod gather;
 mod history;
 mod listing;
+mod meeting;
 mod mutes;
 mod owed;
 mod place;

@@ -7,9 +7,12 @@ use jiff::Timestamp;
 
 use super::Postgres;
 use super::connect::transact;
-use super::tx::{Tx, get, json, ms, number, text, text_or_none};
+use super::meeting::{Meeting, Place, meets_others};
+use super::tx::{Tx, get, json, ms, text, text_or_none};
 use crate::model::delivery::{Lease, Planned, StateName};
+use crate::model::group::Join;
 use crate::model::id::DeliveryId;
+use crate::store::gathering::{Open, Passed, may_join};
 use crate::store::{Result, StoreError};
 
 /// What is to be taken in; with the lease under which somebody sends it at once.
@@ -33,7 +36,7 @@ pub(super) async fn owe(tx: &Tx<'_>, planned: &[Planned], now: Timestamp) -> Res
     let mut owed: Vec<_> = planned.iter().map(|planned| Owed { planned, lease: None }).collect();
     // Other instances may owe the same at the same moment: everybody in one order.
     owed.sort_by_key(|owed| &owed.planned.id);
-    for account in owed.iter().filter(|owed| owed.planned.joins.is_some()).map(|owed| &owed.planned.account) {
+    for account in owed.iter().filter(|owed| meets_others(owed.planned)).map(|owed| &owed.planned.account) {
         lock_account(tx, account).await?;
     }
     take_in(tx, &owed, Messages::There, now).await
@@ -64,160 +67,137 @@ pub(super) async fn take_in(
     if owed.is_empty() {
         return Ok(HashSet::new());
     }
-    let grouped = owed.iter().any(|owed| owed.planned.joins.is_some());
-    let groups = if grouped { Groups::find(tx, owed).await? } else { Groups::default() };
-    let Sorted { fresh, links, joined } = sort(owed, &groups);
+    let mut meeting = if owed.iter().any(|owed| meets_others(owed.planned)) {
+        Meeting::read(tx, owed).await?
+    } else {
+        Meeting::default()
+    };
+    let Sorted { fresh, links, joined } = sort(owed, &mut meeting, now);
     let new = insert(tx, &fresh, &links, messages, now).await?;
     join(tx, &joined, messages).await?;
+    meeting.write(tx).await?;
     Ok(new)
 }
 
 /// A delivery's message.
-struct Link<'a> {
+#[derive(Debug)]
+pub(super) struct Link<'a> {
     /// The delivery's id.
-    delivery: &'a str,
+    delivery: String,
     position: i32,
     account: &'a str,
     uid: &'a str,
 }
 
-fn links_of<'a>(planned: &'a Planned, delivery: &'a str, first: i32) -> impl Iterator<Item = Link<'a>> {
+fn links_of<'a>(planned: &'a Planned, delivery: &str, first: u64) -> impl Iterator<Item = Link<'a>> {
+    let first = i32::try_from(first).unwrap_or(i32::MAX);
     let numbered = (first..).zip(&planned.messages);
-    numbered.map(move |(position, uid)| Link { delivery, position, account: &planned.account, uid })
+    numbered.map(move |(position, uid)| Link {
+        delivery: delivery.to_owned(),
+        position,
+        account: &planned.account,
+        uid,
+    })
 }
 
 /// What is to become of those that are owed.
 struct Sorted<'a> {
     /// These get rows of their own.
-    fresh: Vec<&'a Owed<'a>>,
+    fresh: Vec<Entry<'a>>,
     /// The messages of those.
     links: Vec<Link<'a>>,
     /// Messages that join deliveries which are there.
     joined: Vec<Link<'a>>,
 }
 
-/// Account, rule, target, recipient and key of a group.
-type GroupName<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
-
-fn group_of(planned: &Planned) -> Option<GroupName<'_>> {
-    let recipient = planned.recipient.as_deref().unwrap_or_default();
-    let key = planned.joins.as_deref()?;
-    Some((&planned.account, &planned.rule, &planned.target, recipient, key))
+/// What a new row says beside what was planned.
+#[derive(Debug)]
+struct Entry<'a> {
+    owed: &'a Owed<'a>,
+    due_at: Timestamp,
+    joins: Option<Cow<'a, Join>>,
+    withheld: Option<Cow<'a, str>>,
+    throttled: u32,
 }
 
-/// What the store has of the groups that are asked for.
-#[derive(Default)]
-struct Groups {
-    /// The open delivery and its next position, by the place of the first one owed that names the group.
-    open: HashMap<usize, (String, i32)>,
-    /// Ids that are there already: they open no group.
-    known: HashSet<String>,
-}
-
-impl Groups {
-    async fn find(tx: &Tx<'_>, owed: &[Owed<'_>]) -> Result<Self> {
-        let named: Vec<(usize, GroupName<'_>, &str)> = owed
-            .iter()
-            .enumerate()
-            .filter_map(|(place, owed)| Some((place, group_of(owed.planned)?, owed.planned.id.as_str())))
-            .collect();
-        let column = |of: fn(&GroupName<'_>) -> String| -> Vec<String> {
-            named.iter().map(|(_, name, _)| of(name)).collect()
-        };
-        let places: Vec<i64> =
-            named.iter().map(|(place, ..)| i64::try_from(*place).unwrap_or(i64::MAX)).collect();
-        let found = tx
-            .all(
-                "SELECT g.place, d.id, (SELECT coalesce(max(position), -1) + 1 FROM delivery_messages
-                                        WHERE delivery = d.seq) AS position
-                 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-                   AS g (place, account, rule, target, recipient, key)
-                 CROSS JOIN LATERAL (SELECT id, seq FROM deliveries WHERE account = g.account AND rule = g.rule
-                   AND target = g.target AND group_key = g.key AND coalesce(recipient, '') = g.recipient
-                   AND state = 'pending' AND starts = 0 ORDER BY seq LIMIT 1 FOR UPDATE) AS d",
-                &[
-                    &places,
-                    &column(|name| text(name.0).into_owned()),
-                    &column(|name| text(name.1).into_owned()),
-                    &column(|name| text(name.2).into_owned()),
-                    &column(|name| text(name.3).into_owned()),
-                    &column(|name| text(name.4).into_owned()),
-                ],
-            )
-            .await?;
-        let mut groups = Self::default();
-        for row in &found {
-            let place = usize::try_from(get::<i64>(row, "place")?).unwrap_or(usize::MAX);
-            let position = i32::try_from(number(row, "position")?).unwrap_or(i32::MAX);
-            groups.open.insert(place, (get(row, "id")?, position));
+impl<'a> Entry<'a> {
+    fn of(owed: &'a Owed<'a>) -> Self {
+        let planned = owed.planned;
+        Self {
+            owed,
+            due_at: planned.due_at,
+            joins: planned.joins.as_ref().map(Cow::Borrowed),
+            withheld: planned.withheld.as_deref().map(Cow::Borrowed),
+            throttled: 0,
         }
-        let ids: Vec<&str> = named.iter().map(|(.., id)| *id).collect();
-        for row in tx.all("SELECT id FROM deliveries WHERE id = ANY ($1)", &[&ids]).await? {
-            groups.known.insert(get(&row, "id")?);
-        }
-        Ok(groups)
     }
 }
 
-/// Who gets a row and who joins whom. The first of a group that nobody has open opens it, unless it is withheld or known.
-fn sort<'a>(owed: &'a [Owed<'a>], groups: &'a Groups) -> Sorted<'a> {
+/// Who gets a row and who joins whom. The first of a group that nobody has open opens it.
+fn sort<'a>(owed: &'a [Owed<'a>], meeting: &mut Meeting, now: Timestamp) -> Sorted<'a> {
     let mut sorted = Sorted { fresh: Vec::new(), links: Vec::new(), joined: Vec::new() };
-    // The open delivery of a group, its next position, and whether it is opened just now.
-    let mut open: HashMap<GroupName<'a>, (&'a str, i32, bool)> = HashMap::new();
-    for (place, one) in owed.iter().enumerate() {
+    for one in owed {
         let planned = one.planned;
-        let messages = i32::try_from(planned.messages.len()).unwrap_or(i32::MAX);
-        if let Some(name) = group_of(planned) {
-            if let Some((id, position)) = groups.open.get(&place) {
-                open.entry(name).or_insert((id, *position, false));
-            }
-            if let Some((id, position, opened)) = open.get_mut(&name) {
-                let links = links_of(planned, id, *position);
-                if *opened {
-                    sorted.links.extend(links);
-                } else {
-                    sorted.joined.extend(links);
+        let mut entry = Entry::of(one);
+        if meets_others(planned) && may_join(planned, now) && !meeting.knows(planned) {
+            let mut joins = planned.joins.as_ref();
+            let mut place = joins.and_then(|join| meeting.join(planned, join, now));
+            if let Some(quota) = planned.quota.as_ref().filter(|_| place.is_none()) {
+                match meeting.pass(planned, quota, now) {
+                    Passed::Goes { held } => entry.throttled = held,
+                    Passed::Withheld(why) => entry.withheld = Some(Cow::Owned(why)),
+                    Passed::Joins(join, due_at) => {
+                        place = meeting.join(planned, &join, now);
+                        (entry.due_at, entry.joins, joins) = (due_at, Some(Cow::Owned(join)), None);
+                    }
                 }
-                *position = position.saturating_add(messages);
+            }
+            if let Some(Place { delivery, position, is_new }) = place {
+                let to = if is_new { &mut sorted.links } else { &mut sorted.joined };
+                to.extend(links_of(planned, &delivery, position));
                 continue;
             }
-            if planned.withheld.is_none() && !groups.known.contains(planned.id.as_str()) {
-                open.insert(name, (planned.id.as_str(), messages, true));
+            if entry.withheld.is_none()
+                && let Some(join) = entry.joins.as_deref().or(joins)
+            {
+                meeting.open(planned, join, entry.due_at, now);
             }
         }
         sorted.links.extend(links_of(planned, planned.id.as_str(), 0));
-        sorted.fresh.push(one);
+        sorted.fresh.push(entry);
     }
     sorted
 }
 
 async fn insert(
     tx: &Tx<'_>,
-    owed: &[&Owed<'_>],
+    entries: &[Entry<'_>],
     links: &[Link<'_>],
     messages: Messages,
     now: Timestamp,
 ) -> Result<HashSet<String>> {
     let mut columns = Columns::default();
-    for owed in owed {
-        columns.add(owed)?;
+    for entry in entries {
+        columns.add(entry, now)?;
     }
     let mut expected: HashMap<&str, i64> = HashMap::new();
     for link in links {
-        *expected.entry(link.delivery).or_default() += 1;
+        *expected.entry(link.delivery.as_str()).or_default() += 1;
     }
     let link = linked(messages);
     let sql = format!(
         "WITH fresh AS (
                INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at, lease,
-                 claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key)
+                 claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key,
+                 first_due, window_from, window_to, throttled)
                SELECT id, account, rule, target, recipient, template, state, due_at, lease,
                  CASE WHEN lease IS NOT NULL THEN $15::bigint END, CASE WHEN lease IS NOT NULL THEN 1 ELSE 0 END,
-                 $15, expires_at, CASE WHEN state = 'withheld' THEN $15 END, why, replay_of, notice, group_key
+                 $15, expires_at, CASE WHEN state = 'withheld' THEN $15 END, why, replay_of, notice, group_key,
+                 first_due, window_from, window_to, throttled
                FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                 $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[])
+                 $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $20::bigint[], $21::bigint[], $22::bigint[], $23::integer[])
                  WITH ORDINALITY AS o (id, account, rule, target, recipient, template, state, due_at, lease,
-                   expires_at, why, replay_of, notice, group_key, position)
+                   expires_at, why, replay_of, notice, group_key, first_due, window_from, window_to, throttled, position)
                ORDER BY position
                ON CONFLICT (id) DO NOTHING RETURNING seq, id),
              linked AS (
@@ -250,10 +230,14 @@ async fn insert(
                 &columns.notices,
                 &columns.groups,
                 &ms(now),
-                &links.iter().map(|link| text(link.delivery)).collect::<Vec<_>>(),
+                &links.iter().map(|link| text(&link.delivery)).collect::<Vec<_>>(),
                 &links.iter().map(|link| link.position).collect::<Vec<_>>(),
                 &links.iter().map(|link| text(link.account)).collect::<Vec<_>>(),
                 &links.iter().map(|link| text(link.uid)).collect::<Vec<_>>(),
+                &columns.first_due,
+                &columns.from,
+                &columns.to,
+                &columns.throttled,
             ],
         )
         .await?;
@@ -292,7 +276,7 @@ async fn join(tx: &Tx<'_>, links: &[Link<'_>], messages: Messages) -> Result<()>
         .run(
             &sql,
             &[
-                &links.iter().map(|link| text(link.delivery)).collect::<Vec<_>>(),
+                &links.iter().map(|link| text(&link.delivery)).collect::<Vec<_>>(),
                 &links.iter().map(|link| link.position).collect::<Vec<_>>(),
                 &links.iter().map(|link| text(link.account)).collect::<Vec<_>>(),
                 &links.iter().map(|link| text(link.uid)).collect::<Vec<_>>(),
@@ -318,22 +302,30 @@ struct Columns<'a> {
     due: Vec<Option<i64>>,
     leases: Vec<Option<&'a str>>,
     ends: Vec<Option<i64>>,
-    why: Vec<Option<Cow<'a, str>>>,
+    why: Vec<Option<String>>,
     replays: Vec<Option<&'a str>>,
     notices: Vec<Option<String>>,
-    groups: Vec<Option<Cow<'a, str>>>,
+    groups: Vec<Option<String>>,
+    first_due: Vec<Option<i64>>,
+    from: Vec<Option<i64>>,
+    to: Vec<Option<i64>>,
+    throttled: Vec<i32>,
 }
 
 impl<'a> Columns<'a> {
-    fn add(&mut self, owed: &Owed<'a>) -> Result<()> {
-        let Owed { planned, lease } = owed;
-        let withheld = planned.withheld.is_some();
+    fn add(&mut self, entry: &Entry<'a>, now: Timestamp) -> Result<()> {
+        let Owed { planned, lease } = entry.owed;
+        let withheld = entry.withheld.is_some();
+        let join = entry.joins.as_deref();
+        let open =
+            join.map(|join| Open::new(&Planned { due_at: entry.due_at, ..(*planned).clone() }, join, now));
+        let first_due = open.as_ref().map_or(entry.due_at, |open| open.due_at);
         let state = match (withheld, lease) {
             (true, _) => StateName::Withheld,
             (false, Some(_)) => StateName::Sending,
             (false, None) => StateName::Pending,
         };
-        let due_at = lease.map_or(planned.due_at, |lease| lease.until);
+        let due_at = lease.map_or(first_due, |lease| lease.until);
         self.ids.push(text(planned.id.as_str()));
         self.accounts.push(text(&planned.account));
         self.rules.push(text(&planned.rule));
@@ -344,10 +336,14 @@ impl<'a> Columns<'a> {
         self.due.push((!withheld).then_some(ms(due_at)));
         self.leases.push(lease.filter(|_| !withheld).map(|lease| lease.token.as_str()));
         self.ends.push(planned.expires_at.map(ms));
-        self.why.push(text_or_none(planned.withheld.as_deref()));
+        self.why.push(entry.withheld.as_deref().map(|why| text(why).into_owned()));
         self.replays.push(planned.replay_of.as_ref().map(DeliveryId::as_str));
         self.notices.push(planned.notice.as_ref().map(json).transpose()?);
-        self.groups.push(text_or_none(planned.joins.as_deref()));
+        self.groups.push(join.map(|join| text(&join.name()).into_owned()));
+        self.first_due.push((first_due != now).then_some(ms(first_due)));
+        self.from.push(join.map(|join| ms(join.from)));
+        self.to.push(open.map(|open| ms(open.to)));
+        self.throttled.push(i32::try_from(entry.throttled).unwrap_or(i32::MAX));
         Ok(())
     }
 }

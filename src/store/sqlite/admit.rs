@@ -1,5 +1,6 @@
 //! Taking in: messages, what is owed for them, and how far polling got, in one transaction.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -7,11 +8,13 @@ use rusqlite::params;
 use rusqlite::types::ToSqlOutput;
 
 use super::claim::openings;
-use super::db::{Db, Json, Ms, json};
-use super::{roles, targets};
+use super::db::{Db, Json, Ms, json, time, time_or_none};
+use super::{roles, targets, throttles};
 use crate::model::delivery::{Job, Lease, Planned, StateName};
+use crate::model::group::Join;
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
+use crate::store::gathering::{OPEN, Open, Passed, may_join};
 use crate::store::opening::job;
 use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError, Taken, Want};
 
@@ -99,48 +102,139 @@ fn owe_one(
     links: &mut Links,
     now: Timestamp,
 ) -> Result<bool> {
-    if let Some(key) = &planned.joins
-        && let Some((seq, position)) = open_group(db, planned, key)?
-    {
-        links.add(db, seq, position, planned)?;
-        return Ok(false);
+    if lease.is_none() && (planned.joins.is_some() || planned.quota.is_some()) {
+        return gather(db, planned, links, now);
     }
-    let seq = insert(db, planned, lease, now)?;
-    if let Some(seq) = seq {
-        links.add(db, seq, 0, planned)?;
-    }
-    Ok(seq.is_some())
+    put(db, planned, &Entry { lease, ..Entry::of(planned) }, links, now)
 }
 
-/// The delivery that still takes in messages of this group, and its next position.
-fn open_group(db: &Db, planned: &Planned, key: &str) -> Result<Option<(i64, i64)>> {
+/// Takes in what may join others, or be held back.
+fn gather(db: &Db, planned: &Planned, links: &mut Links, now: Timestamp) -> Result<bool> {
+    let known = db.one("SELECT 1 FROM deliveries WHERE id = ?1", params![planned.id.as_str()], |_| Ok(()))?;
+    if known.is_some() {
+        return Ok(false);
+    }
+    if !may_join(planned, now) {
+        return put(db, planned, &Entry::of(planned), links, now);
+    }
+    if let Some(join) = &planned.joins
+        && join_open(db, planned, join, links, now)?
+    {
+        return Ok(false);
+    }
+    let mut entry = Entry::of(planned);
+    if let Some(quota) = &planned.quota {
+        match throttles::take(db, planned, quota, now)? {
+            Passed::Goes { held } => entry.throttled = held,
+            Passed::Withheld(why) => entry.withheld = Some(Cow::Owned(why)),
+            Passed::Joins(join, due_at) => {
+                if join_open(db, planned, &join, links, now)? {
+                    return Ok(false);
+                }
+                (entry.due_at, entry.joins) = (due_at, Some(Cow::Owned(join)));
+            }
+        }
+    }
+    put(db, planned, &entry, links, now)
+}
+
+/// Joins the delivery that still takes in messages of this group; `false` if there is none.
+fn join_open(db: &Db, planned: &Planned, join: &Join, links: &mut Links, now: Timestamp) -> Result<bool> {
+    let Some((seq, mut open)) = open_group(db, planned, join)?.filter(|(_, open)| open.is_free(join)) else {
+        return Ok(false);
+    };
+    let position = i64::try_from(open.items).unwrap_or(i64::MAX);
+    open.take(planned, join, now);
+    links.add(db, seq, position, planned)?;
+    // What follows is asked about the group before the end of the transaction.
+    links.write(db)?;
+    db.run(
+        "UPDATE deliveries SET due_at = ?2, first_due = ?2, window_to = ?3, expires_at = ?4 WHERE seq = ?1",
+        params![seq, Ms(open.due_at), Ms(open.to), open.expires_at.map(Ms)],
+    )?;
+    Ok(true)
+}
+
+/// The newest delivery of this group that nobody has begun to send.
+fn open_group(db: &Db, planned: &Planned, join: &Join) -> Result<Option<(i64, Open)>> {
     db.one(
-        "SELECT seq, (SELECT coalesce(max(position), -1) + 1 FROM delivery_messages WHERE delivery = seq) AS position
-         FROM deliveries WHERE account = ?1 AND rule = ?2 AND target = ?3 AND coalesce(recipient, '') = ?4
-           AND group_key = ?5 AND state = 'pending' AND starts = 0",
+        &format!(
+            "SELECT seq, due_at, created_at, window_to, expires_at,
+               (SELECT coalesce(max(position), -1) + 1 FROM delivery_messages WHERE delivery = seq) AS items
+             FROM deliveries d WHERE account = ?1 AND rule = ?2 AND target = ?3 AND coalesce(recipient, '') = ?4
+               AND group_key = ?5 AND {OPEN}
+             ORDER BY seq DESC LIMIT 1"
+        ),
         params![
             planned.account,
             planned.rule,
             planned.target,
             planned.recipient.as_deref().unwrap_or_default(),
-            key
+            join.name()
         ],
-        |row| Ok((row.get("seq")?, row.get("position")?)),
+        |row| {
+            let due_at = time(row, "due_at")?;
+            let open = Open {
+                items: u64::try_from(row.get::<_, i64>("items")?).unwrap_or_default(),
+                created_at: time(row, "created_at")?,
+                due_at,
+                to: time_or_none(row, "window_to")?.unwrap_or(due_at),
+                expires_at: time_or_none(row, "expires_at")?,
+            };
+            Ok((row.get("seq")?, open))
+        },
     )
 }
 
-fn insert(db: &Db, planned: &Planned, lease: Option<&Lease>, now: Timestamp) -> Result<Option<i64>> {
-    let withheld = planned.withheld.is_some();
+/// What a new row says beside what was planned.
+struct Entry<'a> {
+    due_at: Timestamp,
+    joins: Option<Cow<'a, Join>>,
+    withheld: Option<Cow<'a, str>>,
+    throttled: u32,
+    lease: Option<&'a Lease>,
+}
+
+impl<'a> Entry<'a> {
+    fn of(planned: &'a Planned) -> Self {
+        Self {
+            due_at: planned.due_at,
+            joins: planned.joins.as_ref().map(Cow::Borrowed),
+            withheld: planned.withheld.as_deref().map(Cow::Borrowed),
+            throttled: 0,
+            lease: None,
+        }
+    }
+}
+
+/// A row of its own; `false` if it was there.
+fn put(db: &Db, planned: &Planned, entry: &Entry<'_>, links: &mut Links, now: Timestamp) -> Result<bool> {
+    let seq = insert(db, planned, entry, now)?;
+    if let Some(seq) = seq {
+        links.add(db, seq, 0, planned)?;
+        if entry.joins.is_some() {
+            links.write(db)?;
+        }
+    }
+    Ok(seq.is_some())
+}
+
+fn insert(db: &Db, planned: &Planned, entry: &Entry<'_>, now: Timestamp) -> Result<Option<i64>> {
+    let (lease, withheld) = (entry.lease, entry.withheld.is_some());
     let state = match (withheld, lease) {
         (true, _) => StateName::Withheld,
         (false, Some(_)) => StateName::Sending,
         (false, None) => StateName::Pending,
     };
-    let due_at = lease.map_or(planned.due_at, |lease| lease.until);
+    let join = entry.joins.as_deref();
+    let open = join.map(|join| Open::new(&Planned { due_at: entry.due_at, ..planned.clone() }, join, now));
+    let first_due = open.as_ref().map_or(entry.due_at, |open| open.due_at);
+    let due_at = lease.map_or(first_due, |lease| lease.until);
     db.one(
         "INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at, lease,
-           claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+           claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key,
+           first_due, window_from, window_to, throttled)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
          ON CONFLICT (id) DO NOTHING RETURNING seq",
         params![
             planned.id.as_str(),
@@ -157,10 +251,14 @@ fn insert(db: &Db, planned: &Planned, lease: Option<&Lease>, now: Timestamp) -> 
             Ms(now),
             planned.expires_at.map(Ms),
             withheld.then_some(Ms(now)),
-            planned.withheld,
+            entry.withheld,
             planned.replay_of.as_ref().map(DeliveryId::as_str),
             planned.notice.as_ref().map(Json),
-            planned.joins
+            join.map(Join::name),
+            (first_due != now).then_some(Ms(first_due)),
+            join.map(|join| Ms(join.from)),
+            open.map(|open| Ms(open.to)),
+            entry.throttled
         ],
         |row| row.get::<_, i64>("seq"),
     )
@@ -187,8 +285,8 @@ impl Links {
         Ok(())
     }
 
-    fn write(&self, db: &Db) -> Result<()> {
-        let values: Vec<ToSqlOutput<'_>> = self.values.iter().copied().map(Into::into).collect();
+    fn write(&mut self, db: &Db) -> Result<()> {
+        let values: Vec<ToSqlOutput<'_>> = self.values.drain(..).map(Into::into).collect();
         let insert = ("INSERT INTO delivery_messages (delivery, position, message)", "(?, ?, ?)", "");
         db.insert_all(insert, 3, &values)
     }

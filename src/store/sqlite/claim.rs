@@ -12,6 +12,7 @@ use crate::model::delivery::{Claim, Job, Lease, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::settle::after_now;
 use crate::store::ends::{EXPIRED, SWEEP_MAX, complete, fatal, lost_attempt};
+use crate::store::gathering::gathered;
 use crate::store::opening::{Openings, opening, stored};
 use crate::store::{Claimed, Ended, Outlook, Result, StoreError, Want};
 
@@ -156,6 +157,8 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
         starts: row.get::<_, u32>("starts")?.saturating_add(1),
         lease,
     };
+    let created_at = time(row, "created_at")?;
+    let first_due = time_or_none(row, "first_due")?.unwrap_or(created_at);
     let job = Job {
         claim,
         account: row.get("account")?,
@@ -167,9 +170,17 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
         notice: None,
         payload: None,
         plain: row.get("plain")?,
-        created_at: time(row, "created_at")?,
+        created_at,
+        first_due,
         expires_at: time_or_none(row, "expires_at")?,
         replay_of: row.get::<_, Option<String>>("replay_of")?.map(DeliveryId::from_text),
+        gathered: gathered(
+            row.get::<_, Option<String>>("group_key")?.as_deref(),
+            time_or_none(row, "window_from")?,
+            time_or_none(row, "window_to")?,
+            first_due,
+        ),
+        throttled: row.get("throttled")?,
     };
     Ok((row.get("seq")?, job, row.get("payload")?, row.get("notice")?))
 }

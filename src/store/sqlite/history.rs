@@ -32,6 +32,7 @@ pub(super) fn prune(
         gone += forget(db, &ended)?;
     }
     super::mutes::forget(db, delivered_before)?;
+    super::throttles::forget(db, delivered_before)?;
     crate::failpoint::pass("prune");
     gone += db.run(
         "DELETE FROM messages WHERE id IN (

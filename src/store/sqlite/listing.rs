@@ -11,6 +11,7 @@ use crate::model::delivery::{Attempt, Notice, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::payload::Payload;
+use crate::store::gathering::{OPEN, gathered};
 use crate::store::rows::holder;
 use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessage};
 
@@ -62,6 +63,9 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
              ON dm.message = m.id WHERE m.uid = ?)";
         add(of_message, Box::new(uid.clone()));
     }
+    if filter.open {
+        let _ = write!(sql, " AND {OPEN}");
+    }
     (sql, values)
 }
 
@@ -78,13 +82,15 @@ pub(super) fn deliveries(db: &Db, filter: &Filter) -> Result<(Vec<Row>, u64)> {
     let all = count(db, filter, &conditions, &values)?;
     let limit_place = values.len() + 1;
     values.push(Box::new(limit));
-    let sql = format!("SELECT {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ?{limit_place}");
+    let sql = format!(
+        "SELECT {OPEN} AS open, {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ?{limit_place}"
+    );
     let found = db.all(&sql, rusqlite::params_from_iter(values), row)?;
     Ok((found, all))
 }
 
 fn count(db: &Db, filter: &Filter, conditions: &str, values: &[Box<dyn ToSql>]) -> Result<u64> {
-    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() {
+    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() && !filter.open {
         let counts = counts(db, filter.target.as_deref())?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
         return Ok(states.iter().map(|state| counts.of(*state)).sum());
@@ -100,6 +106,9 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         Some(_) => Some(attempt(row)?),
         None => None,
     };
+    let created_at = time(row, "created_at")?;
+    let first_due = time_or_none(row, "first_due")?.unwrap_or(created_at);
+    let group: Option<String> = row.get("group_key")?;
     Ok(Row {
         id: DeliveryId::from_text(row.get::<_, String>("id")?),
         account: row.get("account")?,
@@ -111,7 +120,7 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         state,
         held_by: row.get::<_, Option<String>>("lease")?.as_deref().map(holder),
         due_at: time_or_none(row, "shown_due_at")?,
-        created_at: time(row, "created_at")?,
+        created_at,
         settled_at: time_or_none(row, "settled_at")?,
         why: row.get("why")?,
         attempts: row.get("attempts")?,
@@ -119,6 +128,16 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         maybe_duplicate: row.get("maybe_duplicate")?,
         replay_of: row.get::<_, Option<String>>("replay_of")?.map(DeliveryId::from_text),
         notice: row.get::<_, Option<Json<Notice>>>("notice")?.map(|json| json.0),
+        first_due,
+        gathered: gathered(
+            group.as_deref(),
+            time_or_none(row, "window_from")?,
+            time_or_none(row, "window_to")?,
+            first_due,
+        ),
+        open: row.get("open")?,
+        group,
+        throttled: row.get("throttled")?,
     })
 }
 
@@ -135,7 +154,7 @@ fn attempt(row: &SqlRow<'_>) -> rusqlite::Result<Attempt> {
 
 /// One delivery with payload and history.
 pub(super) fn delivery(db: &Db, id: &DeliveryId) -> Result<Option<Detail>> {
-    let sql = format!("SELECT {COLUMNS} WHERE d.id = ?1");
+    let sql = format!("SELECT {OPEN} AS open, {COLUMNS} WHERE d.id = ?1");
     let Some(row) = db.one(&sql, params![id.as_str()], row)? else { return Ok(None) };
     let payload = db.one(
         "SELECT p.payload FROM deliveries d JOIN payloads p ON p.delivery = d.seq WHERE d.id = ?1",
@@ -148,6 +167,21 @@ pub(super) fn delivery(db: &Db, id: &DeliveryId) -> Result<Option<Detail>> {
         attempt,
     )?;
     Ok(Some(Detail { row, payload, history }))
+}
+
+/// How many deliveries of an account's rule to a target and recipient expired since then.
+pub(super) fn expired(
+    db: &Db,
+    (account, rule, target, recipient): &(String, String, String, Option<String>),
+    since: Timestamp,
+) -> Result<u64> {
+    let n = db.one(
+        "SELECT count(*) AS n FROM deliveries d WHERE d.state = 'expired' AND d.settled_at IS NOT NULL
+           AND d.settled_at >= ?1 AND d.account = ?2 AND d.rule = ?3 AND d.target = ?4 AND d.recipient IS ?5",
+        params![Ms(since), account, rule, target, recipient],
+        |row| row.get::<_, i64>("n"),
+    )?;
+    Ok(n.unwrap_or(0).unsigned_abs())
 }
 
 /// Ids that begin with the text, at most `limit`.

@@ -20,6 +20,7 @@ mod replay;
 mod roles;
 mod settle;
 mod targets;
+mod throttles;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;

@@ -7,6 +7,7 @@ use super::db::{Db, Ms};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 use crate::store::ends::DISCARDED;
+use crate::store::gathering::OPEN;
 
 /// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
 pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
@@ -24,8 +25,9 @@ pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<
         // Whoever replays wants it sent: the end of the original's life is not taken over.
         db.run(
             "INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at,
-               created_at, replay_of, notice)
-             SELECT ?2, account, rule, target, recipient, template, 'pending', ?3, ?3, id, notice
+               created_at, replay_of, notice, group_key, window_from, window_to)
+             SELECT ?2, account, rule, target, recipient, template, 'pending', ?3, ?3, id, notice, group_key,
+               window_from, coalesce(window_to, first_due)
              FROM deliveries WHERE seq = ?1",
             params![seq, new.as_str(), Ms(now)],
         )?;
@@ -39,6 +41,22 @@ pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<
         planned.push(new);
     }
     Ok(planned)
+}
+
+/// Closes those that still take messages in; returns them.
+pub(super) fn flush(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+    let sql = format!(
+        "UPDATE deliveries AS d SET due_at = min(due_at, ?2), first_due = min(due_at, ?2),
+           window_to = min(coalesce(window_to, due_at), ?2)
+         WHERE id = ?1 AND {OPEN}"
+    );
+    let mut flushed = Vec::new();
+    for id in ids {
+        if db.run(&sql, params![id.as_str(), Ms(now)])? > 0 {
+            flushed.push(id.clone());
+        }
+    }
+    Ok(flushed)
 }
 
 /// Ends those that are pending, being sent or dead; returns them.
