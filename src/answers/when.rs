@@ -3,6 +3,9 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 
+/// What [`ago`] says of the same second.
+pub const NOW: &str = "just now";
+
 /// A moment in a zone, to the second, such as `2026-03-02 21:50:00 CET`.
 pub fn moment(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
@@ -13,7 +16,7 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs();
     match seconds {
         1.. => format!("{} ago", span(seconds)),
-        0 => "just now".to_owned(),
+        0 => NOW.to_owned(),
         _ => format!("in {}", span(-seconds)),
     }
 }

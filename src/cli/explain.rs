@@ -22,17 +22,21 @@ const AFTER_HELP: &str = "\
 Examples:
   activity-relay explain a81bf03c                        a message that was polled
   activity-relay explain item.json                       one item as the API gives it
-  activity-relay explain --activity-type Meeting --message-type cancelled --direction client_to_pivot
+  activity-relay explain Meeting/cancelled/client_to_pivot
+                                                         one of this type, if it came now
   activity-relay explain a81bf03c --save cancelled.json  keep it for a rule test";
 
 /// Say why a message did or did not arrive: each rule's verdict, and every attempt
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(
+    after_help = AFTER_HELP,
+    group = clap::ArgGroup::new("about").required(true).args(["what", "activity_type"])
+)]
 pub struct Args {
-    /// A stored message's uid, or a file with one item as the API gives it
+    /// A stored message's uid, a file with one item as the API gives it, or a type of the catalogue, written
+    /// `Meeting/cancelled/client_to_pivot`
     #[arg(
-        value_name = "FILE|UID",
-        required_unless_present = "activity_type",
+        value_name = "FILE|UID|TYPE",
         conflicts_with_all = ["activity_type", "message_type", "direction"]
     )]
     what: Option<String>,
@@ -95,7 +99,10 @@ async fn found<'c>(
             (About::File, message, names)
         }
         Some(uid) => {
-            return Ok(Story::of_stored(config, store, args.account.as_deref(), uid, now).await?);
+            let story = Story::of_stored(config, store, args.account.as_deref(), uid, now).await?;
+            let (None, Some(triple)) = (&story, subject::known_type(uid)) else { return Ok(story) };
+            let (message, names) = subject::sample_of(&triple, account, now)?;
+            (About::Type, message, names)
         }
         None => {
             let triple = [&args.activity_type, &args.message_type, &args.direction];
@@ -141,6 +148,13 @@ async fn unknown(store: &Store, uid: &str, context: &Context) -> anyhow::Result<
         let text = format!(
             "`{uid}` is a delivery, for the message {message}; `activity-relay explain {message}` explains that, \
              `activity-relay deliveries show {id}` the delivery"
+        );
+        return Ok(Stop::new(Exit::Problem, text));
+    }
+    let types = subject::types_like(uid);
+    if !types.is_empty() {
+        let text = format!(
+            "no message with the uid `{uid}` is stored. A type is explained by its whole name: {types}"
         );
         return Ok(Stop::new(Exit::Problem, text));
     }

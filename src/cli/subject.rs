@@ -6,12 +6,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::answers::subject::read_item;
+use crate::model::catalog;
 use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
 
 use super::{Exit, Stop};
 
 pub use crate::answers::subject::{canonical, view};
+
+/// So many types are named to somebody who looks for one.
+const TYPES_NAMED: usize = 3;
 
 /// One item as the API gives it, out of a file.
 ///
@@ -32,8 +36,10 @@ pub fn from_file(path: &Path, account: &str) -> anyhow::Result<Message> {
 pub fn sample(kind: &str, account: &str, now: Timestamp) -> anyhow::Result<(Message, Names)> {
     let names: Vec<&str> = kind.split('/').collect();
     let [activity_type, message_type, direction] = names[..] else {
+        let types = types_like(kind);
+        let such_as = if types.is_empty() { "Meeting/cancelled/client_to_pivot" } else { &types };
         let message = format!(
-            "{kind} is no message type; write Type/message/direction, such as Meeting/cancelled/client_to_pivot"
+            "{kind} is no message type; write Type/message/direction, such as {such_as} (`activity-relay catalog` lists all)"
         );
         return Err(Stop::new(Exit::Usage, message));
     };
@@ -46,4 +52,19 @@ pub fn sample(kind: &str, account: &str, now: Timestamp) -> anyhow::Result<(Mess
 /// It cannot be read back, which would be a fault of ours.
 pub fn sample_of(triple: &Triple, account: &str, now: Timestamp) -> anyhow::Result<(Message, Names)> {
     crate::answers::subject::sample_of(triple, account, now).map_err(|why| Stop::new(Exit::Problem, why))
+}
+
+/// A type of the catalogue by its whole name, written `Type/message/direction`.
+pub fn known_type(text: &str) -> Option<Triple> {
+    let names: Vec<&str> = text.split('/').collect();
+    let &[activity_type, message_type, direction] = names.as_slice() else { return None };
+    Some(canonical([activity_type, message_type, direction])).filter(|triple| catalog::find(triple).is_some())
+}
+
+/// The first types of the catalogue whose names hold every word of a text; empty if none does.
+pub fn types_like(text: &str) -> String {
+    let words: Vec<String> = text.split(['/', ' ']).map(str::to_lowercase).collect();
+    let names = catalog::all().iter().map(|entry| entry.triple().to_string());
+    let like = names.filter(|name| words.iter().all(|word| name.to_lowercase().contains(word)));
+    like.take(TYPES_NAMED).collect::<Vec<_>>().join(", ")
 }
