@@ -87,7 +87,7 @@ pub(super) fn page(db: &Db, filter: &Filter) -> Result<Vec<Row>> {
         None => ("ASC", -1),
     };
     // Sorting few is cheaper than walking past the many that were delivered; the plus keeps SQLite from the walk.
-    let few = !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
+    let few = filter.open || !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
     let key = if few { "+d.seq" } else { "d.seq" };
     let limit_place = values.len() + 1;
     values.push(Box::new(limit));
