@@ -288,6 +288,8 @@ impl Pages<'_> {
 }
 
 #[cfg(test)]
+mod digest_tests;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;

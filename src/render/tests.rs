@@ -21,7 +21,7 @@ pub(super) const FORMATS: [Format; 5] = [
     Format::Http(HttpBody::CloudEvents),
 ];
 
-fn message(kind: (&str, &str, &str)) -> Message {
+pub(super) fn message(kind: (&str, &str, &str)) -> Message {
     Message {
         account: "main".into(),
         uid: "m1".into(),
@@ -56,7 +56,7 @@ fn meeting() -> Meeting {
     }
 }
 
-fn names(name: &str) -> Names {
+pub(super) fn names(name: &str) -> Names {
     Names {
         client: Some(Client {
             uid: "c1".into(),
@@ -70,7 +70,7 @@ fn names(name: &str) -> Names {
     }
 }
 
-fn view(messages: Vec<(Message, Names)>) -> View {
+pub(super) fn view(messages: Vec<(Message, Names)>) -> View {
     View {
         messages: messages.into_iter().map(|(message, names)| Seen { message, names }).collect(),
         notice: None,
@@ -123,7 +123,7 @@ pub(super) fn mail(rendered: Rendered) -> Mail {
     mail
 }
 
-fn text_of(payload: &Payload) -> String {
+pub(super) fn text_of(payload: &Payload) -> String {
     match payload {
         Payload::Slack(value) => value.to_string(),
         Payload::Email(mail) => {
