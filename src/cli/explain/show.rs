@@ -4,7 +4,7 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::{About, Owed, Story, changed};
-use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, counted, paint};
 use crate::cli::status::{Standing, standing};
 use crate::cli::targets::NOT_THERE;
 use crate::cli::{Context, deliveries, table, when};
@@ -18,6 +18,10 @@ use crate::model::mute::Mute;
 use crate::rules::evaluate::Evaluation;
 use crate::store::{Detail, Row};
 
+/// How wide a message's subject and body are shown where no terminal says how wide it is.
+const TEXT_CHARS_MAX: usize = 120;
+/// What stands before the value of a fact.
+const FACT_INDENT: usize = 11;
 /// How much of a target's answer is shown, in characters.
 const ANSWER_CHARS_MAX: usize = 200;
 
@@ -47,7 +51,10 @@ impl Teller<'_> {
             Owed::Is(details) => {
                 self.head("Deliveries")?;
                 if details.is_empty() {
-                    self.say(2, DIM, "none: nothing was owed for it, or it is no longer kept")?;
+                    let taken = self.story.stored.as_ref().is_some_and(|stored| !stored.rules.is_empty());
+                    let why =
+                        if taken { "none that is still kept (`retention`)" } else { "none: no rule took it" };
+                    self.say(2, DIM, why)?;
                 }
                 details.iter().try_for_each(|detail| self.delivery(detail, details))
             }
@@ -88,18 +95,22 @@ impl Teller<'_> {
         let fact = |name: &str, value: &str| {
             self.context.out.line(format!("  {} {value}", paint(DIM, format!("{name:<8}"))))
         };
+        let text_chars_max = self.context.out.width().unwrap_or(TEXT_CHARS_MAX).saturating_sub(FACT_INDENT);
         if self.story.stored.is_some() {
             fact("uid", &message.uid)?;
         }
         fact("account", &message.account)?;
         if let Some(client) = &names.client {
-            fact("client", client.name.as_ref().unwrap_or(&client.uid))?;
+            fact("client", &table::short(client.name.as_ref().unwrap_or(&client.uid), text_chars_max))?;
         }
         if let Some(staff) = &names.staff {
-            fact("staff", staff.name.as_ref().unwrap_or(&staff.uid))?;
+            fact("staff", &table::short(staff.name.as_ref().unwrap_or(&staff.uid), text_chars_max))?;
         }
         if !message.subject.is_empty() {
-            fact("subject", &message.subject.split_whitespace().collect::<Vec<_>>().join(" "))?;
+            fact("subject", &table::short(&message.subject, text_chars_max))?;
+        }
+        if !message.body.is_empty() {
+            fact("body", &table::short(&message.body, text_chars_max))?;
         }
         if let Some(stored) = &self.story.stored {
             fact("made", &self.moment(message.created_at))?;
@@ -159,7 +170,11 @@ impl Teller<'_> {
             self.say(6, Style::new(), format!("replays {of}"))?;
         }
         if row.messages.len() > 1 {
-            self.say(6, Style::new(), format!("together with {} other messages", row.messages.len() - 1))?;
+            self.say(
+                6,
+                Style::new(),
+                format!("together with {}", counted(row.messages.len() - 1, "other message")),
+            )?;
         }
         for (number, attempt) in detail.history.iter().enumerate() {
             let status = attempt.status.map_or(String::new(), |status| format!(" {status}"));
