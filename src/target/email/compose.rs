@@ -237,6 +237,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_carried_beside_the_texts_and_arrives_as_it_was() {
+        let text = "\u{feff}Time,Client\r\n\"a\nb\",שרה\r\n".to_owned();
+        let file = Attachment {
+            name: "failed-2026-03-03.csv".to_owned(),
+            content_type: "text/csv; charset=utf-8".to_owned(),
+            text: text.clone(),
+        };
+        for html in [None, Some("<p>Hello</p>".to_owned())] {
+            let mail = Mail { attachments: vec![file.clone()], html, ..mail() };
+            let bytes = bytes_of(&mail);
+            assert_eq!(bytes, bytes_of(&mail));
+            assert!(bytes.contains("Content-Type: multipart/mixed;"), "{bytes}");
+            assert!(bytes.contains("filename=\"failed-2026-03-03.csv\""), "{bytes}");
+            let (_, part) = bytes.split_once("text/csv; charset=utf-8").unwrap();
+            let (_, body) = part.split_once("\r\n\r\n").unwrap();
+            let packed: String = body.split("\r\n--").next().unwrap().split_whitespace().collect();
+            let back = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, packed).unwrap();
+            assert_eq!(String::from_utf8(back).unwrap(), text);
+        }
+    }
+
+    #[test]
     fn blind_copies_are_in_no_header() {
         let composed = compose(&settings(), &mail(), "d1", "hidden@example.org").unwrap();
         assert!(!String::from_utf8(composed.bytes).unwrap().contains("hidden@"));
