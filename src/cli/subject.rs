@@ -18,6 +18,8 @@ use crate::source::wire;
 
 use super::{Exit, Stop};
 
+/// So many types are named to somebody who looks for one.
+const TYPES_NAMED: usize = 3;
 /// Where links lead while no account is configured.
 const APP_HOST: &str = "https://app.vcita.com";
 /// What a sample of a digest covers.
@@ -50,8 +52,10 @@ pub fn sample(kind: &str, account: &str, now: Timestamp) -> anyhow::Result<(Mess
 pub fn triple(kind: &str) -> anyhow::Result<Triple> {
     let names: Vec<&str> = kind.split('/').collect();
     let [activity_type, message_type, direction] = names[..] else {
+        let types = types_like(kind);
+        let such_as = if types.is_empty() { "Meeting/cancelled/client_to_pivot" } else { &types };
         let message = format!(
-            "{kind} is no message type; write Type/message/direction, such as Meeting/cancelled/client_to_pivot"
+            "{kind} is no message type; write Type/message/direction, such as {such_as} (`activity-relay catalog` lists all)"
         );
         return Err(Stop::new(Exit::Usage, message));
     };
@@ -65,6 +69,21 @@ pub fn triple(kind: &str) -> anyhow::Result<Triple> {
 pub fn sample_of(triple: &Triple, account: &str, now: Timestamp) -> anyhow::Result<(Message, Names)> {
     let item = model_sample::item(triple, now);
     Ok((read_item(account, &item)?, model_sample::names()))
+}
+
+/// A type of the catalogue by its whole name, written `Type/message/direction`.
+pub fn known_type(text: &str) -> Option<Triple> {
+    let names: Vec<&str> = text.split('/').collect();
+    let &[activity_type, message_type, direction] = names.as_slice() else { return None };
+    Some(canonical([activity_type, message_type, direction])).filter(|triple| catalog::find(triple).is_some())
+}
+
+/// The first types of the catalogue whose names hold every word of a text; empty if none does.
+pub fn types_like(text: &str) -> String {
+    let words: Vec<String> = text.split(['/', ' ']).map(str::to_lowercase).collect();
+    let names = catalog::all().iter().map(|entry| entry.triple().to_string());
+    let like = names.filter(|name| words.iter().all(|word| name.to_lowercase().contains(word)));
+    like.take(TYPES_NAMED).collect::<Vec<_>>().join(", ")
 }
 
 /// A type as the catalogue spells it, where it has it; spelling is forgiven as in rules.

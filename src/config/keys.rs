@@ -1,5 +1,7 @@
 //! What may stand in a rules file: the keys of each mapping and what they mean. The reader and the JSON Schema go by it.
 
+pub(super) use crate::rules::condition::Field;
+
 /// The keys of one mapping: those that exist, and those that a later version will take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys {
@@ -9,6 +11,8 @@ pub(super) struct Keys {
     pub(super) known: &'static [Key],
     /// Keys of the format that this version does not have.
     pub(super) later: &'static [&'static str],
+    /// Keys that belong elsewhere, and where they do.
+    pub(super) elsewhere: &'static [(&'static str, &'static str)],
     /// Exactly one of these must be there.
     pub(super) one_of: &'static [&'static str],
     /// At most one of these may be there.
@@ -47,6 +51,14 @@ pub(super) enum Shape {
     Rate,
     /// An IANA time zone.
     Zone,
+    /// A time of day such as `08:00`.
+    Time,
+    /// A day of the week, or a range of them.
+    Day,
+    /// A date such as `2026-12-25`, or `12-25` of every year.
+    Date,
+    /// A field of messages as keys have them.
+    Field,
     /// A status of HTTP or a range of them.
     Status,
     /// A whole number from the first to the second.
@@ -75,17 +87,6 @@ pub(super) enum Shape {
     Either(&'static [Shape]),
 }
 
-/// One of the three fields of a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
-    /// Such as `Meeting`.
-    ActivityType,
-    /// Such as `cancelled`.
-    MessageType,
-    /// Such as `client_to_pivot`.
-    Direction,
-}
-
 /// What a name may lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
@@ -97,11 +98,14 @@ pub(super) enum Named {
     Template,
     /// A rule.
     Rule,
+    /// A schedule.
+    Schedule,
 }
 
 impl Keys {
     /// Nothing, to fill in from.
-    pub(super) const NONE: Self = Self { of: "", known: &[], later: &[], one_of: &[], not_both: &[] };
+    pub(super) const NONE: Self =
+        Self { of: "", known: &[], later: &[], elsewhere: &[], one_of: &[], not_both: &[] };
 
     /// Their names, in the order in which they are told.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {

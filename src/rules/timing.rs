@@ -13,7 +13,7 @@ use crate::model::settle::after_now;
 use crate::model::throttle::Throttle;
 
 use super::condition::Block;
-use super::key::{Key, Keyed};
+use super::key::Key;
 use super::window::{Hours, Moments};
 
 /// A message made before a digest closed, and seen so much later, is sent at once: the relay was down when it closed.
@@ -128,8 +128,6 @@ pub struct When {
     pub quota: Option<Quota>,
     /// Why it is not sent at all.
     pub withheld: Option<String>,
-    /// Fields of the message that a key was to hold and that are not there.
-    pub missing: Vec<&'static str>,
 }
 
 impl Timing {
@@ -137,16 +135,16 @@ impl Timing {
     pub fn when(&self, message: &Message, names: &Names, now: Timestamp) -> When {
         let mut when = When::at_once(now);
         if let Some(collapse) = &self.collapse {
-            let key = when.note(collapse.by.of(message, names));
+            let key = collapse.by.of(message, names).key;
             when.due_at = after_now(now, collapse.within);
             when.joins = Some(Join { to: when.due_at, ..group(Kind::Event, key, now) });
         }
         if let Some(limit) = &self.throttle {
-            let key = when.note(limit.key.of(message, names));
+            let key = limit.key.of(message, names).key;
             when.quota = Some(limit.quota(&key, now));
         }
         if let Some(digest) = &self.digest {
-            let key = when.note(digest.group_by.of(message, names));
+            let key = digest.group_by.of(message, names).key;
             digest.gather(message.created_at, &key, now, &mut when);
         }
         if let Some(during) = self.during.as_ref().filter(|during| !during.passes(message)) {
@@ -166,6 +164,11 @@ impl Timing {
         (when.joins.is_some() && when.withheld.is_none()).then_some(when)
     }
 
+    /// The fields that its keys are made of and the message does not have.
+    pub fn missing(&self, message: &Message, names: &Names) -> Vec<&'static str> {
+        self.keys().flat_map(|key| key.of(message, names).missing).collect()
+    }
+
     /// A key of it is only known once names were looked up.
     pub fn needs_names(&self) -> bool {
         self.keys().any(Key::needs_names)
@@ -180,12 +183,7 @@ impl Timing {
 
 impl When {
     fn at_once(now: Timestamp) -> Self {
-        Self { due_at: now, joins: None, quota: None, withheld: None, missing: Vec::new() }
-    }
-
-    fn note(&mut self, keyed: Keyed) -> String {
-        self.missing.extend(keyed.missing);
-        keyed.key
+        Self { due_at: now, joins: None, quota: None, withheld: None }
     }
 }
 

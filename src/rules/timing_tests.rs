@@ -10,7 +10,7 @@ use crate::model::group::Kind;
 use crate::model::message::Triple;
 use crate::model::throttle::Pass;
 use crate::rules::condition::Pattern;
-use crate::rules::window::Days;
+use crate::rules::window::{Days, Times};
 
 fn at(text: &str) -> Timestamp {
     format!("2026-03-{text}:00+01:00").parse().unwrap()
@@ -47,8 +47,7 @@ fn rome() -> TimeZone {
 
 fn at_eight(days: &str) -> Digest {
     let moments = Moments {
-        at: vec![time(8, 0, 0, 0)],
-        days: Days::parse(days).unwrap(),
+        times: Times::OfDay { at: vec![time(8, 0, 0, 0)], days: Days::parse(days).unwrap() },
         zone: rome(),
         holidays: BTreeSet::new(),
     };
@@ -77,7 +76,7 @@ fn name(when: &When) -> Option<String> {
 }
 
 fn at_once(now: &str) -> When {
-    When { due_at: at(now), joins: None, quota: None, withheld: None, missing: Vec::new() }
+    When { due_at: at(now), joins: None, quota: None, withheld: None }
 }
 
 fn when(timing: &Timing, made: &str, now: &str) -> When {
@@ -186,8 +185,8 @@ fn a_key_s_missing_field_is_told() {
     let key = Key::of_fields(["staff.uid"]).unwrap();
     let throttle = Throttle { limit: NonZeroU32::MIN, per: Duration::from_hours(1) };
     let timing = Timing { throttle: Some(Limit { throttle, key, digest: false }), ..Timing::default() };
+    assert_eq!(timing.missing(&message("10T09:00", "c1"), &Names::default()), ["staff.uid"]);
     let when = when(&timing, "10T09:00", "10T09:00");
-    assert_eq!(when.missing, ["staff.uid"]);
     let Some(Quota { over: Over::Drop(why), .. }) = when.quota else { panic!() };
     assert_eq!(why, "throttled: no more than 1 in 1h");
 }

@@ -244,6 +244,11 @@ impl Store {
         both!(self.waiting(target, before, limit).await)
     }
 
+    /// What its rule held for the target until then, and nobody attempted yet, oldest first.
+    pub async fn held(&self, target: &str, until: Timestamp, limit: usize) -> Result<Vec<Waiting>> {
+        both!(self.held(target, until, limit).await)
+    }
+
     /// What queued up during a target's trouble has been looked at.
     pub async fn recovery_seen(&self, target: &str) -> Result<()> {
         both!(self.recovery_seen(target).await)

@@ -9,6 +9,7 @@ mod alerts;
 mod cli_check;
 mod cli_contract;
 mod cli_docs;
+mod cli_guide;
 mod cli_past;
 mod cli_test;
 mod config_corpus;

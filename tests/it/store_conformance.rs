@@ -497,5 +497,5 @@ behaviours! {
     what_is_over_the_limit_comes_together_when_the_next_may_go
     a_limit_is_used_up_once_for_each_message
     a_person_closes_a_digest_or_takes_it_out
-    what_expired_is_counted_for_who_is_told
+    what_expired_is_counted_for_who_is_told what_was_held_for_its_moment_is_listed_until_it_is_begun
 }

@@ -165,3 +165,19 @@ pub(crate) async fn what_expired_is_counted_for_who_is_told(store: Store) {
     assert_eq!(store.expired(&job, at(6)).await.unwrap(), 1);
     assert_eq!(store.expired(&job, at(7)).await.unwrap(), 0);
 }
+
+pub(crate) async fn what_was_held_for_its_moment_is_listed_until_it_is_begun(store: Store) {
+    for (uid, due) in [("a", 10), ("b", 10), ("c", 90), ("d", 0)] {
+        take(&store, uid, 0, planned("desk", uid, at(due))).await;
+    }
+    take(&store, "e", 0, joining("e", day(10))).await;
+    let listed = async |limit| {
+        let held = store.held("desk", at(20), limit).await.unwrap();
+        held.into_iter().map(|one| one.id).collect::<Vec<_>>()
+    };
+    let ids = ["a", "b"].map(|uid| planned("desk", uid, at(0)).id);
+    assert_eq!(listed(9).await, ids);
+    assert_eq!(listed(1).await, ids[..1]);
+    assert_eq!(claim(&store, "desk", 2, at(20)).await.len(), 2);
+    assert_eq!(listed(9).await, ids[1..], "`d` was due before them");
+}

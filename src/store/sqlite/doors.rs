@@ -294,6 +294,16 @@ impl Sqlite {
         self.read(move |db| gather::waiting(db, &target, before, limit)).await
     }
 
+    pub(in crate::store) async fn held(
+        &self,
+        target: &str,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Waiting>> {
+        let target = target.to_owned();
+        self.read(move |db| gather::held(db, &target, until, limit)).await
+    }
+
     pub(in crate::store) async fn recovery_seen(&self, target: &str) -> Result<()> {
         let target = target.to_owned();
         self.write(move |db| targets::recovery_seen(db, &target)).await

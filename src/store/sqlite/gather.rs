@@ -1,7 +1,7 @@
 //! Many deliveries become one: what queued up for a target is taken together.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::admit;
 use super::db::{Db, Json, Ms, rows, time, time_or_none};
@@ -17,18 +17,32 @@ pub(super) fn waiting(db: &Db, target: &str, before: Timestamp, limit: usize) ->
            AND notice IS NULL AND replay_of IS NULL AND group_key IS NULL
          ORDER BY created_at, seq LIMIT ?3",
         params![target, Ms(before), rows(limit)],
-        |row| {
-            Ok(Waiting {
-                id: DeliveryId::from_text(row.get::<_, String>("id")?),
-                account: row.get("account")?,
-                rule: row.get("rule")?,
-                recipient: row.get("recipient")?,
-                template: row.get("template")?,
-                created_at: time(row, "created_at")?,
-                expires_at: time_or_none(row, "expires_at")?,
-            })
-        },
+        waiting_row,
     )
+}
+
+/// What its rule held for the target until then, and nobody attempted, in the order in which it was planned.
+pub(super) fn held(db: &Db, target: &str, until: Timestamp, limit: usize) -> Result<Vec<Waiting>> {
+    db.all(
+        "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries
+         WHERE target = ?1 AND first_due <= ?2 AND state = 'pending' AND starts = 0 AND first_due IS NOT NULL
+           AND group_key IS NULL AND notice IS NULL AND replay_of IS NULL
+         ORDER BY created_at, seq LIMIT ?3",
+        params![target, Ms(until), rows(limit)],
+        waiting_row,
+    )
+}
+
+fn waiting_row(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    Ok(Waiting {
+        id: DeliveryId::from_text(row.get::<_, String>("id")?),
+        account: row.get("account")?,
+        rule: row.get("rule")?,
+        recipient: row.get("recipient")?,
+        template: row.get("template")?,
+        created_at: time(row, "created_at")?,
+        expires_at: time_or_none(row, "expires_at")?,
+    })
 }
 
 /// Ends the parts that are pending, and takes in one delivery about all their messages, oldest first.
