@@ -122,6 +122,7 @@ async fn deliver(target: &Email) -> Report {
         html: Some("<p>One</p>".to_owned()),
         thread: None,
         date_ms: 0,
+        attachments: Vec::new(),
     };
     let payload = Payload::Email(mail);
     let now = Timestamp::UNIX_EPOCH;
