@@ -120,9 +120,9 @@ async fn deliver(target: &Email) -> Report {
         subject: "Hello".to_owned(),
         text: "One\n.\n..two\n".to_owned(),
         html: Some("<p>One</p>".to_owned()),
+        attachments: Vec::new(),
         thread: None,
         date_ms: 0,
-        attachments: Vec::new(),
     };
     let payload = Payload::Email(mail);
     let now = Timestamp::UNIX_EPOCH;
