@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::admit::Texts;
 use super::db::{Db, Notes};
-use super::{admit, claim, gather, history, listing, polling, replay, roles, schema, settle, targets};
+use super::{admit, claim, gather, history, listing, polling, replay, roles, schema, settle, tally, targets};
 use crate::model::delivery::{Attempt, Planned, State, StateName};
 use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::id::DeliveryId;
@@ -132,13 +132,15 @@ fn do_everything(db: &Db) {
     listing::counts(db, None).unwrap();
     listing::oldest_due(db).unwrap();
     let any = Filter { rule: Some("r".into()), ..Filter::default() };
-    for states in [vec![StateName::Dead], vec![StateName::Pending]] {
+    let open = vec![StateName::Pending, StateName::Sending];
+    for states in [vec![StateName::Dead], vec![StateName::Pending], open] {
         listing::deliveries(db, &Filter { states, ..any.clone() }).unwrap();
     }
     listing::deliveries(db, &Filter { message: Some("m1".into()), ..any.clone() }).unwrap();
     listing::deliveries(db, &Filter { limit: Some(9), ..Filter::default() }).unwrap();
-    history::prune(db, at(0), at(0), 9).unwrap();
+    history::prune(db, at(9), at(9), 9).unwrap();
     history::triples(db).unwrap();
+    tally::check(db);
 }
 
 /// What several couriers and instances need of it, once.
