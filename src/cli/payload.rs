@@ -16,13 +16,16 @@ pub fn as_json(payload: &Payload, target: Option<&Target>, id: &str) -> Value {
         }
         Payload::Email(mail) => {
             let headers = headers(mail, target, id).into_iter().map(|(name, value)| (name, json!(value)));
-            json!({
+            let mut parts = json!({
                 "subject": mail.subject,
                 "text": mail.text,
                 "html": mail.html,
                 "headers": headers.collect::<Map<_, _>>(),
-                "attachments": mail.attachments,
-            })
+            });
+            if !mail.attachments.is_empty() {
+                parts["attachments"] = json!(mail.attachments);
+            }
+            parts
         }
     }
 }
@@ -50,7 +53,7 @@ pub fn as_text(payload: &Payload, target: Option<&Target>, id: &str) -> anyhow::
         lines.push(format!("\n{}", paint(DIM, size)));
     }
     for file in &mail.attachments {
-        let size = format!("(and the file {} of {} lines)", file.name, file.text.lines().count());
+        let size = format!("(and the file {} of {} characters)", file.name, file.text.chars().count());
         lines.push(paint(DIM, size));
     }
     Ok(lines.join("\n"))
