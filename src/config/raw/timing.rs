@@ -181,7 +181,7 @@ fn digest(
     let leading = fields.get("leading").map_or(Some(false), |node| reader.truth(node));
     let words = [("skip", IfEmpty::Skip), ("send", IfEmpty::Send)];
     let if_empty = fields.get("if_empty").map_or(Some(IfEmpty::Skip), |node| reader.choice(node, &words));
-    if fields.get("every").is_some() && fields.get("if_empty").is_some() {
+    if fields.get("every").is_some() && if_empty == Some(IfEmpty::Send) {
         let help = "take it out, or say with `at` or `cron` when it is sent";
         let message = "`if_empty` belongs to a digest with set times: one that opens with its first message is never empty";
         reader.error(codes::TIMING, fields.key_span("if_empty"), message, help);
@@ -192,7 +192,7 @@ fn digest(
             "`if_empty: send` and `group_by` do not go together: a value that no message has makes no digest";
         reader.error(codes::TIMING, fields.key_span("if_empty"), message, help);
     }
-    if leading == Some(true) && fields.get("extend").is_some() {
+    if leading == Some(true) && matches!(closes, Some(Closes::After { extend_max: Some(_), .. })) {
         let help = "take one of the two out";
         let message = "`leading` and `extend` do not go together: after the first message the digest is due at a fixed time";
         reader.error(codes::TIMING, fields.key_span("leading"), message, help);
@@ -210,6 +210,8 @@ fn digest(
 fn closes(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> Option<Closes> {
     let given: Vec<&str> =
         ["every", "at", "cron"].into_iter().filter(|key| fields.get(key).is_some()).collect();
+    let extend = fields.get("extend").map_or(Some(false), |node| reader.truth(node));
+    let max = fields.get("max").map(|node| reader.duration(node, EVERY_MIN..=whole_days(90)));
     let [way] = given.as_slice() else {
         if given.is_empty() {
             let help =
@@ -229,7 +231,7 @@ fn closes(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> Optio
     ];
     for key in ["extend", "max", "days", "timezone", "holidays"] {
         let belongs = belonging.iter().any(|(of, keys)| of == way && keys.contains(&key));
-        if fields.get(key).is_some() && !belongs {
+        if fields.get(key).is_some() && !belongs && !(key == "extend" && extend == Some(false)) {
             let of = if ["extend", "max"].contains(&key) { "every" } else { "at" };
             let message = format!("`{key}` belongs to `{of}`, and this digest goes by `{way}`");
             let help = if *way == "cron" && key == "days" {
@@ -240,14 +242,21 @@ fn closes(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> Optio
             reader.error(codes::TIMING, fields.key_span(key), message, help);
         }
     }
-    if *way == "every" { after(reader, fields) } else { moments(reader, fields, way, zone).map(Closes::At) }
+    if *way == "every" {
+        after(reader, fields, extend, max)
+    } else {
+        moments(reader, fields, way, zone).map(Closes::At)
+    }
 }
 
 /// `every:` with `extend:` and `max:`.
-fn after(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Closes> {
+fn after(
+    reader: &mut Reader<'_>,
+    fields: Fields<'_>,
+    extend: Option<bool>,
+    max: Option<Option<Duration>>,
+) -> Option<Closes> {
     let every = fields.get("every").and_then(|node| reader.duration(node, EVERY_MIN..=whole_days(31)));
-    let extend = fields.get("extend").map_or(Some(false), |node| reader.truth(node));
-    let max = fields.get("max").map(|node| reader.duration(node, EVERY_MIN..=whole_days(90)));
     match (extend?, max) {
         (true, None) => {
             let help = "add `max: 4h`: so long after its first message it is sent at the latest";
