@@ -83,10 +83,10 @@ pub(super) fn expiries(raw: &Raw, trees: &Trees) -> Vec<Finding> {
             if seen.insert((span.file, span.start)) {
                 let message = format!(
                     "messages expire while they wait: {what} up to {}, and this is {}",
-                    shown(wait),
+                    hours(wait),
                     shown(expires)
                 );
-                let help = "make it longer than the longest wait; it counts from when the message was made";
+                let help = "make it longer than the longest wait, as it counts from when the message was made; or leave it, if such messages are to be left out: they are listed as expired";
                 findings.push(Finding::warning(codes::EXPIRES_WAITING, span, message).help(help));
             }
         }
@@ -110,4 +110,13 @@ fn longest_wait(raw: &Raw, deliver: &RawDeliver) -> Option<(String, Duration)> {
         Some((format!("`{}` is closed for", during.schedule.value), hours.closed_max()))
     });
     digest.into_iter().chain(hours).max_by_key(|(_, wait)| *wait)
+}
+
+/// A time in hours and minutes, as the file may say it too.
+fn hours(wait: Duration) -> String {
+    match (wait.as_secs() / 3_600, wait.as_secs() / 60 % 60) {
+        (hours, 0) => format!("{hours}h"),
+        (0, minutes) => format!("{minutes}m"),
+        (hours, minutes) => format!("{hours}h{minutes}m"),
+    }
 }
