@@ -7,7 +7,7 @@ use crate::model::message::{Triple, key};
 use crate::rules::Rules;
 use crate::rules::condition::{Pattern, Subject};
 
-use super::output::{BOLD, DIM, WARN, paint};
+use super::output::{BOLD, DIM, WARN, counted, paint};
 use super::{Context, Exit, Format, Stop};
 
 /// List the message types known, and which rules take each
@@ -195,5 +195,5 @@ fn as_text(rows: &[Row<'_>], with_rules: bool) -> Vec<String> {
 fn summary(rows: &[Row<'_>], with_rules: bool) -> String {
     let none = rows.iter().filter(|row| row.rules.is_empty()).count();
     let uncovered = if with_rules { format!(", {none} that no rule takes") } else { String::new() };
-    format!("{} message type{}{uncovered}", rows.len(), if rows.len() == 1 { "" } else { "s" })
+    format!("{}{uncovered}", counted(rows.len(), "message type"))
 }

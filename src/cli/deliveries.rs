@@ -1,17 +1,19 @@
 //! `deliveries`: what is owed, what became of it, and a person's say in it.
 
+mod drawn;
 mod show;
-
-use std::fmt::Write;
 
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::output::{BAD, DIM, GOOD, WARN, paint};
-use super::table::{self, plain};
+use drawn::drawn;
+pub(super) use drawn::{state_style, waits_for};
+
+use super::output::{DIM, paint};
 use super::{Context, Exit, Format, Stop, when};
 use crate::model::delivery::{Attempt, StateName};
+use crate::model::group::Kind;
 use crate::model::id::DeliveryId;
 use crate::store::{Counts, Filter, Row, Store};
 
@@ -19,12 +21,6 @@ use crate::store::{Counts, Filter, Row, Store};
 const SHOWN_DEFAULT: usize = 50;
 /// So many are replayed or discarded in one transaction.
 const BATCH: usize = 200;
-/// A narrower terminal has no room for all columns beside each other.
-const WIDE_COLUMNS: usize = 120;
-/// What a second line of a delivery begins with.
-const INDENT: &str = "  ";
-/// How much of a reason the list shows, in characters.
-const REASON_CHARS_MAX: usize = 60;
 
 /// What stands below the options of `replay`.
 const REPLAY_HELP: &str = "\
@@ -114,6 +110,7 @@ impl Filters {
             target: self.target.clone(),
             since: since.map_err(|error| Stop::new(Exit::Usage, format!("--since: {error}")))?,
             message: None,
+            open: false,
             limit: None,
         })
     }
@@ -168,6 +165,23 @@ pub(super) struct Listed<'a> {
     settled_at: Option<Timestamp>,
     why: Option<&'a str>,
     held_by: Option<&'a str>,
+    first_due: Timestamp,
+    window: Option<Window>,
+    throttled: u32,
+}
+
+/// The time that a digest covers.
+#[derive(Serialize)]
+pub(super) struct Window {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Window {
+    pub(super) fn of(row: &Row) -> Option<Self> {
+        let gathered = row.gathered.filter(|gathered| gathered.kind == Kind::Digest)?;
+        Some(Self { from: gathered.from, to: gathered.to })
+    }
 }
 
 #[derive(Serialize)]
@@ -211,6 +225,9 @@ impl<'a> Listed<'a> {
             settled_at: row.settled_at,
             why: row.why.as_deref(),
             held_by: row.held_by.as_deref(),
+            first_due: row.first_due,
+            window: Window::of(row),
+            throttled: row.throttled,
         }
     }
 }
@@ -244,90 +261,18 @@ fn show_rows(rows: &[Row], context: &Context) -> anyhow::Result<()> {
         context.out.line(paint(DIM, none))?;
         return Ok(());
     }
-    for line in drawn(rows, context.clock.now(), context.out.width()) {
+    for line in drawn(rows, context.clock.now(), &when::zone(context), context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())
 }
 
-/// The list as lines. Where a terminal is too narrow for all columns, each delivery takes two lines.
-fn drawn(rows: &[Row], now: Timestamp, columns_max: Option<usize>) -> Vec<String> {
-    let to = |row: &Row| match &row.recipient {
-        Some(recipient) => format!("{}: {recipient}", row.target),
-        None => row.target.clone(),
-    };
-    let state = |row: &Row| (state_style(row.state), row.state.to_string());
-    if let Some(width) = columns_max.filter(|width| *width < WIDE_COLUMNS) {
-        let cells = rows.iter().map(|row| {
-            vec![
-                plain(row.id.to_string()),
-                state(row),
-                (DIM, when::ago(row.created_at, now)),
-                plain(format!("{} → {}", row.rule, to(row))),
-            ]
-        });
-        let mut lines =
-            table::lines(&["ID", "STATE", "PLANNED", "RULE, TARGET"], cells.collect(), columns_max);
-        for (index, row) in rows.iter().enumerate().rev() {
-            let story = table::short(&story(row, now), width.saturating_sub(INDENT.len()));
-            if !story.is_empty() {
-                lines.insert(index + 2, paint(DIM, format!("{INDENT}{story}")));
-            }
-        }
-        return lines;
-    }
-    let cells = rows.iter().map(|row| {
-        vec![
-            plain(row.id.to_string()),
-            state(row),
-            plain(row.rule.clone()),
-            plain(to(row)),
-            plain(row.attempts.to_string()),
-            (DIM, when::ago(row.created_at, now)),
-            plain(table::short(&story(row, now), REASON_CHARS_MAX)),
-        ]
-    });
-    table::lines(&["ID", "STATE", "RULE", "TARGET", "TRIES", "PLANNED", ""], cells.collect(), columns_max)
-}
-
-pub(super) fn state_style(state: StateName) -> anstyle::Style {
-    match state {
-        StateName::Delivered => GOOD,
-        StateName::Dead => BAD,
-        StateName::Sending | StateName::Expired => WARN,
-        StateName::Pending => anstyle::Style::new(),
-        StateName::Withheld | StateName::Discarded => DIM,
-    }
-}
-
-/// What there is to say beside the state: when it goes on, or why it ended.
-fn story(row: &Row, now: Timestamp) -> String {
-    let mut story = String::new();
-    // Writing to a String cannot fail.
-    if let (StateName::Pending, Some(due)) = (row.state, row.due_at) {
-        let _ = write!(story, "due {}", when::ago(due, now));
-    }
-    let reason = row.why.as_deref().or_else(|| {
-        let last = row.last.as_ref()?;
-        (row.state != StateName::Delivered).then_some(last.reason.as_str())
-    });
-    if let Some(reason) = reason {
-        let gap = if story.is_empty() { "" } else { ": " };
-        let _ = write!(story, "{gap}{reason}");
-    }
-    if row.maybe_duplicate {
-        let gap = if story.is_empty() { "" } else { "; " };
-        let _ = write!(story, "{gap}maybe sent twice");
-    }
-    story
-}
-
-fn unknown(id: &str) -> anyhow::Error {
+pub(super) fn unknown(id: &str) -> anyhow::Error {
     Stop::new(Exit::Problem, format!("no delivery has the id `{id}`"))
 }
 
 /// The one delivery whose id is, or begins with, the text.
-async fn resolve(store: &Store, text: &str) -> anyhow::Result<DeliveryId> {
+pub(super) async fn resolve(store: &Store, text: &str) -> anyhow::Result<DeliveryId> {
     let found = if text.is_empty() { Vec::new() } else { store.ids_like(text, 2).await? };
     match <[DeliveryId; 1]>::try_from(found) {
         Ok([id]) => Ok(id),
@@ -431,47 +376,4 @@ fn dry_run(what: &str, rows: &[Row], format: Format, context: &Context) -> anyho
     show_rows(rows, context)?;
     context.out.line(format!("{} {what}; nothing was changed", rows.len()))?;
     Ok(Exit::Fine)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_list_fits_a_narrow_terminal() {
-        let now: Timestamp = "2026-03-10T09:00:00Z".parse().unwrap();
-        let row = Row {
-            id: DeliveryId::derive(now, &["a"]),
-            account: "main".into(),
-            rule: "cancellations-of-regulars".into(),
-            target: "front-desk".into(),
-            recipient: Some("somebody.with.a.long.name@example.com".into()),
-            template: "default".into(),
-            messages: vec!["m1".into()],
-            state: StateName::Dead,
-            due_at: None,
-            created_at: now,
-            settled_at: Some(now),
-            why: Some(
-                "the mailbox is full and nobody reads what is in it, neither today nor tomorrow".into(),
-            ),
-            attempts: 5,
-            last: None,
-            maybe_duplicate: false,
-            replay_of: None,
-            held_by: None,
-            notice: None,
-        };
-        let rows = [row.clone(), row];
-        let plain = |width| {
-            let lines = drawn(&rows, now, width);
-            lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect::<Vec<_>>()
-        };
-        let narrow = plain(Some(80));
-        assert_eq!(narrow.len(), 5);
-        assert!(narrow.iter().all(|line| line.chars().count() <= 80), "{narrow:#?}");
-        assert!(narrow[2].starts_with("  ") && narrow[2].contains("the mailbox is full"), "{narrow:#?}");
-        assert!(narrow[3].starts_with(rows[1].id.as_str()));
-        assert_eq!((plain(Some(200)).len(), plain(None).len()), (3, 3));
-    }
 }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::daemon::names;
 use crate::model::catalog;
 use crate::model::delivery::{Planned, StateName};
+use crate::model::group::Over;
 use crate::model::message::Message;
 use crate::model::mute::Mute;
 use crate::model::names::Names;
@@ -32,17 +33,21 @@ const AFTER_HELP: &str = "\
 Examples:
   activity-relay explain a81bf03c                        a message that was polled
   activity-relay explain item.json                       one item as the API gives it
-  activity-relay explain --activity-type Meeting --message-type cancelled --direction client_to_pivot
+  activity-relay explain Meeting/cancelled/client_to_pivot
+                                                         one of this type, if it came now
   activity-relay explain a81bf03c --save cancelled.json  keep it for a rule test";
 
 /// Say why a message did or did not arrive: each rule's verdict, and every attempt
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(
+    after_help = AFTER_HELP,
+    group = clap::ArgGroup::new("about").required(true).args(["what", "activity_type"])
+)]
 pub struct Args {
-    /// A stored message's uid, or a file with one item as the API gives it
+    /// A stored message's uid, a file with one item as the API gives it, or a type of the catalogue, written
+    /// `Meeting/cancelled/client_to_pivot`
     #[arg(
-        value_name = "FILE|UID",
-        required_unless_present = "activity_type",
+        value_name = "FILE|UID|TYPE",
         conflicts_with_all = ["activity_type", "message_type", "direction"]
     )]
     what: Option<String>,
@@ -139,9 +144,18 @@ async fn found<'c>(
             (About::File, message, names, None)
         }
         Some(uid) => {
-            let Some(stored) = store.message(args.account.as_deref(), uid).await? else { return Ok(None) };
-            let names = names::stored(store, &stored.message).await;
-            (About::Polled, stored.message.clone(), names, Some(stored))
+            let stored = store.message(args.account.as_deref(), uid).await?;
+            match (stored, subject::known_type(uid)) {
+                (Some(stored), _) => {
+                    let names = names::stored(store, &stored.message).await;
+                    (About::Polled, stored.message.clone(), names, Some(stored))
+                }
+                (None, Some(triple)) => {
+                    let (message, names) = subject::sample_of(&triple, account, now)?;
+                    (About::Type, message, names, None)
+                }
+                (None, None) => return Ok(None),
+            }
         }
         None => {
             let triple = [&args.activity_type, &args.message_type, &args.direction];
@@ -209,6 +223,13 @@ async fn unknown(store: &Store, uid: &str, context: &Context) -> anyhow::Result<
         );
         return Ok(Stop::new(Exit::Problem, text));
     }
+    let types = subject::types_like(uid);
+    if !types.is_empty() {
+        let text = format!(
+            "no message with the uid `{uid}` is stored. A type is explained by its whole name: {types}"
+        );
+        return Ok(Stop::new(Exit::Problem, text));
+    }
     let text = format!(
         "no message with the uid `{uid}` is stored, and no file has that name. The relay keeps what it polled for the \
          `retention` of the rules file; `activity-relay deliveries list --format json` has the uids of what was delivered"
@@ -261,6 +282,9 @@ fn message_json(story: &Story<'_>) -> Value {
         "direction": message.triple.direction,
         "label": catalog::label(&message.triple),
         "subject": message.subject,
+        "body": message.body,
+        "channels": message.channels,
+        "meeting": message.meeting,
         "created_at": message.created_at,
         "seen_at": story.stored.as_ref().map(|stored| stored.seen_at),
         "taken_by": story.stored.as_ref().map(|stored| &stored.rules),
@@ -297,6 +321,11 @@ fn would_json(planned: &Planned, now: Timestamp) -> Value {
         "messages": planned.messages,
         "state": state,
         "due_at": (state == StateName::Pending).then_some(planned.due_at),
+        "digest": planned.joins.as_ref().map(|join| json!({ "from": join.from, "to": join.to })),
+        "throttle": planned.quota.as_ref().map(|quota| json!({
+            "limit": quota.throttle.limit, "per_seconds": quota.throttle.per.as_secs(),
+            "over": match quota.over { Over::Drop(_) => "drop", Over::Join { .. } => "digest" },
+        })),
         "attempts": 0,
         "last": null,
         "maybe_duplicate": false,

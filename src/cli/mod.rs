@@ -6,6 +6,7 @@ pub mod check;
 pub mod completions;
 pub mod deliveries;
 pub mod demo;
+pub mod digests;
 pub mod explain;
 pub mod health;
 pub mod init;
@@ -15,6 +16,7 @@ pub mod mute;
 mod online;
 pub mod output;
 pub mod payload;
+mod progress;
 pub mod render;
 pub mod run;
 mod samples;
@@ -150,6 +152,7 @@ enum Command {
     Catalog(catalog::Args),
     Explain(explain::Args),
     Deliveries(deliveries::Args),
+    Digests(digests::Args),
     Mute(mute::Args),
     Backfill(backfill::Args),
     Targets(targets::Args),
@@ -173,6 +176,7 @@ impl Command {
             Self::Catalog(args) => catalog::run(args, context).await,
             Self::Explain(args) => explain::run(args, context).await,
             Self::Deliveries(args) => deliveries::run(args, context).await,
+            Self::Digests(args) => digests::run(args, context).await,
             Self::Mute(args) => mute::run(args, context).await,
             Self::Backfill(args) => backfill::run(args, context).await,
             Self::Targets(args) => targets::run(args, context).await,

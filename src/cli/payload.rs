@@ -21,6 +21,7 @@ pub fn as_json(payload: &Payload, target: Option<&Target>, id: &str) -> Value {
                 "text": mail.text,
                 "html": mail.html,
                 "headers": headers.collect::<Map<_, _>>(),
+                "attachments": mail.attachments,
             })
         }
     }
@@ -47,6 +48,10 @@ pub fn as_text(payload: &Payload, target: Option<&Target>, id: &str) -> anyhow::
     if let Some(html) = &mail.html {
         let size = format!("(and an HTML part of {} characters)", html.chars().count());
         lines.push(format!("\n{}", paint(DIM, size)));
+    }
+    for file in &mail.attachments {
+        let size = format!("(and the file {} of {} lines)", file.name, file.text.lines().count());
+        lines.push(paint(DIM, size));
     }
     Ok(lines.join("\n"))
 }

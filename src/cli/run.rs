@@ -22,7 +22,7 @@ use crate::store::{Admitted, Filter, Mode, Store, StoreError};
 use crate::target::Target;
 use crate::web::{self, health::Health};
 
-use super::output::{BOLD, DIM, paint};
+use super::output::{BOLD, DIM, counted, paint};
 use super::{Context, Exit, Format, Stop, payload};
 
 /// Poll, match and deliver until stopped
@@ -181,10 +181,11 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
             .out
             .note(format!("account {account} is polled by another instance (`status` shows which)"))?;
     }
-    let waiting = counts.pending + counts.sending;
+    let waiting = usize::try_from(counts.pending + counts.sending)?;
     context.out.note(format!(
-        "{} new messages; {waiting} deliveries wait, {died} died in this round",
-        round.messages
+        "{}; {waiting} waiting, {died} died in this round",
+        counted(round.messages, "new message"),
+        waiting = counted(waiting, "delivery"),
     ))?;
     Ok(if round.failed.is_empty() && died == 0 { Exit::Fine } else { Exit::Problem })
 }
@@ -220,8 +221,9 @@ async fn print_found(
     }
     let owed: usize = found.iter().map(|one| one.deliveries.len()).sum();
     context.out.note(format!(
-        "{} messages, {owed} deliveries would be made; nothing was written or sent",
-        found.len()
+        "{}, {} would be made; nothing was written or sent",
+        counted(found.len(), "message"),
+        counted(owed, "delivery"),
     ))?;
     Ok(())
 }

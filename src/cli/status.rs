@@ -241,7 +241,9 @@ fn show_deliveries(
         .collect();
     context.out.line(format!("\n{}", words.join(" · ")))?;
     if let Some(oldest) = oldest {
-        context.out.line(format!("oldest pending: due {}", when::ago(oldest, now)))?;
+        let due = when::ago(oldest, now);
+        let due = if due == when::NOW { "now" } else { &due };
+        context.out.line(format!("oldest pending: due {due}"))?;
     }
     Ok(())
 }

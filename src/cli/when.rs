@@ -5,6 +5,9 @@ use jiff::{SignedDuration, Span, Timestamp};
 
 use super::Context;
 
+/// What [`ago`] says of the same second.
+pub const NOW: &str = "just now";
+
 /// The rules file's time zone if it loads, UTC otherwise.
 pub fn zone(context: &Context) -> TimeZone {
     context.load().config.map_or(TimeZone::UTC, |config| config.timezone)
@@ -20,7 +23,7 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs();
     match seconds {
         1.. => format!("{} ago", span(seconds)),
-        0 => "just now".to_owned(),
+        0 => NOW.to_owned(),
         _ => format!("in {}", span(-seconds)),
     }
 }

@@ -1,10 +1,13 @@
-//! After an outage: what queued up for a target meanwhile is sent together, where there is much of it.
+//! After an outage, and when hours open: what queued up for a target meanwhile is sent together, where there is much of it.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::config::Config;
+use crate::model::delivery::Waiting;
 use crate::model::settle::after_now;
 use crate::rules::plan::together;
 use crate::store::{Outlook, Store, StoreError, TargetState};
@@ -39,6 +42,13 @@ pub(super) async fn take_together(
             store.recovery_seen(&state.name).await?;
         }
     }
+    // The hours opened: what was held until then comes together, where it is much.
+    let due = |target: &&Arc<Target>| outlook.due.get(&target.name).is_some_and(|due| *due <= now);
+    for target in config.targets.values().filter(due) {
+        let Some(over) = target.coalesce_over else { continue };
+        let held = store.held(&target.name, now, STEP).await?;
+        changed |= gather(store, metrics, target, over, &held, now).await? > 0;
+    }
     Ok(changed)
 }
 
@@ -60,8 +70,22 @@ async fn take(
     }
     let waiting = store.waiting(&target.name, until, STEP).await?;
     let full = waiting.len() == STEP;
+    let gathered = gather(store, metrics, target, over, &waiting, now).await?;
+    // A step that brought nothing would bring nothing the next time either.
+    Ok((gathered, full && gathered > 0))
+}
+
+/// Takes together what waits, where it is more than `over`; how many deliveries that were.
+async fn gather(
+    store: &Store,
+    metrics: &Metrics,
+    target: &Target,
+    over: NonZeroU32,
+    waiting: &[Waiting],
+    now: Timestamp,
+) -> Result<usize, StoreError> {
     let mut gathered = 0;
-    for (whole, parts) in together(&target.name, over, &waiting, now) {
+    for (whole, parts) in together(&target.name, over, waiting, now) {
         let (id, rule) = (whole.id.clone(), whole.rule.clone());
         let count = store.gather(whole, &parts, now).await?;
         if count > 0 {
@@ -71,6 +95,5 @@ async fn take(
         }
         gathered += count;
     }
-    // A step that brought nothing would bring nothing the next time either.
-    Ok((gathered, full && gathered > 0))
+    Ok(gathered)
 }

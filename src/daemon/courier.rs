@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::model::delivery::{Attempt, Claim, Job, Outcome, Report, State};
+use crate::model::delivery::{Attempt, Claim, Job, Outcome, Report, State, StateName};
 use crate::model::payload::Payload;
 use crate::model::settle::{Facts, TargetChange, Verdict, settle};
 use crate::store::{Claimed, Ended, Outlook, Settlement, Store, StoreError, TargetState, Want};
@@ -19,7 +19,9 @@ use crate::target::{Parcel, Target};
 
 use super::backlog::take_together;
 use super::clock::{Chance, Clock};
+use super::closing::nothing_left;
 use super::door::Door;
+use super::empties::Empties;
 use super::lanes::Lanes;
 pub use super::lanes::Ticked;
 use super::metrics::{Metrics, OfAttempt, OfEnd, OfTarget};
@@ -48,6 +50,7 @@ struct Shared {
     /// Poked when an attempt ends: capacity is free, a retry may be due.
     ended: Arc<Notify>,
     state: Mutex<Lanes>,
+    empties: Empties,
 }
 
 /// One attempt's place among those under way, given back however the attempt ends.
@@ -86,6 +89,16 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
+/// How far sending came.
+enum Sent {
+    /// The target said something, or nothing.
+    Attempted(Report, Payload),
+    /// Nothing is to be sent any more, for this reason.
+    Needless(String),
+    /// Nothing was sent, and the claim is to be given back.
+    NotNow,
+}
+
 /// Who takes over at once what is due at once: the courier, under whichever configuration is in force by then.
 #[derive(Debug, Clone)]
 pub struct Hand {
@@ -114,8 +127,21 @@ impl Courier {
         let Parts { store, clock, chance, metrics, names, door, stop } = parts;
         let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::new(door.lanes()));
         let scribe = Scribe::new(store.clone(), clock.clone(), metrics.clone(), tracker.clone());
-        let shared =
-            Shared { store, clock, chance, metrics, names, door, scribe, tracker, stop, ended, state };
+        let empties = Empties::default();
+        let shared = Shared {
+            store,
+            clock,
+            chance,
+            metrics,
+            names,
+            door,
+            scribe,
+            tracker,
+            stop,
+            ended,
+            state,
+            empties,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -156,6 +182,7 @@ impl Courier {
     /// # Errors
     /// The store cannot be read or written; nothing has been started then.
     pub async fn tick(&self, config: &Arc<Config>, now: Timestamp) -> Result<Ticked, StoreError> {
+        self.shared.empties.tick(&self.shared.store, config, now).await?;
         let enabled = config.targets.values().filter(|target| target.enabled);
         let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
         let shared = &self.shared;
@@ -235,12 +262,14 @@ impl Courier {
         while let Some(mut job) = next.take() {
             let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
             let sent = AssertUnwindSafe(self.send(&mut job, target, &config)).catch_unwind().await;
-            let (report, payload) = match sent {
-                Ok(Some((report, payload))) => (report, Some(payload)),
-                Ok(None) => return self.release(job.claim).await,
-                Err(_) => (panicked(), None),
+            let settlement = match sent {
+                Ok(Sent::Attempted(report, payload)) => {
+                    self.judge(job, target, &config, &state, report, Some(payload))
+                }
+                Ok(Sent::Needless(why)) => self.withhold(job, why),
+                Ok(Sent::NotNow) => return self.release(job.claim).await,
+                Err(_) => self.judge(job, target, &config, &state, panicked(), None),
             };
-            let settlement = self.judge(job, target, &config, &state, report, payload);
             // Whatever is wrong with a target is looked at before it is sent to again.
             let healthy = matches!(settlement.verdict.state, State::Delivered { .. });
             let calm = state.parked_until.is_none() && state.failing_since.is_none();
@@ -265,16 +294,25 @@ impl Courier {
         }
     }
 
-    /// Renders and sends; `None` if the relay is told to stop before anything is on the wire.
-    async fn send(&self, job: &mut Job, target: &Target, config: &Config) -> Option<(Report, Payload)> {
+    /// Renders and sends.
+    async fn send(&self, job: &mut Job, target: &Target, config: &Config) -> Sent {
         let shared = &self.shared;
-        let view = view(job, config, &shared.names).await;
+        let view = match view(job, config, &shared.store, &shared.names, shared.clock.now()).await {
+            Ok(view) => view,
+            Err(error) => {
+                tracing::warn!(delivery = %job.claim.id, %error, "what the delivery is about cannot be read");
+                return Sent::NotNow;
+            }
+        };
+        if let Some(why) = nothing_left(job, &view.messages, &view.around, config) {
+            return Sent::Needless(why);
+        }
         let (payload, problem) = payload(job, target, config, &view);
         if problem.is_some() {
             shared.metrics.fallbacks.get_or_create(&OfTarget { target: target.name.clone() }).inc();
         }
         if shared.stop.is_cancelled() {
-            return None;
+            return Sent::NotNow;
         }
         let now = shared.clock.now();
         let parcel =
@@ -286,7 +324,39 @@ impl Courier {
         if let Some(problem) = problem {
             report.reason = format!("{}; sent as plain text because {problem}", report.reason);
         }
-        Some((report, payload))
+        Sent::Attempted(report, payload)
+    }
+
+    /// Nothing is left to tell: recorded with the reason, and not sent.
+    fn withhold(&self, job: Job, why: String) -> Settlement {
+        let now = self.shared.clock.now();
+        let state = StateName::Withheld.as_str();
+        tracing::info!(delivery = %job.claim.id, rule = job.rule, target = job.target, reason = why, state, "not sent");
+        let of = OfEnd { rule: job.rule, target: job.target.clone(), state: state.to_owned() };
+        self.shared.metrics.ended.get_or_create(&of).inc();
+        Settlement {
+            plain: job.plain,
+            claim: job.claim,
+            target: job.target,
+            verdict: Verdict {
+                state: State::Withheld { at: now, why: why.clone() },
+                counts: false,
+                plain: job.plain,
+                target: TargetChange::None,
+            },
+            attempt: Attempt {
+                at: now,
+                outcome: state.to_owned(),
+                status: None,
+                reason: why,
+                latency_ms: 0,
+                answer: None,
+            },
+            payload: None,
+            maybe_duplicate: false,
+            notices: Vec::new(),
+            turn_notices: Vec::new(),
+        }
     }
 
     /// Gives a claim back unattempted.
@@ -311,6 +381,7 @@ impl Courier {
         let facts = Facts {
             attempts: job.claim.attempts,
             created_at: job.created_at,
+            first_due: job.first_due,
             expires_at: job.expires_at,
             plain: job.plain,
             serial: target.concurrency.get() == 1,

@@ -1,5 +1,7 @@
 //! What a message brings with it: the rules that take it, and what they owe.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::config::Config;
@@ -20,6 +22,19 @@ pub(super) fn admit(
 ) -> Admitted {
     let found = matching(&config.rules, &message, names);
     let deliveries = plan(&found, &message, names, mutes, now);
+    for rule in &found {
+        let missing = rule.deliver.iter().flat_map(|deliver| deliver.timing.missing(&message, names));
+        for field in missing.collect::<BTreeSet<_>>() {
+            let (account, uid, rule) = (&message.account, &message.uid, &rule.name);
+            tracing::warn!(
+                account,
+                uid,
+                rule,
+                field,
+                "a key's field is missing: such messages count as one group"
+            );
+        }
+    }
     let rules = found.iter().map(|rule| rule.name.clone()).collect();
     Admitted { message, rules, deliveries }
 }

@@ -3,9 +3,11 @@
 pub mod alarm;
 mod backlog;
 pub mod clock;
+mod closing;
 pub mod courier;
 pub mod door;
 pub mod driver;
+mod empties;
 mod intake;
 pub mod janitor;
 mod lanes;

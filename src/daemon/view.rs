@@ -8,12 +8,23 @@ use crate::model::delivery::{Job, Planned};
 use crate::model::message::Message;
 use crate::model::names::Names;
 use crate::render::view::{Around, Seen, View};
+use crate::store::{Store, StoreError};
 
+use super::closing::around;
 use super::names::{NameBooks, WAIT_MAX};
 
-/// The view of a job, which gives its messages to it. The same job gives the same view, names that were learnt meanwhile
-/// aside.
-pub(crate) async fn view(job: &mut Job, config: &Config, books: &NameBooks) -> View {
+/// The view of a job, which gives its messages to it. The same job gives the same view, aside from names that were learnt
+/// and messages that were made good meanwhile.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) async fn view(
+    job: &mut Job,
+    config: &Config,
+    store: &Store,
+    books: &NameBooks,
+    now: Timestamp,
+) -> Result<View, StoreError> {
     let patience = Instant::now() + WAIT_MAX;
     let mut messages = Vec::with_capacity(job.messages.len());
     for message in std::mem::take(&mut job.messages) {
@@ -23,7 +34,8 @@ pub(crate) async fn view(job: &mut Job, config: &Config, books: &NameBooks) -> V
         };
         messages.push(Seen { message, names });
     }
-    frame(job, messages, config, job.created_at)
+    let around = around(job, &mut messages, config, store, books, now).await?;
+    Ok(View { around, ..frame(job, messages, config, job.first_due) })
 }
 
 /// The view of a job whose messages' names are known.

@@ -321,7 +321,7 @@ pub struct Attempt {
 pub struct RetryPolicy {
     /// The growing wait.
     pub backoff: Backoff,
-    /// From the delivery's planning on; after it the delivery is dead.
+    /// From the delivery's first due moment on; after it the delivery is dead.
     pub give_up_after: Duration,
 }
 

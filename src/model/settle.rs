@@ -36,6 +36,8 @@ pub struct Facts {
     pub attempts: u32,
     /// When the delivery was planned.
     pub created_at: Timestamp,
+    /// When it was first to be attempted: what waited for its moment has all its life before it then.
+    pub first_due: Timestamp,
     /// When it stops being worth sending.
     pub expires_at: Option<Timestamp>,
     /// This attempt already was the plain rendering.
@@ -149,7 +151,7 @@ fn later(facts: Facts, policy: &RetryPolicy, now: Timestamp, wait: Duration, rea
     if facts.expires_at.is_some_and(|end| due_at >= end) {
         return State::Expired { at: now };
     }
-    if due_at >= after_now(facts.created_at, policy.give_up_after) {
+    if due_at >= after_now(facts.first_due.max(facts.created_at), policy.give_up_after) {
         let days = policy.give_up_after.as_secs_f64() / 86_400.0;
         return State::Dead { at: now, why: format!("gave up after {days:.1} days: {reason}") };
     }
@@ -199,6 +201,7 @@ mod tests {
         Facts {
             attempts,
             created_at: at(0),
+            first_due: at(0),
             expires_at: None,
             plain: false,
             serial: false,
@@ -372,7 +375,7 @@ mod tests {
             let moment = |second| Timestamp::from_second(second).unwrap();
             let since = Some(moment(created));
             let facts = Facts {
-                attempts, created_at: moment(created), expires_at: None, plain, serial: plain, probes, failures: probes,
+                attempts, created_at: moment(created), first_due: moment(now), expires_at: None, plain, serial: plain, probes, failures: probes,
                 failing_since: since,
             };
             let backoff =

@@ -68,6 +68,45 @@ fn plan_rule(rule: &Rule, message: &Message, names: &Names, mutes: &[Mute], now:
     planned
 }
 
+/// The digests of an account that are sent without a message too, each before its first one; and when the next of them
+/// are to be opened.
+pub fn open_digests(rules: &[Rule], account: &str, now: Timestamp) -> (Vec<Planned>, Option<Timestamp>) {
+    let (mut planned, mut next): (Vec<Planned>, Option<Timestamp>) = (Vec::new(), None);
+    let takes =
+        |rule: &&Rule| rule.accounts.as_ref().is_none_or(|names| names.iter().any(|name| name == account));
+    for rule in rules.iter().filter(takes) {
+        for deliver in &rule.deliver {
+            let Some(when) = deliver.timing.opens(now) else { continue };
+            let Some(join) = when.joins else { continue };
+            next = Some(next.map_or(join.to, |next| next.min(join.to)));
+            planned.extend(recipients(deliver).into_iter().map(|recipient| {
+                let name = join.name();
+                let to = recipient.unwrap_or_default();
+                Planned {
+                    id: DeliveryId::derive(
+                        join.to,
+                        &[account, &name, &rule.name, &deliver.target, to, "empty"],
+                    ),
+                    account: account.to_owned(),
+                    rule: rule.name.clone(),
+                    target: deliver.target.clone(),
+                    recipient: recipient.map(str::to_owned),
+                    template: deliver.template.clone(),
+                    messages: Vec::new(),
+                    notice: None,
+                    due_at: when.due_at,
+                    expires_at: None,
+                    withheld: None,
+                    replay_of: None,
+                    joins: Some(join.clone()),
+                    quota: None,
+                }
+            }));
+        }
+    }
+    (planned, next)
+}
+
 /// Each recipient once; `None` alone where the target is one address.
 fn recipients(deliver: &Deliver) -> Vec<Option<&str>> {
     if deliver.recipients.is_empty() {

@@ -13,7 +13,7 @@ use crate::model::settle::after_now;
 use crate::model::throttle::Throttle;
 
 use super::condition::Block;
-use super::key::{Key, Keyed};
+use super::key::Key;
 use super::window::{Hours, Moments};
 
 /// A message made before a digest closed, and seen so much later, is sent at once: the relay was down when it closed.
@@ -128,31 +128,45 @@ pub struct When {
     pub quota: Option<Quota>,
     /// Why it is not sent at all.
     pub withheld: Option<String>,
-    /// Fields of the message that a key was to hold and that are not there.
-    pub missing: Vec<&'static str>,
 }
 
 impl Timing {
     /// What follows for a message that is planned now.
     pub fn when(&self, message: &Message, names: &Names, now: Timestamp) -> When {
-        let mut when = When { due_at: now, joins: None, quota: None, withheld: None, missing: Vec::new() };
+        let mut when = When::at_once(now);
         if let Some(collapse) = &self.collapse {
-            let key = when.note(collapse.by.of(message, names));
+            let key = collapse.by.of(message, names).key;
             when.due_at = after_now(now, collapse.within);
             when.joins = Some(Join { to: when.due_at, ..group(Kind::Event, key, now) });
         }
         if let Some(limit) = &self.throttle {
-            let key = when.note(limit.key.of(message, names));
+            let key = limit.key.of(message, names).key;
             when.quota = Some(limit.quota(&key, now));
         }
         if let Some(digest) = &self.digest {
-            let key = when.note(digest.group_by.of(message, names));
-            digest.gather(message, &key, now, &mut when);
+            let key = digest.group_by.of(message, names).key;
+            digest.gather(message.created_at, &key, now, &mut when);
         }
         if let Some(during) = self.during.as_ref().filter(|during| !during.passes(message)) {
             during.hold(now, &mut when);
         }
         when
+    }
+
+    /// What opens the digest that is sent without a message too, before there is one.
+    pub fn opens(&self, now: Timestamp) -> Option<When> {
+        let digest = self.digest.as_ref().filter(|digest| digest.if_empty == IfEmpty::Send)?;
+        let mut when = When::at_once(now);
+        digest.gather(now, "", now, &mut when);
+        if let Some(during) = &self.during {
+            during.hold(now, &mut when);
+        }
+        (when.joins.is_some() && when.withheld.is_none()).then_some(when)
+    }
+
+    /// The fields that its keys are made of and the message does not have.
+    pub fn missing(&self, message: &Message, names: &Names) -> Vec<&'static str> {
+        self.keys().flat_map(|key| key.of(message, names).missing).collect()
     }
 
     /// A key of it is only known once names were looked up.
@@ -168,9 +182,8 @@ impl Timing {
 }
 
 impl When {
-    fn note(&mut self, keyed: Keyed) -> String {
-        self.missing.extend(keyed.missing);
-        keyed.key
+    fn at_once(now: Timestamp) -> Self {
+        Self { due_at: now, joins: None, quota: None, withheld: None }
     }
 }
 
@@ -224,8 +237,8 @@ impl During {
 
 impl Digest {
     /// Puts the message into the digest of its key.
-    fn gather(&self, message: &Message, key: &str, now: Timestamp, when: &mut When) {
-        let mut join = self.window(message, now);
+    fn gather(&self, made: Timestamp, key: &str, now: Timestamp, when: &mut When) {
+        let mut join = self.window(made, now);
         let due_at = join.to;
         join.key = format!("{}{SEPARATOR}{key}", join.key);
         join.items_max = self.items_max;
@@ -246,7 +259,7 @@ impl Digest {
     }
 
     /// The time that the digest covers which takes the message in, and that time's name for a key.
-    fn window(&self, message: &Message, now: Timestamp) -> Join {
+    fn window(&self, made: Timestamp, now: Timestamp) -> Join {
         match &self.closes {
             Closes::After { every, extend_max } => Join {
                 to: after_now(now, *every),
@@ -255,12 +268,11 @@ impl Digest {
             },
             Closes::At(moments) => {
                 let last = moments.last(now);
-                let missed =
-                    last.filter(|closed| message.created_at < *closed && after_now(*closed, LATE_MIN) <= now);
+                let missed = last.filter(|closed| made < *closed && after_now(*closed, LATE_MIN) <= now);
                 // Moments that never come are refused when the rules are read.
                 let to = missed.or_else(|| moments.next(now)).unwrap_or(now);
                 let before = if missed.is_some() { moments.before(to) } else { last };
-                let from = before.unwrap_or(message.created_at).min(message.created_at);
+                let from = before.unwrap_or(made).min(made);
                 Join { from, to, ..group(Kind::Digest, to.to_string(), now) }
             }
         }

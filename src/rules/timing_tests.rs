@@ -76,7 +76,7 @@ fn name(when: &When) -> Option<String> {
 }
 
 fn at_once(now: &str) -> When {
-    When { due_at: at(now), joins: None, quota: None, withheld: None, missing: Vec::new() }
+    When { due_at: at(now), joins: None, quota: None, withheld: None }
 }
 
 fn when(timing: &Timing, made: &str, now: &str) -> When {
@@ -185,8 +185,8 @@ fn a_key_s_missing_field_is_told() {
     let key = Key::of_fields(["staff.uid"]).unwrap();
     let throttle = Throttle { limit: NonZeroU32::MIN, per: Duration::from_hours(1) };
     let timing = Timing { throttle: Some(Limit { throttle, key, digest: false }), ..Timing::default() };
+    assert_eq!(timing.missing(&message("10T09:00", "c1"), &Names::default()), ["staff.uid"]);
     let when = when(&timing, "10T09:00", "10T09:00");
-    assert_eq!(when.missing, ["staff.uid"]);
     let Some(Quota { over: Over::Drop(why), .. }) = when.quota else { panic!() };
     assert_eq!(why, "throttled: no more than 1 in 1h");
 }

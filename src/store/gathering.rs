@@ -9,6 +9,10 @@ use crate::model::group::{Gathered, Join, Over, Quota, read_name};
 use crate::model::settle::after_now;
 use crate::model::throttle::{Pass, Window};
 
+/// A delivery `d` takes messages in, as SQL: nobody has begun to send it, and no payload was made of it.
+pub(super) const OPEN: &str = "d.group_key IS NOT NULL AND d.state = 'pending' AND d.starts = 0
+  AND d.claimed_at IS NULL AND d.replay_of IS NULL";
+
 /// An open delivery that takes messages in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Open {

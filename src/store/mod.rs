@@ -244,6 +244,11 @@ impl Store {
         both!(self.waiting(target, before, limit).await)
     }
 
+    /// What its rule held for the target until then, and nobody attempted yet, oldest first.
+    pub async fn held(&self, target: &str, until: Timestamp, limit: usize) -> Result<Vec<Waiting>> {
+        both!(self.held(target, until, limit).await)
+    }
+
     /// What queued up during a target's trouble has been looked at.
     pub async fn recovery_seen(&self, target: &str) -> Result<()> {
         both!(self.recovery_seen(target).await)
@@ -283,6 +288,16 @@ impl Store {
     /// The instances that said that they are there, the oldest first.
     pub async fn instances(&self) -> Result<Vec<Instance>> {
         both!(self.instances().await)
+    }
+
+    /// Closes those that still take messages in: they are due. Returns them.
+    pub async fn flush(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+        both!(self.flush(ids, now).await)
+    }
+
+    /// How many deliveries of an account's rule to a target and recipient expired since then.
+    pub async fn expired(&self, of: &Job, since: Timestamp) -> Result<u64> {
+        both!(self.expired(of, since).await)
     }
 
     /// The deliveries that fit, and how many fit in all.

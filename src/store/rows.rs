@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::delivery::{Attempt, Notice, StateName};
+use crate::model::group::Gathered;
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::payload::Payload;
@@ -20,6 +21,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Of this message.
     pub message: Option<String>,
+    /// Only those that still take messages in.
+    pub open: bool,
     /// At most so many, the newest first; `None` for all, oldest first.
     pub limit: Option<usize>,
 }
@@ -63,6 +66,23 @@ pub struct Row {
     pub replay_of: Option<DeliveryId>,
     /// The relay's own words, if it is a notice.
     pub notice: Option<Notice>,
+    /// When it was first to be attempted.
+    pub first_due: Timestamp,
+    /// The name of the group whose messages it gathers.
+    pub group: Option<String>,
+    /// The time that it covers, where it gathers messages.
+    pub gathered: Option<Gathered>,
+    /// It still takes messages in.
+    pub open: bool,
+    /// How many of its kind were held back for good since the last one that went.
+    pub throttled: u32,
+}
+
+impl Row {
+    /// It waits for the moment that its rule said, not for its target or another try.
+    pub fn waits_for_its_moment(&self, now: Timestamp) -> bool {
+        self.state == StateName::Pending && self.last.is_none() && self.first_due > now
+    }
 }
 
 /// The instance that gave out the token of a lease: what stands before the first dot.

@@ -31,7 +31,7 @@ fn whole() -> Value {
             "crm": { "type": "http", "url": "https://crm.example.com/", "auth": auth, "retry": {} },
             "other": { "type": "http", "url": "https://crm.example.com/", "auth": { "basic": { "user": "u", "password": "p" } } },
         },
-        "schedules": { "office": { "days": "mon-fri", "holidays": [{ "file": "days.txt" }] } },
+        "schedules": { "office": { "days": "mon-sun", "from": "00:00", "holidays": [{ "file": "days.txt" }] } },
         "rules": [{
             "name": "one",
             "match": [{ "activity_type": "Meeting" }],
@@ -55,7 +55,9 @@ fn load(file: &Value) -> Loaded {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rules.yaml");
     std::fs::write(&path, serde_json::to_string_pretty(file).unwrap()).unwrap();
-    std::fs::write(folder.path().join("days.txt"), "2026-12-25\n").unwrap();
+    for holidays in ["days.txt", "holidays.ics"] {
+        std::fs::write(folder.path().join(holidays), "2026-12-25\n").unwrap();
+    }
     std::fs::create_dir(folder.path().join("templates")).unwrap();
     config::load(&path, &Environment::default())
 }

@@ -100,7 +100,7 @@ rules:
     assert!(after.outline.paths().contains(&days), "a change of it is seen");
     assert_ne!(before.outline.hash(), after.outline.hash());
     let difference = before.outline.difference(&after.outline).to_string();
-    assert_eq!(difference, "schedules: ~office (holidays)");
+    assert_eq!(difference, "schedules: ~office (days.txt)");
     let broken = load("2026-12-25\nChristmas\n");
     assert!(broken.config.is_none());
     let problem = &broken.problems[0];
@@ -129,7 +129,10 @@ fn the_schema_offers_the_schedules_and_the_rules() {
     let (_, text) = run(folder.path(), "schema");
     let schema: Value = serde_json::from_str(&text).unwrap();
     let entry = &schema["properties"]["rules"]["items"]["properties"];
-    assert_eq!(entry["deliver"]["items"]["properties"]["during"]["anyOf"][0]["enum"], serde_json::json!(["office"]));
+    assert_eq!(
+        entry["deliver"]["items"]["properties"]["during"]["anyOf"][0]["enum"],
+        serde_json::json!(["office"])
+    );
     assert_eq!(entry["resolves"]["anyOf"][0]["anyOf"][0]["anyOf"][0]["enum"], serde_json::json!(["one"]));
 }
 

@@ -13,6 +13,7 @@ use super::store_kit::{
     planned, settle, settlement, state_of, uids,
 };
 use super::store_sharing::*;
+use super::store_time::*;
 
 // Admission
 
@@ -486,4 +487,15 @@ behaviours! {
     a_target_that_takes_nothing_is_tried_with_one_at_a_time a_role_has_one_holder_until_it_ends
     instances_come_and_are_forgotten a_batch_is_written_with_what_was_lost_left_out
     of_what_was_lost_twice_one_at_a_time_is_sent a_killer_is_buried_and_none_of_those_beside_it
+    a_digest_covers_its_time_and_is_due_at_its_end
+    a_digest_that_is_full_closes_and_the_next_message_opens_another
+    each_message_puts_the_end_off_and_not_for_ever
+    what_joins_lives_as_long_as_the_last_of_it
+    what_is_withheld_or_too_old_joins_nothing
+    what_was_rendered_once_takes_nothing_in_any_more
+    what_is_over_the_limit_is_withheld_and_counted
+    what_is_over_the_limit_comes_together_when_the_next_may_go
+    a_limit_is_used_up_once_for_each_message
+    a_person_closes_a_digest_or_takes_it_out
+    what_expired_is_counted_for_who_is_told what_was_held_for_its_moment_is_listed_until_it_is_begun
 }

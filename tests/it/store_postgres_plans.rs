@@ -88,7 +88,9 @@ async fn do_everything(store: &Store) {
         .drain(..16)
         .map(|job| Arc::new(settlement(job, State::Delivered { at: now }, TargetChange::Healthy, now)));
     assert!(store.settle(ends.collect(), now).await.unwrap().into_iter().all(|written| written));
-    store.claim(vec![], at(9_000)).await.unwrap();
+    if let Some(job) = store.claim(vec![want("desk", 1)], at(9_000)).await.unwrap().jobs.first() {
+        store.expired(job, at(0)).await.unwrap();
+    }
     store.outlook(&["desk".into()]).await.unwrap();
     store.next_due(&["desk".into()]).await.unwrap();
     store.counts(Some("desk")).await.unwrap();
@@ -98,6 +100,9 @@ async fn do_everything(store: &Store) {
     store.replay(std::slice::from_ref(&id), now).await.unwrap();
     store.gather(planned("desk", "whole", now), std::slice::from_ref(&id), now).await.unwrap();
     store.discard(std::slice::from_ref(&id), now).await.unwrap();
+    store.held("desk", now, 9).await.unwrap();
+    store.flush(std::slice::from_ref(&id), now).await.unwrap();
+    store.deliveries(Filter { open: true, ..Filter::default() }).await.unwrap();
     store.seen("main", &[uid.clone(), "new".into()]).await.unwrap();
     store.seen_between("main", at(0), at(1)).await.unwrap();
     store.message(Some("main"), &uid).await.unwrap();

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{Listed, state_style};
+use super::{Listed, state_style, waits_for};
 use crate::cli::output::{BOLD, DIM, paint};
 use crate::cli::{Context, payload, when};
+use crate::model::group::{Gathered, Kind};
 use crate::store::Detail;
 use crate::target::Target;
 
@@ -45,6 +46,15 @@ pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) 
     fact("planned", moment(row.created_at))?;
     if let Some(due) = row.due_at {
         fact("due", moment(due))?;
+    }
+    if let Some(waits) = waits_for(row, now, &zone) {
+        fact("waits", waits)?;
+    }
+    if let Some(Gathered { kind: Kind::Digest, from, to }) = row.gathered {
+        fact("covers", format!("{} to {}", when::moment(from, &zone), when::moment(to, &zone)))?;
+    }
+    if row.throttled > 0 {
+        fact("held back", format!("{} before it, as its rule's throttle says", row.throttled))?;
     }
     if let Some(instance) = &row.held_by {
         fact("sent by", format!("instance {instance}"))?;
@@ -110,6 +120,11 @@ mod tests {
             maybe_duplicate: false,
             replay_of: None,
             notice: None,
+            first_due: at,
+            group: None,
+            gathered: None,
+            open: false,
+            throttled: 0,
         };
         let slack = Payload::Slack(json!({"text": "hello"}));
         let shown = json(&Detail { row, payload: Some(slack), history: Vec::new() }, None).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::cli::output::{BAD, BOLD, DIM, GOOD, Output, WARN, paint};
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, Output, WARN, counted, paint};
 use crate::config::Config;
 use crate::model::catalog;
 use crate::sandbox::Sandbox;
@@ -93,7 +93,7 @@ impl Show {
             self.out.line(format!("          {} {}", paint(DIM, "│"), shortened(line)))?;
         }
         if more > 0 {
-            self.out.line(paint(DIM, format!("          │ … {more} more lines")))?;
+            self.out.line(paint(DIM, format!("          │ … {}", counted(more, "more line"))))?;
         }
         Ok(())
     }
@@ -102,8 +102,11 @@ impl Show {
     pub(super) fn closing(&self, score: &Score, folder: &Path, headless: bool) -> anyhow::Result<()> {
         let Score { messages, expected, delivered, duplicates, unexpected } = score;
         let figures = format!(
-            "{messages} messages, {expected} deliveries expected: {delivered} arrived, {} lost, {duplicates} duplicates, {unexpected} unexpected",
-            expected - delivered
+            "{}, {} expected: {delivered} arrived, {} lost, {}, {unexpected} unexpected",
+            counted(*messages, "message"),
+            counted(*expected, "delivery"),
+            expected - delivered,
+            counted(*duplicates, "duplicate"),
         );
         let style = if score.is_perfect() { GOOD } else { BAD };
         self.out.line(format!("\n{}", paint(style, figures)))?;

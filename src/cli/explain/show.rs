@@ -4,7 +4,7 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::{About, Owed, Story, changed};
-use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, counted, paint};
 use crate::cli::status::{Standing, standing};
 use crate::cli::targets::NOT_THERE;
 use crate::cli::{Context, deliveries, table, when};
@@ -12,11 +12,16 @@ use crate::config::Config;
 use crate::config::problem::nearest;
 use crate::model::catalog;
 use crate::model::delivery::{Planned, StateName};
+use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::rules::evaluate::Evaluation;
 use crate::store::{Detail, Row};
 
+/// How wide a message's subject and body are shown where no terminal says how wide it is.
+const TEXT_CHARS_MAX: usize = 120;
+/// What stands before the value of a fact.
+const FACT_INDENT: usize = 11;
 /// How much of a target's answer is shown, in characters.
 const ANSWER_CHARS_MAX: usize = 200;
 
@@ -46,7 +51,10 @@ impl Teller<'_> {
             Owed::Is(details) => {
                 self.head("Deliveries")?;
                 if details.is_empty() {
-                    self.say(2, DIM, "none: nothing was owed for it, or it is no longer kept")?;
+                    let taken = self.story.stored.as_ref().is_some_and(|stored| !stored.rules.is_empty());
+                    let why =
+                        if taken { "none that is still kept (`retention`)" } else { "none: no rule took it" };
+                    self.say(2, DIM, why)?;
                 }
                 details.iter().try_for_each(|detail| self.delivery(detail, details))
             }
@@ -87,18 +95,22 @@ impl Teller<'_> {
         let fact = |name: &str, value: &str| {
             self.context.out.line(format!("  {} {value}", paint(DIM, format!("{name:<8}"))))
         };
+        let text_chars_max = self.context.out.width().unwrap_or(TEXT_CHARS_MAX).saturating_sub(FACT_INDENT);
         if self.story.stored.is_some() {
             fact("uid", &message.uid)?;
         }
         fact("account", &message.account)?;
         if let Some(client) = &names.client {
-            fact("client", client.name.as_ref().unwrap_or(&client.uid))?;
+            fact("client", &table::short(client.name.as_ref().unwrap_or(&client.uid), text_chars_max))?;
         }
         if let Some(staff) = &names.staff {
-            fact("staff", staff.name.as_ref().unwrap_or(&staff.uid))?;
+            fact("staff", &table::short(staff.name.as_ref().unwrap_or(&staff.uid), text_chars_max))?;
         }
         if !message.subject.is_empty() {
-            fact("subject", &message.subject.split_whitespace().collect::<Vec<_>>().join(" "))?;
+            fact("subject", &table::short(&message.subject, text_chars_max))?;
+        }
+        if !message.body.is_empty() {
+            fact("body", &table::short(&message.body, text_chars_max))?;
         }
         if let Some(stored) = &self.story.stored {
             fact("made", &self.moment(message.created_at))?;
@@ -158,7 +170,11 @@ impl Teller<'_> {
             self.say(6, Style::new(), format!("replays {of}"))?;
         }
         if row.messages.len() > 1 {
-            self.say(6, Style::new(), format!("together with {} other messages", row.messages.len() - 1))?;
+            self.say(
+                6,
+                Style::new(),
+                format!("together with {}", counted(row.messages.len() - 1, "other message")),
+            )?;
         }
         for (number, attempt) in detail.history.iter().enumerate() {
             let status = attempt.status.map_or(String::new(), |status| format!(" {status}"));
@@ -198,7 +214,13 @@ impl Teller<'_> {
                 }
                 None => "is being sent".to_owned(),
             },
-            StateName::Pending => self.pending(&row.target, row.due_at),
+            StateName::Pending => match deliveries::waits_for(row, self.now, &self.config.timezone) {
+                Some(waits) if row.open => {
+                    format!("waits {waits}. At once: activity-relay digests flush {}", row.id)
+                }
+                Some(waits) => format!("waits: {waits}"),
+                None => self.pending(&row.target, row.due_at),
+            },
             StateName::Dead => format!("given up: {why}. {replay}"),
             StateName::Expired => format!("too old to be sent: {why}. {replay}"),
             StateName::Withheld => format!("withheld: {why}. {replay}"),
@@ -238,6 +260,21 @@ impl Teller<'_> {
         }
         if let Some(end) = owed.expires_at.filter(|end| *end <= self.now) {
             return self.say(6, BAD, format!("too old to be sent: expired {}", self.moment(end)));
+        }
+        if let Some(Join { kind, to, .. }) = &owed.joins {
+            let what = match kind {
+                Kind::Digest => "collected in a digest that closes",
+                Kind::Event => "waits for further messages about the same until",
+            };
+            self.say(6, Style::new(), format!("{what} {}", self.moment(*to)))?;
+        }
+        if let Some(Quota { throttle, over, .. }) = &owed.quota {
+            let per = jiff::SignedDuration::try_from(throttle.per).unwrap_or(jiff::SignedDuration::MAX);
+            let others = match over {
+                Over::Drop(_) => "others are withheld and counted",
+                Over::Join { .. } => "others are collected in a digest",
+            };
+            self.say(6, Style::new(), format!("at most {} in {per:#}; {others}", throttle.limit))?;
         }
         self.say(6, Style::new(), self.pending(&owed.target, Some(owed.due_at)))?;
         match owed.expires_at {

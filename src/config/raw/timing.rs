@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::rule::{BLOCKS, RawBlock, blocks};
-use super::schedule::{DAYS, HOLIDAYS, TIMEZONE, days, holidays_of, time_of_day};
+use super::schedule::{DAYS, HOLIDAYS, TIMEZONE, TimeOfDay, days, holidays_of, time_of_day};
 use super::{days as whole_days, seconds};
 use crate::config::codes;
 use crate::config::keys::{Key as KeyOf, Keys, Named, Shape, key};
 use crate::config::problem::{Finding, Span, similar};
-use crate::config::read::{Fields, Reader, Spot};
+use crate::config::read::{Fields, Reader, Spot, Unreadable};
 use crate::config::value::shown;
 use crate::config::yaml::Node;
 use crate::model::throttle::Throttle;
@@ -211,7 +211,8 @@ fn closes(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> Optio
     let given: Vec<&str> =
         ["every", "at", "cron"].into_iter().filter(|key| fields.get(key).is_some()).collect();
     let extend = fields.get("extend").map_or(Some(false), |node| reader.truth(node));
-    let max = fields.get("max").map(|node| reader.duration(node, EVERY_MIN..=whole_days(90)));
+    let max =
+        fields.get("max").map(|node| reader.duration(node, EVERY_MIN..=whole_days(90)).ok_or(Unreadable));
     let [way] = given.as_slice() else {
         if given.is_empty() {
             let help =
@@ -254,7 +255,7 @@ fn after(
     reader: &mut Reader<'_>,
     fields: Fields<'_>,
     extend: Option<bool>,
-    max: Option<Option<Duration>>,
+    max: Option<Result<Duration, Unreadable>>,
 ) -> Option<Closes> {
     let every = fields.get("every").and_then(|node| reader.duration(node, EVERY_MIN..=whole_days(31)));
     match (extend?, max) {
@@ -272,7 +273,7 @@ fn after(
             None
         }
         (true, Some(max)) => {
-            let (every, max) = (every?, max?);
+            let (every, max) = (every?, max.ok()?);
             if max < every {
                 let message = format!("`max` is shorter than `every`, which is {}", shown(every));
                 reader.error(
@@ -292,7 +293,7 @@ fn after(
 fn moments(reader: &mut Reader<'_>, fields: Fields<'_>, way: &str, zone: &TimeZone) -> Option<Moments> {
     let zone = fields.get("timezone").map_or(Some(zone.clone()), |node| reader.zone(node));
     let holidays =
-        fields.get("holidays").map_or(Some(BTreeSet::new()), |node| holidays_of(reader, "a digest", node));
+        fields.get("holidays").map_or(Some(BTreeSet::new()), |node| holidays_of(reader, None, node));
     let node = fields.get(way)?;
     let times = if way == "cron" { cron(reader, node) } else { of_day(reader, fields, node) };
     let moments = Moments { times: times?, zone: zone?, holidays: holidays? };
@@ -310,7 +311,7 @@ fn of_day(reader: &mut Reader<'_>, fields: Fields<'_>, node: &Node) -> Option<Ti
     let days = fields.get("days").map_or(Some(Days::ALL), |node| days(reader, node));
     let mut at = Vec::new();
     for node in reader.one_or_more(node) {
-        let Some(time) = time_of_day(reader, node)? else {
+        let TimeOfDay::At(time) = time_of_day(reader, node)? else {
             let help = "write \"00:00\"; it counts as the beginning of its day";
             reader.error(codes::TIME_OF_DAY, node.span, "a digest is not sent at 24:00", help);
             return None;

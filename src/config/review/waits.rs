@@ -38,13 +38,13 @@ pub(super) fn keys(raw: &Raw, reaches: &[Reach], samples: &Samples) -> Vec<Findi
 
 fn absent(rule: &RawRule, reach: &Reach, key: &Spot<Key>, field: &str, samples: &Samples) -> Option<Finding> {
     let only = Key::of_fields([field]).ok()?;
-    let names = sample::names();
+    let people = sample::names();
     let taken =
         |message: &&Message| rule.filter.as_ref().is_none_or(|filter| filter.by_type(message) != Some(false));
     let taken: Vec<&Message> =
         reach.known().filter_map(|at| samples.get(at)?.as_ref()).filter(taken).collect();
     let without: Vec<&Message> =
-        taken.iter().filter(|message| !only.of(message, &names).missing.is_empty()).copied().collect();
+        taken.iter().filter(|message| !only.of(message, &people).missing.is_empty()).copied().collect();
     let first = without.first()?;
     let message = if without.len() == taken.len() {
         format!("no message that this rule takes has `{field}`, so all of them have the same key")

@@ -33,6 +33,27 @@ impl Postgres {
         })
     }
 
+    /// What its rule held for the target until then, and nobody attempted, in the order in which it was planned.
+    pub(in crate::store) async fn held(
+        &self,
+        target: &str,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Waiting>> {
+        query!(self.db, |tx| {
+            let found = tx
+                .all(
+                    "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries
+                     WHERE target = $1 AND first_due <= $2 AND state = 'pending' AND starts = 0
+                       AND first_due IS NOT NULL AND group_key IS NULL AND notice IS NULL AND replay_of IS NULL
+                     ORDER BY created_at, seq LIMIT $3",
+                    &[&text(target), &ms(until), &rows(limit)],
+                )
+                .await?;
+            found.iter().map(waiting).collect()
+        })
+    }
+
     /// Takes in notices if the beginning or the end of the trouble is news.
     pub(in crate::store) async fn tell(
         &self,

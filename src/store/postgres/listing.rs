@@ -8,9 +8,12 @@ use tokio_postgres::types::ToSql;
 
 use super::Postgres;
 use super::connect::{query, transact};
-use super::tx::{Tx, get, ms, number, rows, state, text, time, time_or_none, value, value_or_none};
-use crate::model::delivery::{Attempt, StateName};
+use super::tx::{
+    Tx, get, ms, number, rows, state, text, text_or_none, time, time_or_none, value, value_or_none,
+};
+use crate::model::delivery::{Attempt, Job, StateName};
 use crate::model::id::DeliveryId;
+use crate::store::gathering::{OPEN, gathered};
 use crate::store::rows::holder;
 use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessage};
 
@@ -64,6 +67,9 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
              ON dm.message = m.id WHERE m.uid = ?)";
         add(of_message, Box::new(text(uid).into_owned()));
     }
+    if filter.open {
+        let _ = write!(sql, " AND {OPEN}");
+    }
     (sql, values)
 }
 
@@ -82,7 +88,9 @@ impl Postgres {
         let few = !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
         let key = if few { "d.seq + 0" } else { "d.seq" };
         let place = values.len();
-        let sql = format!("SELECT {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ${place}");
+        let sql = format!(
+            "SELECT {OPEN} AS open, {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ${place}"
+        );
         query!(self.db, |tx| {
             let params = borrowed(&values);
             let all = count(tx, &filter, &conditions, &params[..number_of_values]).await?;
@@ -94,7 +102,7 @@ impl Postgres {
     /// One delivery with payload and history.
     pub(in crate::store) async fn delivery(&self, id: &DeliveryId) -> Result<Option<Detail>> {
         let id = text(id.as_str());
-        let sql = format!("SELECT {COLUMNS} WHERE d.id = $1");
+        let sql = format!("SELECT {OPEN} AS open, {COLUMNS} WHERE d.id = $1");
         query!(self.db, |tx| {
             let Some(found) = tx.one(&sql, &[&id]).await? else { return Ok(None) };
             let seq: i64 = get(&found, "seq")?;
@@ -105,6 +113,19 @@ impl Postgres {
                 payload: payload.map(|row| value(&row, "payload")).transpose()?,
                 history: history.iter().map(attempt).collect::<Result<_>>()?,
             }))
+        })
+    }
+
+    /// How many deliveries of an account's rule to a target and recipient expired since then.
+    pub(in crate::store) async fn expired(&self, of: &Job, since: Timestamp) -> Result<u64> {
+        let (account, rule, target) = (text(&of.account), text(&of.rule), text(&of.target));
+        let recipient = text_or_none(of.recipient.as_deref());
+        query!(self.db, |tx| {
+            let sql = "SELECT count(*) AS n FROM deliveries d WHERE d.state = 'expired' AND d.settled_at IS NOT NULL
+                 AND d.settled_at >= $1 AND d.account = $2 AND d.rule = $3 AND d.target = $4
+                 AND d.recipient IS NOT DISTINCT FROM $5";
+            let row = tx.one(sql, &[&ms(since), &account, &rule, &target, &recipient]).await?;
+            row.map_or(Ok(0), |row| Ok(get::<i64>(&row, "n")?.unsigned_abs()))
         })
     }
 
@@ -237,7 +258,7 @@ async fn count(
     conditions: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<u64> {
-    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() {
+    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() && !filter.open {
         let (counts, _) = counts(tx, filter.target.as_deref()).await?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
         return Ok(states.iter().map(|state| counts.of(*state)).sum());
@@ -251,6 +272,9 @@ fn row(row: &SqlRow) -> Result<Row> {
         Some(_) => Some(attempt(row)?),
         None => None,
     };
+    let created_at = time(row, "created_at")?;
+    let first_due = time_or_none(row, "first_due")?.unwrap_or(created_at);
+    let group: Option<String> = get(row, "group_key")?;
     Ok(Row {
         id: DeliveryId::from_text(get::<String>(row, "id")?),
         account: get(row, "account")?,
@@ -262,7 +286,7 @@ fn row(row: &SqlRow) -> Result<Row> {
         state: state(row)?,
         held_by: get::<Option<String>>(row, "lease")?.as_deref().map(holder),
         due_at: time_or_none(row, "shown_due_at")?,
-        created_at: time(row, "created_at")?,
+        created_at,
         settled_at: time_or_none(row, "settled_at")?,
         why: get(row, "why")?,
         attempts: number(row, "attempts")?,
@@ -270,6 +294,16 @@ fn row(row: &SqlRow) -> Result<Row> {
         maybe_duplicate: get(row, "maybe_duplicate")?,
         replay_of: get::<Option<String>>(row, "replay_of")?.map(DeliveryId::from_text),
         notice: value_or_none(row, "notice")?,
+        first_due,
+        gathered: gathered(
+            group.as_deref(),
+            time_or_none(row, "window_from")?,
+            time_or_none(row, "window_to")?,
+            first_due,
+        ),
+        open: get(row, "open")?,
+        group,
+        throttled: number(row, "throttled")?,
     })
 }
 

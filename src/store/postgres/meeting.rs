@@ -10,7 +10,7 @@ use crate::model::group::{Join, Over, Quota};
 use crate::model::settle::after_now;
 use crate::model::throttle::Window;
 use crate::store::Result;
-use crate::store::gathering::{Open, Passed, pass};
+use crate::store::gathering::{OPEN, Open, Passed, pass};
 
 use super::owed::Owed;
 
@@ -76,6 +76,8 @@ struct Used {
 #[derive(Debug, Default)]
 pub(super) struct Meeting {
     groups: HashMap<Name, Group>,
+    /// Those that others took the place of.
+    full: Vec<Group>,
     limits: HashMap<Name, Used>,
     /// Ids that are there already: they neither open nor join a group, and use up nothing.
     known: HashSet<String>,
@@ -114,15 +116,16 @@ impl Meeting {
         let [accounts, rules, targets, recipients, keys] = columns(names.iter());
         let found = tx
             .all(
-                "SELECT g.account, g.rule, g.target, g.recipient, g.key, d.id, d.created_at, d.due_at, d.window_to,
+                &format!(
+                    "SELECT g.account, g.rule, g.target, g.recipient, g.key, d.id, d.created_at, d.due_at, d.window_to,
                    d.expires_at, (SELECT coalesce(max(position), -1) + 1 FROM delivery_messages
                                   WHERE delivery = d.seq) AS items
                  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
                    AS g (account, rule, target, recipient, key)
-                 CROSS JOIN LATERAL (SELECT * FROM deliveries WHERE account = g.account AND rule = g.rule
+                 CROSS JOIN LATERAL (SELECT * FROM deliveries d WHERE account = g.account AND rule = g.rule
                    AND target = g.target AND group_key = g.key AND coalesce(recipient, '') = g.recipient
-                   AND state = 'pending' AND starts = 0 AND claimed_at IS NULL AND replay_of IS NULL
-                   ORDER BY seq DESC LIMIT 1 FOR UPDATE) AS d",
+                   AND {OPEN} ORDER BY seq DESC LIMIT 1 FOR UPDATE) AS d"
+                ),
                 &[&accounts, &rules, &targets, &recipients, &keys],
             )
             .await?;
@@ -187,7 +190,7 @@ impl Meeting {
         let open = Open::new(&Planned { due_at, ..planned.clone() }, join, now);
         let delivery = planned.id.as_str().to_owned();
         let group = Group { delivery, open, is_new: true, changed: false };
-        self.groups.insert(Name::group(planned, join), group);
+        self.full.extend(self.groups.insert(Name::group(planned, join), group));
     }
 
     /// Counts one more of a kind that is limited.
@@ -201,7 +204,8 @@ impl Meeting {
 
     /// Writes what has changed.
     pub(super) async fn write(&self, tx: &Tx<'_>) -> Result<()> {
-        let changed: Vec<&Group> = self.groups.values().filter(|group| group.changed).collect();
+        let changed: Vec<&Group> =
+            self.groups.values().chain(&self.full).filter(|group| group.changed).collect();
         if !changed.is_empty() {
             tx.run(
                 "UPDATE deliveries d SET due_at = o.due_at, first_due = o.due_at, window_to = o.until, expires_at = o.ends

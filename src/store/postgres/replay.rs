@@ -10,6 +10,7 @@ use super::tx::{get, ms, number, text};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 use crate::store::ends::DISCARDED;
+use crate::store::gathering::OPEN;
 
 impl Postgres {
     /// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
@@ -63,6 +64,25 @@ impl Postgres {
                 )
                 .await?;
             Ok(planned)
+        })
+    }
+
+    /// Closes those that still take messages in; returns them.
+    pub(in crate::store) async fn flush(
+        &self,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>> {
+        let sql = format!(
+            "WITH held AS MATERIALIZED (SELECT seq FROM deliveries d WHERE id = ANY ($1) AND {OPEN}
+               ORDER BY id FOR UPDATE)
+             UPDATE deliveries d SET due_at = least(due_at, $2), first_due = least(due_at, $2),
+               window_to = least(coalesce(window_to, due_at), $2)
+             FROM held WHERE d.seq = held.seq AND {OPEN} RETURNING d.id"
+        );
+        transact!(self.db, |tx| {
+            let flushed = tx.all(&sql, &[&texts(ids), &ms(now)]).await?;
+            flushed.iter().map(|row| Ok(DeliveryId::from_text(get::<String>(row, "id")?))).collect()
         })
     }
 

@@ -113,6 +113,20 @@ impl Sqlite {
         self.write(move |db| replay::discard(db, &ids, now)).await
     }
 
+    pub(in crate::store) async fn flush(
+        &self,
+        ids: &[DeliveryId],
+        now: Timestamp,
+    ) -> Result<Vec<DeliveryId>> {
+        let ids = ids.to_vec();
+        self.write(move |db| replay::flush(db, &ids, now)).await
+    }
+
+    pub(in crate::store) async fn expired(&self, of: &Job, since: Timestamp) -> Result<u64> {
+        let of = (of.account.clone(), of.rule.clone(), of.target.clone(), of.recipient.clone());
+        self.read(move |db| listing::expired(db, &of, since)).await
+    }
+
     pub(in crate::store) async fn owe(&self, planned: Vec<Planned>, now: Timestamp) -> Result<usize> {
         self.write(move |db| admit::owe(db, &planned, now)).await
     }
@@ -278,6 +292,16 @@ impl Sqlite {
     ) -> Result<Vec<Waiting>> {
         let target = target.to_owned();
         self.read(move |db| gather::waiting(db, &target, before, limit)).await
+    }
+
+    pub(in crate::store) async fn held(
+        &self,
+        target: &str,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Waiting>> {
+        let target = target.to_owned();
+        self.read(move |db| gather::held(db, &target, until, limit)).await
     }
 
     pub(in crate::store) async fn recovery_seen(&self, target: &str) -> Result<()> {

@@ -1,11 +1,12 @@
 //! Many deliveries become one: what queued up for a target is taken together.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::admit;
 use super::db::{Db, Json, Ms, rows, time, time_or_none};
-use crate::model::delivery::{Planned, Waiting};
+use super::tally::Tally;
+use crate::model::delivery::{Planned, StateName, Waiting};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 
@@ -17,18 +18,32 @@ pub(super) fn waiting(db: &Db, target: &str, before: Timestamp, limit: usize) ->
            AND notice IS NULL AND replay_of IS NULL AND group_key IS NULL
          ORDER BY created_at, seq LIMIT ?3",
         params![target, Ms(before), rows(limit)],
-        |row| {
-            Ok(Waiting {
-                id: DeliveryId::from_text(row.get::<_, String>("id")?),
-                account: row.get("account")?,
-                rule: row.get("rule")?,
-                recipient: row.get("recipient")?,
-                template: row.get("template")?,
-                created_at: time(row, "created_at")?,
-                expires_at: time_or_none(row, "expires_at")?,
-            })
-        },
+        waiting_row,
     )
+}
+
+/// What its rule held for the target until then, and nobody attempted, in the order in which it was planned.
+pub(super) fn held(db: &Db, target: &str, until: Timestamp, limit: usize) -> Result<Vec<Waiting>> {
+    db.all(
+        "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries
+         WHERE target = ?1 AND first_due <= ?2 AND state = 'pending' AND starts = 0 AND first_due IS NOT NULL
+           AND group_key IS NULL AND notice IS NULL AND replay_of IS NULL
+         ORDER BY created_at, seq LIMIT ?3",
+        params![target, Ms(until), rows(limit)],
+        waiting_row,
+    )
+}
+
+fn waiting_row(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    Ok(Waiting {
+        id: DeliveryId::from_text(row.get::<_, String>("id")?),
+        account: row.get("account")?,
+        rule: row.get("rule")?,
+        recipient: row.get("recipient")?,
+        template: row.get("template")?,
+        created_at: time(row, "created_at")?,
+        expires_at: time_or_none(row, "expires_at")?,
+    })
 }
 
 /// Ends the parts that are pending, and takes in one delivery about all their messages, oldest first.
@@ -41,13 +56,19 @@ pub(super) fn gather(db: &Db, mut whole: Planned, parts: &[DeliveryId], now: Tim
     let ids: Vec<&str> = parts.iter().map(DeliveryId::as_str).collect();
     let ended = db.all(
         "UPDATE deliveries SET state = 'withheld', settled_at = ?2, due_at = NULL, why = ?3
-         WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'pending' RETURNING seq",
+         WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'pending' RETURNING seq, target",
         params![Json(&ids), Ms(now), format!("sent together with others in {}", whole.id)],
-        |row| row.get::<_, i64>("seq"),
+        |row| Ok((row.get::<_, i64>("seq")?, row.get::<_, String>("target")?)),
     )?;
     if ended.is_empty() {
         return Ok(0);
     }
+    let mut tally = Tally::default();
+    for (_, target) in &ended {
+        tally.moved(target, StateName::Pending, StateName::Withheld, 1);
+    }
+    tally.write(db)?;
+    let ended: Vec<i64> = ended.into_iter().map(|(seq, _)| seq).collect();
     whole.messages = db.all(
         "SELECT DISTINCT m.uid, m.created_at FROM json_each(?1) part
          CROSS JOIN delivery_messages dm ON dm.delivery = part.value

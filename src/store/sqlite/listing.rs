@@ -11,6 +11,7 @@ use crate::model::delivery::{Attempt, Notice, StateName};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::payload::Payload;
+use crate::store::gathering::{OPEN, gathered};
 use crate::store::rows::holder;
 use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessage};
 
@@ -23,6 +24,15 @@ const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
   FROM deliveries d LEFT JOIN attempts a ON a.delivery = d.seq
     AND a.n = (SELECT max(n) FROM attempts WHERE delivery = d.seq)
   LEFT JOIN targets h ON h.name = d.target";
+
+/// Whatever waits or is being sent.
+const UNSETTLED: &str = " AND d.seq IN (SELECT seq FROM deliveries WHERE state = 'pending'
+  UNION ALL SELECT seq FROM deliveries WHERE state = 'sending')";
+
+/// The accounts that messages are of, from one to the next by the index that begins with them: what is known by its uid alone
+/// is looked for in each.
+const OF_ACCOUNTS: &str = "WITH RECURSIVE of (name) AS (SELECT min(account) FROM messages
+  UNION ALL SELECT (SELECT min(account) FROM messages WHERE account > of.name) FROM of WHERE of.name IS NOT NULL)";
 
 fn is_open(state: StateName) -> bool {
     matches!(state, StateName::Pending | StateName::Sending)
@@ -41,10 +51,12 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     if !filter.states.is_empty() {
         let names: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
         let open = filter.states.iter().filter(|state| is_open(**state)).count();
-        let implied = match open {
-            0 => " AND d.settled_at IS NOT NULL",
-            n if n == filter.states.len() => " AND d.settled_at IS NULL",
-            _ => "",
+        // In the words of the indexes: what waits and what is being sent has one each, what ended has another.
+        let implied = match (open, &filter.states[..]) {
+            (0, _) => " AND d.settled_at IS NOT NULL".to_owned(),
+            (1, [state]) => format!(" AND d.state = '{state}'"),
+            (_, states) if open == states.len() => UNSETTLED.to_owned(),
+            _ => String::new(),
         };
         add(&format!("d.state IN (SELECT value FROM json_each(?)){implied}"), Box::new(Json(names)));
     }
@@ -58,9 +70,14 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
         add("d.created_at >= ?", Box::new(Ms(since)));
     }
     if let Some(uid) = &filter.message {
-        let of_message = "d.seq IN (SELECT dm.delivery FROM messages m JOIN delivery_messages dm
-             ON dm.message = m.id WHERE m.uid = ?)";
-        add(of_message, Box::new(uid.clone()));
+        let of_message = format!(
+            "d.seq IN ({OF_ACCOUNTS} SELECT dm.delivery FROM of CROSS JOIN messages m ON m.account = of.name AND m.uid = ?
+             JOIN delivery_messages dm ON dm.message = m.id)"
+        );
+        add(&of_message, Box::new(uid.clone()));
+    }
+    if filter.open {
+        let _ = write!(sql, " AND {OPEN}");
     }
     (sql, values)
 }
@@ -78,13 +95,15 @@ pub(super) fn deliveries(db: &Db, filter: &Filter) -> Result<(Vec<Row>, u64)> {
     let all = count(db, filter, &conditions, &values)?;
     let limit_place = values.len() + 1;
     values.push(Box::new(limit));
-    let sql = format!("SELECT {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ?{limit_place}");
+    let sql = format!(
+        "SELECT {OPEN} AS open, {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ?{limit_place}"
+    );
     let found = db.all(&sql, rusqlite::params_from_iter(values), row)?;
     Ok((found, all))
 }
 
 fn count(db: &Db, filter: &Filter, conditions: &str, values: &[Box<dyn ToSql>]) -> Result<u64> {
-    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() {
+    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() && !filter.open {
         let counts = counts(db, filter.target.as_deref())?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
         return Ok(states.iter().map(|state| counts.of(*state)).sum());
@@ -100,6 +119,9 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         Some(_) => Some(attempt(row)?),
         None => None,
     };
+    let created_at = time(row, "created_at")?;
+    let first_due = time_or_none(row, "first_due")?.unwrap_or(created_at);
+    let group: Option<String> = row.get("group_key")?;
     Ok(Row {
         id: DeliveryId::from_text(row.get::<_, String>("id")?),
         account: row.get("account")?,
@@ -111,7 +133,7 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         state,
         held_by: row.get::<_, Option<String>>("lease")?.as_deref().map(holder),
         due_at: time_or_none(row, "shown_due_at")?,
-        created_at: time(row, "created_at")?,
+        created_at,
         settled_at: time_or_none(row, "settled_at")?,
         why: row.get("why")?,
         attempts: row.get("attempts")?,
@@ -119,6 +141,16 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         maybe_duplicate: row.get("maybe_duplicate")?,
         replay_of: row.get::<_, Option<String>>("replay_of")?.map(DeliveryId::from_text),
         notice: row.get::<_, Option<Json<Notice>>>("notice")?.map(|json| json.0),
+        first_due,
+        gathered: gathered(
+            group.as_deref(),
+            time_or_none(row, "window_from")?,
+            time_or_none(row, "window_to")?,
+            first_due,
+        ),
+        open: row.get("open")?,
+        group,
+        throttled: row.get("throttled")?,
     })
 }
 
@@ -135,7 +167,7 @@ fn attempt(row: &SqlRow<'_>) -> rusqlite::Result<Attempt> {
 
 /// One delivery with payload and history.
 pub(super) fn delivery(db: &Db, id: &DeliveryId) -> Result<Option<Detail>> {
-    let sql = format!("SELECT {COLUMNS} WHERE d.id = ?1");
+    let sql = format!("SELECT {OPEN} AS open, {COLUMNS} WHERE d.id = ?1");
     let Some(row) = db.one(&sql, params![id.as_str()], row)? else { return Ok(None) };
     let payload = db.one(
         "SELECT p.payload FROM deliveries d JOIN payloads p ON p.delivery = d.seq WHERE d.id = ?1",
@@ -150,6 +182,21 @@ pub(super) fn delivery(db: &Db, id: &DeliveryId) -> Result<Option<Detail>> {
     Ok(Some(Detail { row, payload, history }))
 }
 
+/// How many deliveries of an account's rule to a target and recipient expired since then.
+pub(super) fn expired(
+    db: &Db,
+    (account, rule, target, recipient): &(String, String, String, Option<String>),
+    since: Timestamp,
+) -> Result<u64> {
+    let n = db.one(
+        "SELECT count(*) AS n FROM deliveries d WHERE d.state = 'expired' AND d.settled_at IS NOT NULL
+           AND d.settled_at >= ?1 AND d.account = ?2 AND d.rule = ?3 AND d.target = ?4 AND d.recipient IS ?5",
+        params![Ms(since), account, rule, target, recipient],
+        |row| row.get::<_, i64>("n"),
+    )?;
+    Ok(n.unwrap_or(0).unsigned_abs())
+}
+
 /// Ids that begin with the text, at most `limit`.
 pub(super) fn ids_like(db: &Db, prefix: &str, limit: usize) -> Result<Vec<DeliveryId>> {
     // U+10FFFF sorts behind every character an id can hold.
@@ -162,12 +209,11 @@ pub(super) fn ids_like(db: &Db, prefix: &str, limit: usize) -> Result<Vec<Delive
 
 /// A stored message, by uid; the one seen last, where several accounts have it.
 pub(super) fn message(db: &Db, account: Option<&str>, uid: &str) -> Result<Option<StoredMessage>> {
-    db.one(
-        "SELECT message, seen_at, rules FROM messages WHERE uid = ?1 AND (?2 IS NULL OR account = ?2)
-         ORDER BY id DESC LIMIT 1",
-        params![uid, account],
-        stored,
-    )
+    let sql = format!(
+        "{OF_ACCOUNTS} SELECT message, seen_at, rules FROM of CROSS JOIN messages m ON m.account = of.name AND m.uid = ?1
+         WHERE ?2 IS NULL OR of.name = ?2 ORDER BY m.id DESC LIMIT 1"
+    );
+    db.one(&sql, params![uid, account], stored)
 }
 
 /// An account's messages made in a period, in order of their making.

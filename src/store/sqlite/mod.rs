@@ -19,6 +19,7 @@ mod polling;
 mod replay;
 mod roles;
 mod settle;
+mod tally;
 mod targets;
 mod throttles;
 

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connections::Connections;
 use super::db::Db;
+use super::tally;
 use crate::store::{Result, StoreError};
 
 /// At most so many pieces of work share one commit.
@@ -101,6 +102,7 @@ fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &A
     }
     // Work that is alone and fails has nothing to commit, and its answer says why.
     if failed.is_none() && (!alone || succeeded) {
+        tally::check(db);
         match db.batch("COMMIT") {
             Ok(()) => {
                 commits.fetch_add(1, Ordering::Relaxed);

@@ -6,6 +6,10 @@ ALTER TABLE deliveries
   ADD COLUMN window_to BIGINT,
   ADD COLUMN throttled INTEGER NOT NULL DEFAULT 0;
 
+-- What waits for its moment by itself, until it is first attempted.
+CREATE INDEX deliveries_held ON deliveries (target, first_due)
+  WHERE state = 'pending' AND starts = 0 AND first_due IS NOT NULL AND group_key IS NULL;
+
 -- How far each limit is used up.
 CREATE TABLE throttles (
   account   TEXT NOT NULL,

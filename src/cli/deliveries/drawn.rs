@@ -1,0 +1,163 @@
+//! Deliveries as a table for people.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::cli::output::{BAD, DIM, GOOD, WARN, paint};
+use crate::cli::table::{self, plain};
+use crate::cli::when;
+use crate::model::delivery::StateName;
+use crate::model::group::Kind;
+use crate::store::Row;
+
+/// A narrower terminal has no room for all columns beside each other.
+const WIDE_COLUMNS: usize = 120;
+/// What a second line of a delivery begins with.
+const INDENT: &str = "  ";
+/// How much of a reason the list shows, in characters.
+const REASON_CHARS_MAX: usize = 60;
+
+/// The list as lines. Where a terminal is too narrow for all columns, each delivery takes two lines.
+pub(super) fn drawn(
+    rows: &[Row],
+    now: Timestamp,
+    zone: &TimeZone,
+    columns_max: Option<usize>,
+) -> Vec<String> {
+    let to = |row: &Row| match &row.recipient {
+        Some(recipient) => format!("{}: {recipient}", row.target),
+        None => row.target.clone(),
+    };
+    let state = |row: &Row| (state_style(row.state), row.state.to_string());
+    if let Some(width) = columns_max.filter(|width| *width < WIDE_COLUMNS) {
+        let cells = rows.iter().map(|row| {
+            vec![
+                plain(row.id.to_string()),
+                state(row),
+                (DIM, when::ago(row.created_at, now)),
+                plain(format!("{} → {}", row.rule, to(row))),
+            ]
+        });
+        let mut lines =
+            table::lines(&["ID", "STATE", "PLANNED", "RULE, TARGET"], cells.collect(), columns_max);
+        for (index, row) in rows.iter().enumerate().rev() {
+            let story = table::short(&story(row, now, zone), width.saturating_sub(INDENT.len()));
+            if !story.is_empty() {
+                lines.insert(index + 2, paint(DIM, format!("{INDENT}{story}")));
+            }
+        }
+        return lines;
+    }
+    let cells = rows.iter().map(|row| {
+        vec![
+            plain(row.id.to_string()),
+            state(row),
+            plain(row.rule.clone()),
+            plain(to(row)),
+            plain(row.attempts.to_string()),
+            (DIM, when::ago(row.created_at, now)),
+            plain(table::short(&story(row, now, zone), REASON_CHARS_MAX)),
+        ]
+    });
+    table::lines(&["ID", "STATE", "RULE", "TARGET", "TRIES", "PLANNED", ""], cells.collect(), columns_max)
+}
+
+pub(in crate::cli) fn state_style(state: StateName) -> anstyle::Style {
+    match state {
+        StateName::Delivered => GOOD,
+        StateName::Dead => BAD,
+        StateName::Sending | StateName::Expired => WARN,
+        StateName::Pending => anstyle::Style::new(),
+        StateName::Withheld | StateName::Discarded => DIM,
+    }
+}
+
+/// What there is to say beside the state: when it goes on, or why it ended.
+fn story(row: &Row, now: Timestamp, zone: &TimeZone) -> String {
+    let mut story = String::new();
+    // Writing to a String cannot fail.
+    if let Some(waits) = waits_for(row, now, zone) {
+        story = waits;
+    } else if let (StateName::Pending, Some(due)) = (row.state, row.due_at) {
+        let _ = write!(story, "due {}", when::ago(due, now));
+    }
+    let reason = row.why.as_deref().or_else(|| {
+        let last = row.last.as_ref()?;
+        (row.state != StateName::Delivered).then_some(last.reason.as_str())
+    });
+    if let Some(reason) = reason {
+        let gap = if story.is_empty() { "" } else { ": " };
+        let _ = write!(story, "{gap}{reason}");
+    }
+    if row.maybe_duplicate {
+        let gap = if story.is_empty() { "" } else { "; " };
+        let _ = write!(story, "{gap}maybe sent twice");
+    }
+    story
+}
+
+/// What it waits for, where its rule says that it waits.
+pub(in crate::cli) fn waits_for(row: &Row, now: Timestamp, zone: &TimeZone) -> Option<String> {
+    if !row.waits_for_its_moment(now) {
+        return None;
+    }
+    let end = format!("{} ({})", when::moment(row.first_due, zone), when::ago(row.first_due, now));
+    let count = row.messages.len();
+    let messages = format!("{count} message{}", if count == 1 { "" } else { "s" });
+    Some(match row.gathered.map(|gathered| gathered.kind) {
+        Some(Kind::Digest) => format!("in a digest of {messages} that closes {end}"),
+        Some(Kind::Event) => format!("for further messages about the same until {end}"),
+        None => format!("held until {end}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::DeliveryId;
+
+    #[test]
+    fn the_list_fits_a_narrow_terminal() {
+        let now: Timestamp = "2026-03-10T09:00:00Z".parse().unwrap();
+        let row = Row {
+            id: DeliveryId::derive(now, &["a"]),
+            account: "main".into(),
+            rule: "cancellations-of-regulars".into(),
+            target: "front-desk".into(),
+            recipient: Some("somebody.with.a.long.name@example.com".into()),
+            template: "default".into(),
+            messages: vec!["m1".into()],
+            state: StateName::Dead,
+            due_at: None,
+            created_at: now,
+            settled_at: Some(now),
+            why: Some(
+                "the mailbox is full and nobody reads what is in it, neither today nor tomorrow".into(),
+            ),
+            attempts: 5,
+            last: None,
+            maybe_duplicate: false,
+            replay_of: None,
+            held_by: None,
+            notice: None,
+            first_due: now,
+            group: None,
+            gathered: None,
+            open: false,
+            throttled: 0,
+        };
+        let rows = [row.clone(), row];
+        let plain = |width| {
+            let lines = drawn(&rows, now, &TimeZone::UTC, width);
+            lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect::<Vec<_>>()
+        };
+        let narrow = plain(Some(80));
+        assert_eq!(narrow.len(), 5);
+        assert!(narrow.iter().all(|line| line.chars().count() <= 80), "{narrow:#?}");
+        assert!(narrow[2].starts_with("  ") && narrow[2].contains("the mailbox is full"), "{narrow:#?}");
+        assert!(narrow[3].starts_with(rows[1].id.as_str()));
+        assert_eq!((plain(Some(200)).len(), plain(None).len()), (3, 3));
+    }
+}

@@ -1,0 +1,142 @@
+//! What a digest tells beside its messages when it closes: what was made good meanwhile, what expired, how late it is.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::model::delivery::Job;
+use crate::model::group::{Gathered, Kind};
+use crate::model::names::Names;
+use crate::model::settle::after_now;
+use crate::render::view::{Around, Resolved, Seen};
+use crate::rules::timing::{IfEmpty, LATE_MIN, Timing};
+use crate::rules::{Resolves, Rule};
+use crate::store::{MessagePage, Store, StoreError};
+
+use super::names::{NameBooks, WAIT_MAX};
+
+/// Messages looked through at once.
+const PAGE: usize = 500;
+/// Messages looked through in all: those that make others good are few among them.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// What the delivery is to tell, once its messages are seen. What was made good is taken out of them.
+pub(super) async fn around(
+    job: &Job,
+    seen: &mut Vec<Seen>,
+    config: &Config,
+    store: &Store,
+    books: &NameBooks,
+    now: Timestamp,
+) -> Result<Around, StoreError> {
+    let mut around = Around { gathered: job.gathered, throttled: job.throttled, ..Around::default() };
+    let Some(Gathered { kind: Kind::Digest, from, .. }) = job.gathered else { return Ok(around) };
+    seen.sort_by(|one, other| {
+        (one.message.created_at, &one.message.uid).cmp(&(other.message.created_at, &other.message.uid))
+    });
+    if job.replay_of.is_none() {
+        around.late = late(job.first_due, now);
+        around.due = Some(job.first_due);
+        around.expired = store.expired(job, from).await?;
+    }
+    around.resolved = resolved(job, seen, config, store, books, now).await?;
+    Ok(around)
+}
+
+fn late(first_due: Timestamp, now: Timestamp) -> Option<Duration> {
+    let late = Duration::try_from(now.duration_since(first_due)).ok()?;
+    (after_now(first_due, LATE_MIN) <= now).then_some(late)
+}
+
+/// Takes out of a digest what others made good since.
+async fn resolved(
+    job: &Job,
+    seen: &mut Vec<Seen>,
+    config: &Config,
+    store: &Store,
+    books: &NameBooks,
+    now: Timestamp,
+) -> Result<Vec<Resolved>, StoreError> {
+    let resolvers: Vec<(&Rule, &Resolves)> = config
+        .rules
+        .list()
+        .iter()
+        .filter_map(|rule| Some((rule, rule.resolves.as_ref()?)))
+        .filter(|(_, resolves)| resolves.rules.contains(&job.rule))
+        .collect();
+    let Some(first) = seen.first().filter(|_| !resolvers.is_empty()) else { return Ok(Vec::new()) };
+    let good = makers_good(job, &resolvers, first.message.created_at, store, books, now).await?;
+    let mut resolved = Vec::new();
+    for one in std::mem::take(seen) {
+        let by = good.iter().find(|(resolves, by)| {
+            let key = resolves.by.of(&one.message, &one.names);
+            by.message.created_at >= one.message.created_at
+                && by.message.uid != one.message.uid
+                && key.missing.is_empty()
+                && key.key == resolves.by.of(&by.message, &by.names).key
+        });
+        match by {
+            Some((_, by)) => resolved.push(Resolved { message: one, by: by.clone() }),
+            None => seen.push(one),
+        }
+    }
+    Ok(resolved)
+}
+
+/// Messages since then that a rule took which makes others good.
+async fn makers_good<'c>(
+    job: &Job,
+    resolvers: &[(&Rule, &'c Resolves)],
+    from: Timestamp,
+    store: &Store,
+    books: &NameBooks,
+    now: Timestamp,
+) -> Result<Vec<(&'c Resolves, Seen)>, StoreError> {
+    let (mut found, mut after, mut looked_at) = (Vec::new(), None, 0);
+    loop {
+        // A moment further than now: what was made in this very moment is seen as well.
+        let to = after_now(now, Duration::from_secs(1));
+        let page = MessagePage { account: job.account.clone(), from, to, after, limit: PAGE };
+        let messages = store.messages(page).await?;
+        looked_at += messages.len();
+        after = messages.last().map(|last| (last.message.created_at, last.message.uid.clone()));
+        let more = messages.len() == PAGE && looked_at < LOOKED_AT_MAX;
+        for stored in messages {
+            let by = resolvers.iter().find(|(rule, _)| stored.rules.contains(&rule.name));
+            let Some((_, makes_good)) = by else { continue };
+            let names = match books.get(&job.account).filter(|_| makes_good.by.needs_names()) {
+                Some(book) => book.names(&stored.message, WAIT_MAX).await,
+                None => Names::default(),
+            };
+            found.push((*makes_good, Seen { message: stored.message, names }));
+        }
+        if !more {
+            return Ok(found);
+        }
+    }
+}
+
+/// Why a digest is not sent after all: nothing is left of it.
+pub(super) fn nothing_left(job: &Job, seen: &[Seen], around: &Around, config: &Config) -> Option<String> {
+    let digest = around.gathered.is_some_and(|gathered| gathered.kind == Kind::Digest);
+    if !digest || !seen.is_empty() || around.resolved.is_empty() {
+        return None;
+    }
+    let timing = timing(job, config);
+    if timing.and_then(|timing| timing.digest.as_ref()).is_some_and(|one| one.if_empty == IfEmpty::Send) {
+        return None;
+    }
+    let by: Vec<String> = around
+        .resolved
+        .iter()
+        .map(|one| format!("{} by {}", one.message.message.uid, one.by.message.uid))
+        .collect();
+    Some(format!("all of it was made good before it closed: {}", by.join(", ")))
+}
+
+/// What the job's entry of `deliver:` says of time.
+fn timing<'c>(job: &Job, config: &'c Config) -> Option<&'c Timing> {
+    let deliver = &config.rules.get(&job.rule)?.deliver;
+    deliver.iter().find(|deliver| deliver.target == job.target).map(|deliver| &deliver.timing)
+}
