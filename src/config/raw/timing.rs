@@ -10,7 +10,7 @@ use super::schedule::{DAYS, HOLIDAYS, TIMEZONE, TimeOfDay, days, holidays_of, ti
 use super::{days as whole_days, seconds};
 use crate::config::codes;
 use crate::config::keys::{Key as KeyOf, Keys, Named, Shape, key};
-use crate::config::problem::{Finding, Span, similar};
+use crate::config::problem::{Finding, similar};
 use crate::config::read::{Fields, Reader, Spot, Unreadable};
 use crate::config::value::shown;
 use crate::config::yaml::Node;
@@ -97,8 +97,6 @@ pub(in crate::config) struct RawTiming {
     pub(in crate::config) during: Option<RawDuring>,
     /// Its keys, each with its place.
     pub(in crate::config) keys: Vec<Spot<Key>>,
-    /// Where `digest:` stands.
-    pub(in crate::config) digest: Option<Span>,
 }
 
 /// `during:` with what belongs to it.
@@ -116,7 +114,6 @@ pub(in crate::config) struct RawDuring {
 pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> RawTiming {
     let mut found = RawTiming::default();
     if let Some(node) = fields.get("digest") {
-        found.digest = Some(fields.key_span("digest"));
         found.timing.digest = digest(reader, node, zone, &mut found.keys);
     }
     if let Some(node) = fields.get("throttle") {
