@@ -6,22 +6,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::answers::subject::read_item;
 use crate::model::catalog;
 use crate::model::group::{Gathered, Kind};
-use crate::model::id::DeliveryId;
-use crate::model::message::{Message, Triple, key};
+use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
 use crate::model::sample as model_sample;
-use crate::render::view::{Around, Resolved, Seen, View};
-use crate::source::wire;
+use crate::render::view::{Resolved, Seen, View};
 
 use super::{Exit, Stop};
 
+pub use crate::answers::subject::{canonical, view};
+
 /// So many types are named to somebody who looks for one.
 const TYPES_NAMED: usize = 3;
-/// Where links lead while no account is configured.
-const APP_HOST: &str = "https://app.vcita.com";
 /// What a sample of a digest covers.
 const DAY: Duration = Duration::from_hours(24);
 
@@ -34,7 +32,7 @@ pub fn from_file(path: &Path, account: &str) -> anyhow::Result<Message> {
         .map_err(|error| Stop::new(Exit::Usage, format!("{} cannot be read: {error}", path.display())))?;
     let item: Value = serde_json::from_str(&text)
         .map_err(|error| Stop::new(Exit::Usage, format!("{} is no JSON: {error}", path.display())))?;
-    read_item(account, &item)
+    read_item(account, &item).map_err(|why| Stop::new(Exit::Problem, why))
 }
 
 /// A sample by its type, written `Type/message/direction`; spelling is forgiven as in rules.
@@ -67,8 +65,7 @@ pub fn triple(kind: &str) -> anyhow::Result<Triple> {
 /// # Errors
 /// It cannot be read back, which would be a fault of ours.
 pub fn sample_of(triple: &Triple, account: &str, now: Timestamp) -> anyhow::Result<(Message, Names)> {
-    let item = model_sample::item(triple, now);
-    Ok((read_item(account, &item)?, model_sample::names()))
+    crate::answers::subject::sample_of(triple, account, now).map_err(|why| Stop::new(Exit::Problem, why))
 }
 
 /// A type of the catalogue by its whole name, written `Type/message/direction`.
@@ -84,50 +81,6 @@ pub fn types_like(text: &str) -> String {
     let names = catalog::all().iter().map(|entry| entry.triple().to_string());
     let like = names.filter(|name| words.iter().all(|word| name.to_lowercase().contains(word)));
     like.take(TYPES_NAMED).collect::<Vec<_>>().join(", ")
-}
-
-/// A type as the catalogue spells it, where it has it; spelling is forgiven as in rules.
-pub fn canonical([activity_type, message_type, direction]: [&str; 3]) -> Triple {
-    let same = |known: &str, given: &str| key(known) == key(given);
-    let known = catalog::all().iter().find(|entry| {
-        same(entry.activity_type, activity_type)
-            && same(entry.message_type, message_type)
-            && same(entry.direction, direction)
-    });
-    let as_given = || Triple {
-        activity_type: activity_type.to_owned(),
-        message_type: message_type.to_owned(),
-        direction: direction.to_owned(),
-    };
-    known.map_or_else(as_given, catalog::Entry::triple)
-}
-
-/// What a template sees, as the courier would show it; of the delivery: id, rule and target.
-pub fn view(
-    config: &Config,
-    message: Message,
-    names: Names,
-    (id, rule, target): (DeliveryId, &str, &str),
-    now: Timestamp,
-) -> View {
-    let account = config.accounts.iter().find(|account| account.name == message.account);
-    let account = account.or(config.accounts.first());
-    View {
-        delivery_id: id.to_string(),
-        attempt: 1,
-        rule: rule.to_owned(),
-        target: target.to_owned(),
-        account: account.map_or_else(|| message.account.clone(), |account| account.name.clone()),
-        app_host: account.map_or_else(
-            || APP_HOST.to_owned(),
-            |account| account.app_host.as_str().trim_end_matches('/').to_owned(),
-        ),
-        timezone: config.timezone.clone(),
-        now,
-        messages: vec![Seen { message, names }],
-        notice: None,
-        around: Around::default(),
-    }
 }
 
 /// Makes a digest of it: so many samples of these types, spread over the day before `now`.
@@ -171,10 +124,4 @@ pub fn note(view: &mut View, now: Timestamp) -> anyhow::Result<()> {
 
 fn before(now: Timestamp, length: Duration) -> Timestamp {
     now.checked_sub(length).unwrap_or(now)
-}
-
-fn read_item(account: &str, item: &Value) -> anyhow::Result<Message> {
-    wire::read_item(account, item).map_err(|unreadable| {
-        Stop::new(Exit::Problem, format!("the item cannot be read: {}", unreadable.why))
-    })
 }

@@ -1,5 +1,6 @@
 //! What the demo prints: each message, the rule that took it, and what arrived.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,6 +47,15 @@ impl Show {
             "The first webhook is answered 503, the first mail 451, the second Slack post 429: watch them being tried again.",
         ))?;
         line(String::new())?;
+        Ok(())
+    }
+
+    /// Where the console is.
+    pub(super) fn console(&self, address: SocketAddr) -> anyhow::Result<()> {
+        self.out.line(format!(
+            "{}  http://{address}/\n",
+            paint(BOLD, "The console, to look at it all in a browser:")
+        ))?;
         Ok(())
     }
 
