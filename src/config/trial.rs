@@ -61,8 +61,9 @@ pub fn try_rules(text: &str, config: &Config) -> Trial {
     let lines = text.lines().count();
     let mut problems: Vec<Problem> =
         reader.findings.into_iter().map(|finding| finding.into_problem(&files)).collect();
+    // What is said of the accounts and targets beside the rules is said of stand-ins; `rules:` stands before the text.
+    problems.retain(|problem| problem.severity == Severity::Error || problem.line <= lines + 1);
     for problem in &mut problems {
-        // `rules:` stands before the text.
         problem.line = problem.line.saturating_sub(1).clamp(1, lines.max(1));
         problem.end_line = problem.end_line.saturating_sub(1).clamp(1, lines.max(1));
         problem.replacement = None;

@@ -177,8 +177,8 @@ await step("a target is tested", async () => {
 
 await step("a rule is muted with a reason, and the mute is lifted", async () => {
   await visit(first, "/mutes");
-  await first.getByLabel("Rule").selectOption("client-messages");
-  await first.getByLabel("Reason").fill("we move the calendar");
+  await first.getByRole("combobox", { name: "Rule" }).selectOption("client-messages");
+  await first.getByRole("textbox", { name: "Reason" }).fill("we move the calendar");
   await first.getByRole("button", { name: "Mute", exact: true }).click();
   await first.getByRole("cell", { name: "we move the calendar" }).waitFor();
   await first.getByRole("button", { name: "Lift the mute of client-messages" }).click();
