@@ -20,7 +20,7 @@ use crate::model::message::Message;
 use crate::model::payload::Payload;
 use crate::store::{Admitted, Filter, Mode, Store, StoreError};
 use crate::target::Target;
-use crate::web::{self, health::Health};
+use crate::web;
 
 use super::output::{BOLD, DIM, paint};
 use super::{Context, Exit, Format, Stop, payload};
@@ -145,21 +145,16 @@ async fn for_ever(
 /// Serves health, metrics and reloads until `closing`.
 fn serve(
     serving: &TaskTracker,
-    relay: &Relay,
+    relay: &Arc<Relay>,
     listener: tokio::net::TcpListener,
     reloader: Reloader,
     closing: CancellationToken,
 ) -> std::io::Result<()> {
     let listening = listener.local_addr()?;
     tracing::info!(%listening, "health and metrics are served");
-    let health = Health {
-        store: relay.store.clone(),
-        metrics: relay.metrics.clone(),
-        clock: relay.clock.clone(),
-        stop: relay.stop.clone(),
-    };
+    let relay = relay.clone();
     serving.spawn(async move {
-        if let Err(error) = web::serve(listener, health, reloader, closing).await {
+        if let Err(error) = web::serve(listener, relay, reloader, closing).await {
             tracing::error!(%error, "health and metrics are no longer served");
         }
     });

@@ -248,7 +248,9 @@ pub async fn tell_of_gone(relay: &Relay) -> Result<(), StoreError> {
 impl Relay {
     /// Tells the metrics which configuration is in force.
     pub(super) fn measure_config(&self) {
-        let hash = self.config().outline.hash().to_owned();
+        let config = self.config();
+        let hash = config.outline.hash().to_owned();
+        self.metrics.expect(&config);
         self.metrics.config.clear();
         self.metrics.config.get_or_create(&OfConfig { hash }).set(1);
     }

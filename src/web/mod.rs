@@ -4,6 +4,7 @@ pub mod health;
 pub mod reload;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Html;
@@ -11,9 +12,8 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::daemon::Relay;
 use crate::daemon::reload::Reloader;
-
-use health::Health;
 
 /// The page at `/`: where to look.
 const FRONT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>activity-relay</title>\
@@ -27,7 +27,7 @@ const FRONT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><t
 /// The listener fails.
 pub async fn serve(
     listener: TcpListener,
-    health: Health,
+    relay: Arc<Relay>,
     reloader: Reloader,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
@@ -36,7 +36,7 @@ pub async fn serve(
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .with_state(health)
+        .with_state(relay)
         .route("/-/reload", post(reload::reload).with_state(reloader))
         .into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await

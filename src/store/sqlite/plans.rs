@@ -130,6 +130,7 @@ fn do_everything(db: &Db) {
     listing::message(db, None, "m1").unwrap();
     listing::ids_like(db, "d", 2).unwrap();
     listing::counts(db, None).unwrap();
+    listing::counts_by_target(db).unwrap();
     listing::oldest_due(db).unwrap();
     let any = Filter { rule: Some("r".into()), ..Filter::default() };
     for states in [vec![StateName::Dead], vec![StateName::Pending]] {
