@@ -42,9 +42,8 @@ impl Gauges {
             (name.clone(), (state.is_some_and(parked), state.is_some_and(|state| state.paused)))
         });
         let held = held.collect();
-        let since = |moment: Timestamp| {
-            Duration::try_from(now.duration_since(moment)).unwrap_or(Duration::ZERO)
-        };
+        let since =
+            |moment: Timestamp| Duration::try_from(now.duration_since(moment)).unwrap_or(Duration::ZERO);
         let polled = store.accounts().await?;
         let last = |name: &str| {
             let status = polled.iter().find(|status: &&AccountStatus| status.name == name);

@@ -29,6 +29,7 @@ mod hostile;
 mod instances;
 mod instances_killed;
 mod kill;
+mod metrics;
 mod oracle;
 mod outage;
 mod outbox;

@@ -241,7 +241,8 @@ pub(super) fn counts(db: &Db, target: Option<&str>) -> Result<Counts> {
 /// How many deliveries stand where, target by target.
 pub(super) fn counts_by_target(db: &Db) -> Result<BTreeMap<String, Counts>> {
     let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
-    let read = |row: &SqlRow<'_>| Ok((row.get("target")?, state(row)?, row.get::<_, i64>("n")?.unsigned_abs()));
+    let read =
+        |row: &SqlRow<'_>| Ok((row.get("target")?, state(row)?, row.get::<_, i64>("n")?.unsigned_abs()));
     for (target, state, n) in db.all("SELECT target, state, n FROM counts", [], read)? {
         *counts.entry(target).or_default().of_mut(state) = n;
     }
