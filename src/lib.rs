@@ -12,6 +12,7 @@
 //! 9. `target/…` delivers and reports an outcome,
 //! 10. `model::settle` decides what that means; the courier writes attempt and state in one fenced transaction.
 
+pub mod answers;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each folder of `src`, the folders it may name as `crate::x`.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("egress", &["model"]),
     ("rules", &["model"]),
@@ -17,12 +17,13 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("config", &["model", "egress", "rules", "render", "source", "target"]),
     ("daemon", &["model", "egress", "rules", "render", "source", "target", "store", "config"]),
     ("sandbox", &["model", "daemon"]),
-    ("web", &["model", "rules", "render", "target", "store", "config", "daemon"]),
+    ("answers", &["model", "rules", "render", "source", "target", "store", "config", "daemon"]),
+    ("web", &["model", "rules", "render", "target", "store", "config", "daemon", "answers"]),
     (
         "cli",
         &[
             "model", "egress", "rules", "render", "source", "target", "store", "config", "daemon", "sandbox",
-            "web",
+            "answers", "web",
         ],
     ),
 ];

@@ -20,7 +20,7 @@ use crate::rules::evaluate::{matching, undecided};
 use crate::rules::plan::plan;
 use crate::store::{Admission, Admitted, Filter, Row, Store};
 
-use super::output::{WARN, paint};
+use super::output::{WARN, counted, paint};
 use super::{Context, Exit, Format, Stop, mute, when};
 use history::{Past, history};
 
@@ -119,7 +119,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if count > UNASKED_MAX && !args.yes {
         let text = format!(
             "this would send {}{}. --dry-run shows them; --yes says that it is meant",
-            deliveries(count),
+            counted(count, "delivery"),
             show::to_whom(&plan)
         );
         return Err(Stop::new(Exit::Problem, text));
@@ -130,7 +130,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         Format::Text => {
             let verdict = match sent {
                 0 => "nothing to send".to_owned(),
-                _ => format!("{} planned; a running relay sends them at once", deliveries(sent)),
+                _ => format!("{} planned; a running relay sends them at once", counted(sent, "delivery")),
             };
             context.out.line(format!("{verdict}{}", show::before(&plan)))?;
         }
@@ -150,15 +150,15 @@ fn notes(
     let warn = |text: String| context.out.note(paint(WARN, text));
     if plan.still_to_poll > 0 {
         warn(format!(
-            "{} still to be polled: a running relay takes them in by all rules, so they are left to it",
-            are(plan.still_to_poll)
+            "still to be polled: {}; that is left to a running relay, which takes it in by all rules",
+            counted(plan.still_to_poll, "message")
         ))?;
     }
     for (rule, count) in &plan.undecided {
         warn(format!(
             "rule `{rule}`: its `where` cannot be judged for {}, as with a name that is not known; they are left out. \
              `activity-relay explain UID` says why",
-            messages(*count)
+            counted(*count, "message")
         ))?;
     }
     let forgotten = history::forgotten(config, now);
@@ -288,16 +288,4 @@ fn admitted(owing: &Owing) -> Admitted {
         rules: rules.into_iter().collect(),
         deliveries: owing.planned.clone(),
     }
-}
-
-fn deliveries(count: usize) -> String {
-    format!("{count} {}", if count == 1 { "delivery" } else { "deliveries" })
-}
-
-fn messages(count: usize) -> String {
-    format!("{count} message{}", if count == 1 { "" } else { "s" })
-}
-
-fn are(count: usize) -> String {
-    format!("{} {}", messages(count), if count == 1 { "is" } else { "are" })
 }

@@ -1,13 +1,11 @@
 //! `catalog`: the message types that are known, which use cases they serve, and which rules take each.
 
-use serde_json::{Value, json};
-
-use crate::model::catalog::{self, Entry};
+use crate::answers::coverage::{Row, as_json, known, unknown};
+use crate::model::catalog;
 use crate::model::message::{Triple, key};
-use crate::rules::Rules;
-use crate::rules::condition::{Pattern, Subject};
+use crate::rules::condition::Pattern;
 
-use super::output::{BOLD, DIM, WARN, paint};
+use super::output::{BOLD, DIM, WARN, counted, paint};
 use super::{Context, Exit, Format, Stop};
 
 /// List the message types known, and which rules take each
@@ -39,15 +37,6 @@ pub struct Args {
     format: Format,
 }
 
-/// A row: a message type, how often it was seen where that was asked, and the rules that take it.
-struct Row<'a> {
-    triple: Triple,
-    label: String,
-    use_cases: &'static [&'static str],
-    seen: Option<u64>,
-    rules: Vec<&'a str>,
-}
-
 /// Prints the catalogue; exit 64 if coverage is asked for and the rules cannot be loaded, 69 without a store.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let config = if args.coverage { Some(context.config()?) } else { context.load().config };
@@ -55,7 +44,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if let Some(wanted) = &args.use_case {
         known_use_case(wanted)?;
     }
-    let mut rows = if args.unknown { unknown(rules, context).await? } else { known(rules) };
+    let mut rows = if args.unknown { unknown(rules, &context.store().await?).await? } else { known(rules) };
     rows.retain(|row| passes(args, row));
     match args.format {
         Format::Json => context.out.json(&as_json(&rows))?,
@@ -67,36 +56,6 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Fine)
-}
-
-/// The catalogue's own rows.
-fn known(rules: Option<&Rules>) -> Vec<Row<'_>> {
-    let row = |entry: &Entry| {
-        let triple = entry.triple();
-        Row {
-            rules: rules.map(|rules| taken_by(rules, &triple, entry.api_type)).unwrap_or_default(),
-            label: entry.label.to_owned(),
-            use_cases: entry.use_cases,
-            seen: None,
-            triple,
-        }
-    };
-    catalog::all().iter().map(row).collect()
-}
-
-/// What the store has seen and the catalogue does not know, the most frequent first.
-async fn unknown<'a>(rules: Option<&'a Rules>, context: &Context) -> anyhow::Result<Vec<Row<'a>>> {
-    let mut seen = context.store().await?.triples().await?;
-    seen.retain(|(triple, _)| catalog::find(triple).is_none());
-    seen.sort_by(|(a, many), (b, more)| more.cmp(many).then_with(|| a.to_string().cmp(&b.to_string())));
-    let row = |(triple, count): (Triple, u64)| Row {
-        rules: rules.map(|rules| taken_by(rules, &triple, None)).unwrap_or_default(),
-        label: catalog::label(&triple),
-        use_cases: &[],
-        seen: Some(count),
-        triple,
-    };
-    Ok(seen.into_iter().map(row).collect())
 }
 
 fn known_use_case(wanted: &str) -> anyhow::Result<()> {
@@ -123,38 +82,6 @@ fn passes(args: &Args, row: &Row<'_>) -> bool {
         && fits(&wanted, direction)
         && args.use_case.as_ref().is_none_or(is_for)
         && args.search.iter().all(|word| words.contains(&word.to_lowercase()))
-}
-
-/// The rules that take a message type in some account, up to the first that lets no other rule see it; a `where` may
-/// still decide otherwise.
-fn taken_by<'a>(rules: &'a Rules, triple: &Triple, api_type: Option<&str>) -> Vec<&'a str> {
-    let subject = Subject::new(triple, api_type);
-    let mut taking = Vec::new();
-    for rule in rules.list().iter().filter(|rule| rule.can_take_subject(&subject)) {
-        taking.push(rule.name.as_str());
-        if rule.stop && rule.filter.is_none() && rule.accounts.is_none() {
-            break;
-        }
-    }
-    taking
-}
-
-fn as_json(rows: &[Row<'_>]) -> Value {
-    let row = |row: &Row<'_>| {
-        let mut object = json!({
-            "activity_type": row.triple.activity_type,
-            "message_type": row.triple.message_type,
-            "direction": row.triple.direction,
-            "label": row.label,
-            "use_cases": row.use_cases,
-            "rules": row.rules,
-        });
-        if let Some(seen) = row.seen {
-            object["seen"] = json!(seen);
-        }
-        object
-    };
-    json!({ "message_types": rows.iter().map(row).collect::<Vec<_>>() })
 }
 
 /// Plain columns under a heading for each activity type.
@@ -195,5 +122,5 @@ fn as_text(rows: &[Row<'_>], with_rules: bool) -> Vec<String> {
 fn summary(rows: &[Row<'_>], with_rules: bool) -> String {
     let none = rows.iter().filter(|row| row.rules.is_empty()).count();
     let uncovered = if with_rules { format!(", {none} that no rule takes") } else { String::new() };
-    format!("{} message type{}{uncovered}", rows.len(), if rows.len() == 1 { "" } else { "s" })
+    format!("{}{uncovered}", counted(rows.len(), "message type"))
 }

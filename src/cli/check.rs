@@ -4,11 +4,11 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::config::fix::{self, Fixed};
-use crate::config::problem::{Applicability, count};
+use crate::config::problem::{Applicability, Severity, count};
 use crate::config::{Loaded, codes, report};
 
 use super::online::{self, Answers};
-use super::output::{BAD, GOOD, WARN, paint};
+use super::output::{BAD, GOOD, WARN, counted, paint};
 use super::{Context, Exit, Stop, samples};
 
 /// Check the rules file and the templates, and show all problems at once
@@ -170,7 +170,7 @@ fn show(
         context.out.line("nothing was asked online, as the file has errors\n")?;
     }
     context.out.line(summary(loaded, context))?;
-    let (errors, warnings) = count(&loaded.problems);
+    let (_, warnings) = count(&loaded.problems);
     if args.deny == Some(Deny::Warnings) && warnings > 0 {
         context.out.line("warnings count as errors (--deny warnings)")?;
     }
@@ -179,11 +179,12 @@ fn show(
             loaded.problems.iter().filter(|problem| problem.applicability == Some(Applicability::Certain));
         let certain = certain.count();
         if certain > 0 {
-            context.out.line(format!("{certain} of them can be corrected with --fix"))?;
+            context.out.line(format!("{certain} of these can be corrected with --fix"))?;
         }
     }
-    if let Some(first) = loaded.problems.first().filter(|_| errors + warnings > 0) {
-        context.out.line(format!("activity-relay check --explain {} says more", first.code))?;
+    let worst = loaded.problems.iter().find(|problem| problem.severity == Severity::Error);
+    if let Some(problem) = worst.or(loaded.problems.first()) {
+        context.out.line(format!("activity-relay check --explain {} says more", problem.code))?;
     }
     Ok(())
 }
@@ -203,10 +204,6 @@ fn summary(loaded: &Loaded, context: &Context) -> String {
         counted(config.rules.list().len(), "rule"),
     );
     format!("{} {what}", paint(GOOD, format!("{} is fine:", context.global.config.display())))
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn explain(code: &str, context: &Context) -> anyhow::Result<Exit> {

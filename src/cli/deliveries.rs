@@ -5,22 +5,20 @@ mod show;
 
 use clap::Subcommand;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use drawn::drawn;
-pub(super) use drawn::{state_style, waits_for};
+pub(super) use drawn::state_style;
 
 use super::output::{DIM, paint};
 use super::{Context, Exit, Format, Stop, when};
-use crate::model::delivery::{Attempt, StateName};
-use crate::model::group::Kind;
+use crate::answers::actions::Change;
+use crate::answers::deliveries::{self, Listed};
+use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
 use crate::store::{Counts, Filter, Row, Store};
 
 /// As text, so many are shown unless more are asked for.
 const SHOWN_DEFAULT: usize = 50;
-/// So many are replayed or discarded in one transaction.
-const BATCH: usize = 200;
 
 /// What stands below the options of `replay`.
 const REPLAY_HELP: &str = "\
@@ -110,6 +108,7 @@ impl Filters {
             target: self.target.clone(),
             since: since.map_err(|error| Stop::new(Exit::Usage, format!("--since: {error}")))?,
             message: None,
+            before: None,
             open: false,
             limit: None,
         })
@@ -135,100 +134,13 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
             let target = config.as_ref().and_then(|config| config.targets.get(&detail.row.target));
             let target = target.map(AsRef::as_ref);
             match format {
-                Format::Json => context.out.json(&show::json(&detail, target)?)?,
+                Format::Json => context.out.json(&deliveries::json(&detail, target)?)?,
                 Format::Text => show::text(&detail, target, context)?,
             }
             Ok(Exit::Fine)
         }
-        Action::Replay(chosen) => replay(chosen, &store, context).await,
-        Action::Discard(chosen) => discard(chosen, &store, context).await,
-    }
-}
-
-/// A delivery as the JSON contract has it; the keys behind `replay_of` are beyond it.
-#[derive(Serialize)]
-pub(super) struct Listed<'a> {
-    id: &'a DeliveryId,
-    rule: &'a str,
-    target: &'a str,
-    recipient: Option<&'a str>,
-    messages: &'a [String],
-    state: StateName,
-    due_at: Option<Timestamp>,
-    attempts: u32,
-    last: Option<Last<'a>>,
-    maybe_duplicate: bool,
-    replay_of: Option<&'a DeliveryId>,
-    account: &'a str,
-    template: &'a str,
-    created_at: Timestamp,
-    settled_at: Option<Timestamp>,
-    why: Option<&'a str>,
-    held_by: Option<&'a str>,
-    first_due: Timestamp,
-    window: Option<Window>,
-    throttled: u32,
-}
-
-/// The time that a digest covers.
-#[derive(Serialize)]
-pub(super) struct Window {
-    from: Timestamp,
-    to: Timestamp,
-}
-
-impl Window {
-    pub(super) fn of(row: &Row) -> Option<Self> {
-        let gathered = row.gathered.filter(|gathered| gathered.kind == Kind::Digest)?;
-        Some(Self { from: gathered.from, to: gathered.to })
-    }
-}
-
-#[derive(Serialize)]
-struct Last<'a> {
-    at: Timestamp,
-    outcome: &'a str,
-    status: Option<u16>,
-    reason: &'a str,
-    latency_ms: u64,
-}
-
-impl<'a> Last<'a> {
-    fn of(attempt: &'a Attempt) -> Self {
-        Self {
-            at: attempt.at,
-            outcome: &attempt.outcome,
-            status: attempt.status,
-            reason: &attempt.reason,
-            latency_ms: attempt.latency_ms,
-        }
-    }
-}
-
-impl<'a> Listed<'a> {
-    pub(super) fn of(row: &'a Row) -> Self {
-        Self {
-            id: &row.id,
-            rule: &row.rule,
-            target: &row.target,
-            recipient: row.recipient.as_deref(),
-            messages: &row.messages,
-            state: row.state,
-            due_at: row.due_at,
-            attempts: row.attempts,
-            last: row.last.as_ref().map(Last::of),
-            maybe_duplicate: row.maybe_duplicate,
-            replay_of: row.replay_of.as_ref(),
-            account: &row.account,
-            template: &row.template,
-            created_at: row.created_at,
-            settled_at: row.settled_at,
-            why: row.why.as_deref(),
-            held_by: row.held_by.as_deref(),
-            first_due: row.first_due,
-            window: Window::of(row),
-            throttled: row.throttled,
-        }
+        Action::Replay(chosen) => change(Change::Replay, chosen, &store, context).await,
+        Action::Discard(chosen) => change(Change::Discard, chosen, &store, context).await,
     }
 }
 
@@ -299,71 +211,58 @@ async fn chosen(chosen: &Chosen, store: &Store, now: Timestamp) -> anyhow::Resul
 }
 
 /// Leaves those that can be changed; where ids were given, one that cannot is an error.
-fn changeable(
-    rows: Vec<Row>,
-    args: &Chosen,
-    can: fn(StateName) -> bool,
-    what: &str,
-) -> anyhow::Result<Vec<Row>> {
-    let wrong = rows.iter().find(|row| !can(row.state));
+fn changeable(rows: Vec<Row>, args: &Chosen, change: Change) -> anyhow::Result<Vec<Row>> {
+    let wrong = rows.iter().find(|row| !change.fits(row.state));
     if let (Some(row), false) = (wrong, args.ids.is_empty()) {
-        return Err(Stop::new(Exit::Problem, format!("{} is {}: {what}", row.id, row.state)));
+        let text = format!("{} is {}: {}", row.id, row.state, change.unfit());
+        return Err(Stop::new(Exit::Problem, text));
     }
-    Ok(rows.into_iter().filter(|row| can(row.state)).collect())
+    Ok(rows.into_iter().filter(|row| change.fits(row.state)).collect())
 }
 
-async fn replay(args: &Chosen, store: &Store, context: &Context) -> anyhow::Result<Exit> {
+async fn change(change: Change, args: &Chosen, store: &Store, context: &Context) -> anyhow::Result<Exit> {
     let now = context.clock.now();
-    let ended = |state| !matches!(state, StateName::Pending | StateName::Sending);
-    let rows = chosen(args, store, now).await?;
-    let rows = changeable(rows, args, ended, "it will be sent anyway; only what has ended is replayed")?;
+    let rows = changeable(chosen(args, store, now).await?, args, change)?;
     if args.dry_run {
-        return dry_run("would be replayed", &rows, args.format, context);
+        let what = match change {
+            Change::Replay => "would be replayed",
+            Change::Discard => "would be discarded",
+        };
+        return dry_run(what, &rows, args.format, context);
     }
     let ids: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
-    let mut planned = 0;
-    for batch in ids.chunks(BATCH) {
-        for id in store.replay(batch, now).await? {
-            planned += 1;
-            let of = store.delivery(&id).await?.and_then(|detail| detail.row.replay_of);
-            match args.format {
-                Format::Json => context.out.json(&serde_json::json!({"id": id, "replay_of": of}))?,
-                Format::Text => {
-                    context
-                        .out
-                        .line(format!("{id} replays {}", of.map_or(String::new(), |of| of.to_string())))?;
-                }
-            }
+    let changed = change.run(store, &ids, now).await?;
+    for id in &changed {
+        match (change, args.format) {
+            (Change::Replay, format) => show_replay(id, format, store, context).await?,
+            (Change::Discard, Format::Json) => context.out.json(&serde_json::json!({"id": id}))?,
+            (Change::Discard, Format::Text) => {}
         }
     }
     if args.format == Format::Text {
-        context.out.line(format!("{planned} planned; a running relay sends them at once"))?;
+        let what = match change {
+            Change::Replay => "planned; a running relay sends them at once",
+            Change::Discard => "discarded",
+        };
+        context.out.line(format!("{} {what}", changed.len()))?;
     }
     Ok(Exit::Fine)
 }
 
-async fn discard(args: &Chosen, store: &Store, context: &Context) -> anyhow::Result<Exit> {
-    let now = context.clock.now();
-    let can = |state| matches!(state, StateName::Pending | StateName::Sending | StateName::Dead);
-    let rows = chosen(args, store, now).await?;
-    let rows = changeable(rows, args, can, "only what is pending, sending or dead is discarded")?;
-    if args.dry_run {
-        return dry_run("would be discarded", &rows, args.format, context);
-    }
-    let ids: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
-    let mut discarded = 0;
-    for batch in ids.chunks(BATCH) {
-        for id in store.discard(batch, now).await? {
-            discarded += 1;
-            if args.format == Format::Json {
-                context.out.json(&serde_json::json!({"id": id}))?;
-            }
+async fn show_replay(
+    id: &DeliveryId,
+    format: Format,
+    store: &Store,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let of = store.delivery(id).await?.and_then(|detail| detail.row.replay_of);
+    match format {
+        Format::Json => context.out.json(&serde_json::json!({"id": id, "replay_of": of})),
+        Format::Text => {
+            let of = of.map_or(String::new(), |of| of.to_string());
+            Ok(context.out.line(format!("{id} replays {of}"))?)
         }
     }
-    if args.format == Format::Text {
-        context.out.line(format!("{discarded} discarded"))?;
-    }
-    Ok(Exit::Fine)
 }
 
 fn dry_run(what: &str, rows: &[Row], format: Format, context: &Context) -> anyhow::Result<Exit> {

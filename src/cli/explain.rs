@@ -2,27 +2,16 @@
 
 mod show;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 
+use crate::answers::explain::{About, Story, document};
 use crate::config::Config;
 use crate::daemon::names;
-use crate::model::catalog;
-use crate::model::delivery::{Planned, StateName};
-use crate::model::group::Over;
 use crate::model::message::Message;
-use crate::model::mute::Mute;
-use crate::model::names::Names;
-use crate::rules::Place;
-use crate::rules::evaluate::{Evaluation, evaluate, matching};
-use crate::rules::plan::plan;
-use crate::store::{Detail, Filter, Store, StoredMessage, TargetState};
+use crate::store::Store;
 
-use super::deliveries::Listed;
 use super::{Context, Exit, Format, Stop, subject};
 
 /// From so many characters on, what is no uid may be the beginning of a delivery's id.
@@ -33,17 +22,21 @@ const AFTER_HELP: &str = "\
 Examples:
   activity-relay explain a81bf03c                        a message that was polled
   activity-relay explain item.json                       one item as the API gives it
-  activity-relay explain --activity-type Meeting --message-type cancelled --direction client_to_pivot
+  activity-relay explain Meeting/cancelled/client_to_pivot
+                                                         one of this type, if it came now
   activity-relay explain a81bf03c --save cancelled.json  keep it for a rule test";
 
 /// Say why a message did or did not arrive: each rule's verdict, and every attempt
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(
+    after_help = AFTER_HELP,
+    group = clap::ArgGroup::new("about").required(true).args(["what", "activity_type"])
+)]
 pub struct Args {
-    /// A stored message's uid, or a file with one item as the API gives it
+    /// A stored message's uid, a file with one item as the API gives it, or a type of the catalogue, written
+    /// `Meeting/cancelled/client_to_pivot`
     #[arg(
-        value_name = "FILE|UID",
-        required_unless_present = "activity_type",
+        value_name = "FILE|UID|TYPE",
         conflicts_with_all = ["activity_type", "message_type", "direction"]
     )]
     what: Option<String>,
@@ -68,40 +61,6 @@ pub struct Args {
     /// For people or for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-}
-
-/// A message with all there is to say of it.
-struct Story<'c> {
-    about: About,
-    message: Message,
-    names: Names,
-    /// `None` for one that was never polled.
-    stored: Option<StoredMessage>,
-    verdicts: Vec<Evaluation<'c>>,
-    owed: Owed,
-    /// Where the targets stand that are not simply ready.
-    targets: Vec<TargetState>,
-    /// Which rules are muted at the moment.
-    mutes: Vec<Mute>,
-}
-
-/// What a story is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum About {
-    /// A message that was polled.
-    Polled,
-    /// An item out of a file.
-    File,
-    /// A made-up message of a type.
-    Type,
-}
-
-/// What is owed for it.
-enum Owed {
-    /// The deliveries there are.
-    Is(Vec<Detail>),
-    /// Those that there would be.
-    Would(Vec<Planned>),
 }
 
 /// Runs the command.
@@ -133,34 +92,26 @@ async fn found<'c>(
     now: Timestamp,
 ) -> anyhow::Result<Option<Story<'c>>> {
     let account = account(args, config)?;
-    let (about, message, names, stored) = match args.what.as_deref() {
+    let other = match args.what.as_deref() {
         Some(what) if Path::new(what).is_file() => {
             let message = subject::from_file(Path::new(what), account)?;
             let names = names::stored(store, &message).await;
-            (About::File, message, names, None)
+            (About::File, message, names)
         }
         Some(uid) => {
-            let Some(stored) = store.message(args.account.as_deref(), uid).await? else { return Ok(None) };
-            let names = names::stored(store, &stored.message).await;
-            (About::Polled, stored.message.clone(), names, Some(stored))
+            let story = Story::of_stored(config, store, args.account.as_deref(), uid, now).await?;
+            let (None, Some(triple)) = (&story, subject::known_type(uid)) else { return Ok(story) };
+            let (message, names) = subject::sample_of(&triple, account, now)?;
+            (About::Type, message, names)
         }
         None => {
             let triple = [&args.activity_type, &args.message_type, &args.direction];
             let triple = subject::canonical(triple.map(|name| name.as_deref().unwrap_or_default()));
             let (message, names) = subject::sample_of(&triple, account, now)?;
-            (About::Type, message, names, None)
+            (About::Type, message, names)
         }
     };
-    let mutes = store.mutes(now).await?;
-    let owed = if stored.is_some() {
-        Owed::Is(deliveries(store, &message).await?)
-    } else {
-        let found = matching(&config.rules, &message, &names);
-        Owed::Would(plan(&found, &message, &names, &mutes, now))
-    };
-    let verdicts = evaluate(&config.rules, &message, &names);
-    let targets = store.target_states().await?;
-    Ok(Some(Story { about, message, names, stored, verdicts, owed, targets, mutes }))
+    Ok(Some(Story::of_other(config, store, other, now).await?))
 }
 
 /// The account that a file's or a sample's message is taken to belong to.
@@ -174,16 +125,6 @@ fn account<'c>(args: &'c Args, config: &'c Config) -> anyhow::Result<&'c str> {
         Some(name) => Ok(name),
         None => Ok(known.first().copied().unwrap_or("main")),
     }
-}
-
-/// All deliveries of a message, with their attempts.
-async fn deliveries(store: &Store, message: &Message) -> anyhow::Result<Vec<Detail>> {
-    let filter = Filter { message: Some(message.uid.clone()), ..Filter::default() };
-    let mut details = Vec::new();
-    for row in store.deliveries(filter).await?.0.iter().filter(|row| row.account == message.account) {
-        details.extend(store.delivery(&row.id).await?);
-    }
-    Ok(details)
 }
 
 /// What to say of a uid that is no message: it may have been unreadable.
@@ -210,6 +151,13 @@ async fn unknown(store: &Store, uid: &str, context: &Context) -> anyhow::Result<
         );
         return Ok(Stop::new(Exit::Problem, text));
     }
+    let types = subject::types_like(uid);
+    if !types.is_empty() {
+        let text = format!(
+            "no message with the uid `{uid}` is stored. A type is explained by its whole name: {types}"
+        );
+        return Ok(Stop::new(Exit::Problem, text));
+    }
     let text = format!(
         "no message with the uid `{uid}` is stored, and no file has that name. The relay keeps what it polled for the \
          `retention` of the rules file; `activity-relay deliveries list --format json` has the uids of what was delivered"
@@ -229,99 +177,4 @@ fn save(path: &Path, force: bool, message: &Message, context: &Context) -> anyho
     let file = path.display();
     context.out.note(format!("wrote {file}; a rule test takes it with `messages: [{{ file: {file} }}]`"))?;
     Ok(())
-}
-
-/// The document of `--format json`.
-fn document(story: &Story<'_>, now: Timestamp) -> anyhow::Result<Value> {
-    let rules: Vec<Value> = story.verdicts.iter().map(|verdict| verdict_json(verdict, story)).collect();
-    let deliveries = match &story.owed {
-        Owed::Is(details) => details.iter().map(is_json).collect::<anyhow::Result<Vec<_>>>()?,
-        Owed::Would(planned) => planned.iter().map(|planned| would_json(planned, now)).collect(),
-    };
-    Ok(json!({ "message": message_json(story), "rules": rules, "deliveries": deliveries }))
-}
-
-fn verdict_json(verdict: &Evaluation<'_>, story: &Story<'_>) -> Value {
-    let Place { file, line, column } = &verdict.place;
-    json!({
-        "rule": verdict.rule,
-        "matched": verdict.matched,
-        "reason": verdict.reason,
-        "place": { "file": file, "line": line, "column": column },
-        "muted": story.mutes.iter().find(|mute| mute.rule == verdict.rule),
-    })
-}
-
-fn message_json(story: &Story<'_>) -> Value {
-    let message = &story.message;
-    json!({
-        "account": message.account,
-        "uid": message.uid,
-        "activity_type": message.triple.activity_type,
-        "message_type": message.triple.message_type,
-        "direction": message.triple.direction,
-        "label": catalog::label(&message.triple),
-        "subject": message.subject,
-        "created_at": message.created_at,
-        "seen_at": story.stored.as_ref().map(|stored| stored.seen_at),
-        "taken_by": story.stored.as_ref().map(|stored| &stored.rules),
-        "client": story.names.client,
-        "staff": story.names.staff,
-    })
-}
-
-fn is_json(detail: &Detail) -> anyhow::Result<Value> {
-    let mut object = object(&Listed::of(&detail.row))?;
-    object.insert("history".to_owned(), serde_json::to_value(&detail.history)?);
-    Ok(Value::Object(object))
-}
-
-fn object(value: &impl Serialize) -> anyhow::Result<Map<String, Value>> {
-    match serde_json::to_value(value)? {
-        Value::Object(object) => Ok(object),
-        other => Ok(Map::from_iter([("delivery".to_owned(), other)])),
-    }
-}
-
-/// A delivery that there would be, in the list's form; it has no id, as it is not there.
-fn would_json(planned: &Planned, now: Timestamp) -> Value {
-    let state = match (&planned.withheld, planned.expires_at) {
-        (Some(_), _) => StateName::Withheld,
-        (None, Some(end)) if end <= now => StateName::Expired,
-        (None, _) => StateName::Pending,
-    };
-    json!({
-        "id": null,
-        "rule": planned.rule,
-        "target": planned.target,
-        "recipient": planned.recipient,
-        "messages": planned.messages,
-        "state": state,
-        "due_at": (state == StateName::Pending).then_some(planned.due_at),
-        "digest": planned.joins.as_ref().map(|join| json!({ "from": join.from, "to": join.to })),
-        "throttle": planned.quota.as_ref().map(|quota| json!({
-            "limit": quota.throttle.limit, "per_seconds": quota.throttle.per.as_secs(),
-            "over": match quota.over { Over::Drop(_) => "drop", Over::Join { .. } => "digest" },
-        })),
-        "attempts": 0,
-        "last": null,
-        "maybe_duplicate": false,
-        "replay_of": null,
-        "account": planned.account,
-        "template": planned.template,
-        "expires_at": planned.expires_at,
-        "why": planned.withheld,
-        "history": [],
-    })
-}
-
-/// The rules that would decide otherwise today than they did when the message came: (take it now, took it then).
-fn changed<'s>(story: &'s Story<'_>) -> (Vec<&'s str>, Vec<&'s str>) {
-    let Some(stored) = &story.stored else { return (Vec::new(), Vec::new()) };
-    let now: HashMap<&str, bool> =
-        story.verdicts.iter().map(|verdict| (verdict.rule, verdict.matched)).collect();
-    let then = |rule: &str| stored.rules.iter().any(|taken| taken == rule);
-    let gained = story.verdicts.iter().filter(|verdict| verdict.matched && !then(verdict.rule));
-    let lost = stored.rules.iter().map(String::as_str).filter(|rule| now.get(rule) != Some(&true));
-    (gained.map(|verdict| verdict.rule).collect(), lost.collect())
 }

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use crate::config::schema::Of;
 use crate::render::shipped;
 
+use super::output::{DIM, paint};
 use super::{Context, Exit, Stop, schema};
 
 const RULES: &str = include_str!("init/rules.yaml");
 /// Tests of it.
 const TESTS: &str = include_str!("init/rules.test.yaml");
+/// How wide the written paths are shown.
+const PATH_CHARS: usize = 17;
 /// How the rules file calls its schema, which lies beside it.
 const SCHEMA: &str = "rules.schema.json";
 
@@ -26,7 +29,7 @@ pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let named = schema.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let tests = rules.with_extension("test.yaml");
     let mut files: Vec<(PathBuf, String)> =
-        vec![(rules.clone(), RULES.replacen(SCHEMA, &named, 1)), (tests, TESTS.to_owned())];
+        vec![(rules.clone(), RULES.replacen(SCHEMA, &named, 1)), (tests.clone(), TESTS.to_owned())];
     files.extend(templates().map(|(path, text)| (folder.join(path), text.to_owned())));
     let mut paths = files.iter().map(|(path, _)| path).chain([&schema]);
     if let Some(path) = paths.find(|path| path.symlink_metadata().is_ok()) {
@@ -37,19 +40,28 @@ pub async fn run(_: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         return Err(Stop::new(Exit::Problem, message));
     }
     for (path, text) in &files {
-        add(path, text, context)?;
+        add(path, text)?;
     }
     // It offers the names that stand in the files just written.
-    add(&schema, &schema::text(Of::Main, &context.load().names)?, context)?;
+    add(&schema, &schema::text(Of::Main, &context.load().names)?)?;
+    let say = |path: &Path, what: &str| {
+        context.out.line(format!("wrote {:<PATH_CHARS$}  {}", path.display().to_string(), paint(DIM, what)))
+    };
+    say(&rules, "which messages go where")?;
+    say(&tests, "tests of that")?;
+    say(
+        &folder.join("templates/"),
+        "what is sent: a folder for each kind of news, such as client-cancelled",
+    )?;
+    say(&schema, "for editors, which complete and explain by it")?;
     context.out.line(next_steps(&rules))?;
     Ok(Exit::Fine)
 }
 
-fn add(path: &Path, text: &str, context: &Context) -> anyhow::Result<()> {
+fn add(path: &Path, text: &str) -> anyhow::Result<()> {
     write(path, text).map_err(|error| {
         Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
-    })?;
-    Ok(context.out.line(format!("wrote {}", path.display()))?)
+    })
 }
 
 /// Writes the templates that come with the program into a folder that has none yet.
@@ -92,6 +104,9 @@ Next:
   3. activity-relay check{option}            is the file right?
      activity-relay test{option}             does it do what its tests say?
      activity-relay run --dry-run{option}    what would be sent?
-     activity-relay run{option}"
+     activity-relay run{option}
+
+For a rule of your own: `activity-relay catalog` lists what can be matched, such as `activity-relay catalog review`;
+`activity-relay explain Review/submit_review/client_to_pivot` shows such a message, and which rules take it."
     )
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 
+use super::output::counted;
 use super::{Cli, Context, Exit, Stop};
 
 /// Print the manual page, or write one for each command
@@ -26,7 +27,7 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         let message = format!("the pages cannot be written to {}: {error}", folder.display());
         Stop::new(Exit::Unavailable, message)
     })?;
-    context.out.line(format!("wrote {written} pages to {}", folder.display()))?;
+    context.out.line(format!("wrote {} to {}", counted(written, "page"), folder.display()))?;
     Ok(Exit::Fine)
 }
 

@@ -16,6 +16,7 @@ pub mod mute;
 mod online;
 pub mod output;
 pub mod payload;
+mod progress;
 pub mod render;
 pub mod run;
 mod samples;

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::output::{DIM, paint};
+use super::output::{DIM, WARN, paint};
 use super::table::{self, plain};
 use super::{Context, Exit, Format, Stop, when};
 use crate::config::problem::nearest;
@@ -58,6 +58,7 @@ enum Action {
     /// End a mute before its time
     Lift {
         /// Its id, as `mute list` shows it
+        #[arg(value_parser = id)]
         id: i64,
         /// For people or for programs
         #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -70,6 +71,10 @@ fn length(text: &str) -> Result<SignedDuration, String> {
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
     let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
     if length.is_positive() { Ok(length) } else { Err(wrong()) }
+}
+
+fn id(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "it is a number, which `activity-relay mute list` shows".to_owned())
 }
 
 /// Runs the command.
@@ -103,7 +108,8 @@ async fn mute(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if until <= now {
         return Err(Stop::new(Exit::Usage, format!("--until {until} is past; now it is {now:.0}")));
     }
-    let mute = context.store().await?.mute(rule, until, reason.trim(), now).await?;
+    let store = context.store().await?;
+    let mute = store.mute(rule, until, reason.trim(), now).await?;
     match args.format {
         Format::Json => context.out.json(&mute)?,
         Format::Text => {
@@ -113,9 +119,20 @@ async fn mute(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
                  it early",
                 mute.id
             ))?;
+            let mutes = store.mutes(now).await?;
+            if let Some(longer) = Mute::of(&mutes, rule, now).filter(|longest| longest.until > until) {
+                context.out.note(stays_muted(longer, &config.timezone))?;
+            }
         }
     }
     Ok(Exit::Fine)
+}
+
+/// What to say of a rule that another mute silences as well.
+fn stays_muted(by: &Mute, zone: &TimeZone) -> String {
+    let Mute { id, rule, until, reason, .. } = by;
+    let text = format!("mute {id} silences {rule} until {}: {reason}", when::moment(*until, zone));
+    paint(WARN, text)
 }
 
 /// The error for a rule that is not in the rules file.
@@ -172,7 +189,13 @@ async fn lift(store: &Store, id: i64, format: Format, context: &Context) -> anyh
     match format {
         Format::Json => context.out.json(&mute)?,
         Format::Text => {
-            let rule = &mute.rule;
+            let (rule, now) = (&mute.rule, context.clock.now());
+            let mutes = store.mutes(now).await?;
+            if let Some(other) = Mute::of(&mutes, rule, now) {
+                context.out.line(format!("mute {id} is lifted, and {rule} stays muted"))?;
+                context.out.note(stays_muted(other, &when::zone(context)))?;
+                return Ok(Exit::Fine);
+            }
             context.out.line(format!(
                 "{rule} is no longer muted. What was withheld stays withheld; to send it: \
                  activity-relay deliveries replay --state withheld --rule {rule}"

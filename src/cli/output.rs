@@ -1,7 +1,7 @@
 //! The one door to the terminal: text for people on stdout, notes on stderr, JSON for programs.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -23,6 +23,15 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 /// `text` in a style: escape codes that are removed again where colours are off.
 pub fn paint(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// So many of a thing, in words: `1 delivery`, `2 deliveries`, `0 lines`.
+pub fn counted(count: usize, what: &str) -> String {
+    match what.strip_suffix('y') {
+        _ if count == 1 => format!("1 {what}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {what}s"),
+    }
 }
 
 /// Where commands print. A closed pipe (`… | head`) is no error: what nobody reads is not written.
@@ -52,6 +61,17 @@ impl Output {
     pub fn note(&self, text: impl Display) -> io::Result<()> {
         let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
         quiet_on_closed_pipe(writeln!(stderr, "{text}"))
+    }
+
+    /// A part of a line beside the output, shown at once.
+    pub fn part(&self, text: &str) -> io::Result<()> {
+        let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
+        quiet_on_closed_pipe(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()))
+    }
+
+    /// Notes go to a terminal.
+    pub fn is_watched(&self) -> bool {
+        io::stderr().is_terminal()
     }
 
     /// One JSON document on one line.

@@ -1,30 +1,12 @@
-//! A payload as people and programs see it: the JSON body for Slack and HTTP, the parts of a mail with its headers.
+//! A payload as people see it: a mail as a reader would, everything else as indented JSON.
 
-use serde_json::{Map, Value, json};
-
-use crate::model::payload::{Mail, Payload};
-use crate::target::{Kind, Target, email};
+use crate::answers::payload::headers;
+use crate::model::payload::Payload;
+use crate::target::Target;
 
 use super::output::{BOLD, DIM, paint};
 
-/// The payload as the JSON contract has it. The mail's headers follow from the target; without it there are none.
-pub fn as_json(payload: &Payload, target: Option<&Target>, id: &str) -> Value {
-    match payload {
-        Payload::Slack(value) => value.clone(),
-        Payload::Http(body) => {
-            serde_json::from_str(&body.body).unwrap_or_else(|_| Value::String(body.body.clone()))
-        }
-        Payload::Email(mail) => {
-            let headers = headers(mail, target, id).into_iter().map(|(name, value)| (name, json!(value)));
-            json!({
-                "subject": mail.subject,
-                "text": mail.text,
-                "html": mail.html,
-                "headers": headers.collect::<Map<_, _>>(),
-            })
-        }
-    }
-}
+pub use crate::answers::payload::as_json;
 
 /// The payload for people: a mail as a reader would show it, everything else as indented JSON.
 ///
@@ -59,11 +41,4 @@ pub fn first_line(payload: &Payload) -> String {
         Payload::Email(mail) => mail.subject.clone(),
     };
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
-}
-
-fn headers(mail: &Mail, target: Option<&Target>, id: &str) -> Vec<(String, String)> {
-    match target.map(|target| &target.kind) {
-        Some(Kind::Email(target)) => email::headers(target.settings(), mail, id),
-        _ => Vec::new(),
-    }
 }

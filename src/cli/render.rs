@@ -22,7 +22,11 @@ Examples:
 
 /// Print the exact payload of a template for a target
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(
+    after_help = AFTER_HELP,
+    override_usage = "activity-relay render [OPTIONS] --target <NAME> <TEMPLATE> <UID|--file <FILE>|--sample <TYPE>>",
+    group = clap::ArgGroup::new("message").required(true).args(["uid", "file", "sample"])
+)]
 pub struct Args {
     /// The template's name; `default` is always there
     pub template: String,
@@ -30,10 +34,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub target: String,
     /// A stored message's uid
-    #[arg(value_name = "UID", conflicts_with_all = ["file", "sample"], required_unless_present_any = ["file", "sample"])]
+    #[arg(value_name = "UID")]
     pub uid: Option<String>,
     /// A file with one item as the API gives it
-    #[arg(long, value_name = "FILE", conflicts_with = "sample")]
+    #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// A sample of a message type, written `Meeting/cancelled/client_to_pivot`
     #[arg(long, value_name = "TYPE")]
@@ -95,7 +99,16 @@ async fn chosen(
     if let Some(uid) = &args.uid {
         let store = context.store().await?;
         let Some(stored) = store.message(None, uid).await? else {
-            return Err(Stop::new(Exit::Problem, format!("no message with the uid `{uid}` is stored")));
+            let types = subject::types_like(uid);
+            let hint = if types.is_empty() {
+                "--file FILE or --sample TYPE renders it without".to_owned()
+            } else {
+                format!("a type is rendered with --sample {types}")
+            };
+            return Err(Stop::new(
+                Exit::Problem,
+                format!("no message with the uid `{uid}` is stored; {hint}"),
+            ));
         };
         let names = names::stored(&store, &stored.message).await;
         return Ok((stored.message, names));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +23,7 @@ use crate::store::{Admitted, Filter, Mode, Store, StoreError};
 use crate::target::Target;
 use crate::web;
 
-use super::output::{BOLD, DIM, paint};
+use super::output::{BOLD, DIM, counted, paint};
 use super::{Context, Exit, Format, Stop, payload};
 
 /// Poll, match and deliver until stopped
@@ -37,15 +38,48 @@ pub struct Args {
     /// Reload when the rules file or anything that it brings in changes; SIGHUP and `POST /-/reload` always do
     #[arg(long, conflicts_with_all = ["once", "dry_run"])]
     watch: bool,
-    /// Where health and metrics are served; `none` to switch off
+    /// Where console, health and metrics are served; `none` to switch off
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
     listen: String,
+    #[command(flatten)]
+    console: Console,
     /// How long a stop waits for what is under way
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     grace: Duration,
     /// How `--dry-run` prints
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+}
+
+/// Who may do what in the console.
+#[derive(Debug, clap::Args)]
+pub(super) struct Console {
+    /// What the console demands to see; needed on any address but loopback
+    #[arg(long = "console-token", value_name = "TOKEN", env = "RELAY_CONSOLE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Let nothing be changed in the console
+    #[arg(long = "console-read-only")]
+    read_only: bool,
+    /// A further name under which browsers reach the console, such as that of a proxy before it
+    #[arg(long = "console-host", value_name = "NAME")]
+    hosts: Vec<String>,
+}
+
+impl Console {
+    /// The settings, if the console may be served on the address.
+    ///
+    /// # Errors
+    /// Exit 2 where a token is missing or too short.
+    pub(super) fn settings(&self, address: SocketAddr) -> anyhow::Result<web::Settings> {
+        let token = self.token.as_deref().filter(|token| !token.is_empty());
+        let settings = web::Settings {
+            token: token.map(Into::into),
+            read_only: self.read_only,
+            hosts: self.hosts.clone(),
+        };
+        settings.check(address).map_err(|error| Stop::new(Exit::Usage, format!("--listen {error}")))?;
+        Ok(settings)
+    }
 }
 
 /// A duration as the command line gives it, such as `1m30s`.
@@ -72,7 +106,11 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     }
     let listener = match (args.once, args.listen.as_str()) {
         (true, _) | (false, "none") => None,
-        (false, address) => Some(bind(address).await?),
+        (false, address) => {
+            let address = parsed(address)?;
+            let settings = args.console.settings(address)?;
+            Some((bind(address).await?, settings))
+        }
     };
     let store = Store::open(&context.global.store, Mode::Daemon).await.map_err(unavailable)?;
     let setup = Setup {
@@ -95,14 +133,18 @@ fn unavailable(error: StoreError) -> anyhow::Error {
     Stop::new(Exit::Unavailable, error.to_string())
 }
 
-async fn bind(address: &str) -> anyhow::Result<tokio::net::TcpListener> {
-    let parsed: SocketAddr = address.parse().map_err(|_| {
+/// What `--listen` names.
+pub(super) fn parsed(address: &str) -> anyhow::Result<SocketAddr> {
+    address.parse().map_err(|_| {
         Stop::new(
             Exit::Usage,
             format!("--listen {address}: an address and a port are meant, such as 127.0.0.1:8787, or `none`"),
         )
-    })?;
-    web::listen(parsed).await.map_err(|error| {
+    })
+}
+
+pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    web::listen(address).await.map_err(|error| {
         let remedy = "another relay may be running; choose another address with --listen, or `none`";
         Stop::new(Exit::Unavailable, format!("cannot listen on {address}: {error} ({remedy})"))
     })
@@ -112,7 +154,7 @@ async fn for_ever(
     args: &Args,
     context: &Context,
     relay: &Arc<Relay>,
-    listener: Option<tokio::net::TcpListener>,
+    listener: Option<(TcpListener, web::Settings)>,
 ) -> anyhow::Result<Exit> {
     let systemd = Systemd::of(&context.environment);
     let origin = Origin { path: context.global.config.clone(), environment: context.environment.clone() };
@@ -142,20 +184,20 @@ async fn for_ever(
     Ok(Exit::Fine)
 }
 
-/// Serves health, metrics and reloads until `closing`.
-fn serve(
+/// Serves console, health, metrics and reloads until `closing`.
+pub(super) fn serve(
     serving: &TaskTracker,
     relay: &Arc<Relay>,
-    listener: tokio::net::TcpListener,
+    (listener, settings): (TcpListener, web::Settings),
     reloader: Reloader,
     closing: CancellationToken,
 ) -> std::io::Result<()> {
     let listening = listener.local_addr()?;
-    tracing::info!(%listening, "health and metrics are served");
+    tracing::info!(%listening, "console, health and metrics are served");
     let relay = relay.clone();
     serving.spawn(async move {
-        if let Err(error) = web::serve(listener, relay, reloader, closing).await {
-            tracing::error!(%error, "health and metrics are no longer served");
+        if let Err(error) = web::serve(listener, relay, reloader, settings, closing).await {
+            tracing::error!(%error, "console, health and metrics are no longer served");
         }
     });
     Ok(())
@@ -176,10 +218,11 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
             .out
             .note(format!("account {account} is polled by another instance (`status` shows which)"))?;
     }
-    let waiting = counts.pending + counts.sending;
+    let waiting = usize::try_from(counts.pending + counts.sending)?;
     context.out.note(format!(
-        "{} new messages; {waiting} deliveries wait, {died} died in this round",
-        round.messages
+        "{}; {waiting} waiting, {died} died in this round",
+        counted(round.messages, "new message"),
+        waiting = counted(waiting, "delivery"),
     ))?;
     Ok(if round.failed.is_empty() && died == 0 { Exit::Fine } else { Exit::Problem })
 }
@@ -215,8 +258,9 @@ async fn print_found(
     }
     let owed: usize = found.iter().map(|one| one.deliveries.len()).sum();
     context.out.note(format!(
-        "{} messages, {owed} deliveries would be made; nothing was written or sent",
-        found.len()
+        "{}, {} would be made; nothing was written or sent",
+        counted(found.len(), "message"),
+        counted(owed, "delivery"),
     ))?;
     Ok(())
 }

@@ -178,9 +178,31 @@ fn greet(
         let title = &scenario.title;
         out.line(format!("  {:12} {title}: {messages} messages in {} s", "scenario", last.as_secs()))?;
     }
-    out.line(paint(DIM, "Stop with Ctrl-C. In the rules file, accounts need base_url and start_from: 24h;"))?;
-    out.line(paint(DIM, "targets need allow_private: true."))?;
+    out.line(paint(DIM, "\nIn the rules file:"))?;
+    for line in rules_lines(sandbox) {
+        out.line(format!("  {line}"))?;
+    }
+    out.line(paint(DIM, "\nStop with Ctrl-C."))?;
     Ok(())
+}
+
+/// The account and the targets of a rules file that polls the sandbox and delivers to it.
+fn rules_lines(sandbox: &Sandbox) -> Vec<String> {
+    let (slack, http, smtp) = (sandbox.slack.url(), sandbox.http.url(), sandbox.mail.url());
+    vec![
+        "accounts:".to_owned(),
+        format!(
+            "  - {{ name: main, token: {}, base_url: \"{}\", start_from: 24h }}",
+            sandbox.token(),
+            sandbox.url()
+        ),
+        "targets:".to_owned(),
+        format!("  slack: {{ type: slack, webhook_url: \"{slack}\", allow_private: true }}"),
+        format!("  http: {{ type: http, url: \"{http}\", allow_private: true }}"),
+        format!(
+            "  mail: {{ type: email, smtp: \"{smtp}\", from: relay@example.com, to: [you@example.com] }}"
+        ),
+    ]
 }
 
 /// What has been printed already.

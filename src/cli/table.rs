@@ -43,7 +43,7 @@ fn line(mut row: Vec<Cell>, widths: &[usize], last_max: Option<usize>) -> String
         if column > 0 {
             line.push_str(GAP);
         }
-        line.push_str(&paint(*style, text));
+        line.push_str(&paint(*style, text.replace(char::is_control, " ")));
         if column + 1 < row.len() {
             line.push_str(&" ".repeat(widths[column] - width(text)));
         }
@@ -55,9 +55,14 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
+/// The words of a text that may come from anywhere: what a terminal would obey is no part of them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty())
+}
+
 /// The text on one line, cut to `chars_max` with an ellipsis.
 pub fn short(text: &str, chars_max: usize) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line: String = words(text).collect::<Vec<_>>().join(" ");
     if width(&line) <= chars_max {
         return line;
     }
@@ -68,7 +73,7 @@ pub fn short(text: &str, chars_max: usize) -> String {
 /// line.
 pub fn wrapped(text: &str, columns_max: Option<usize>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    for word in words(text) {
         match lines.last_mut() {
             Some(line) if columns_max.is_none_or(|max| width(line) + 1 + width(word) <= max) => {
                 line.push(' ');
@@ -111,6 +116,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut_between_characters() {
         assert_eq!(short("a\n b", 9), "a b");
+        assert_eq!(short("a\u{1b}[31m\u{7}b", 9), "a [31m b");
         assert_eq!(short("grüße aus Rom", 6), "grüße…");
     }
 }

@@ -1,5 +1,7 @@
 //! What may stand in a rules file: the keys of each mapping and what they mean. The reader and the JSON Schema go by it.
 
+pub(super) use crate::rules::condition::Field;
+
 /// The keys of one mapping: those that exist, and those that a later version will take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys {
@@ -73,17 +75,6 @@ pub(super) enum Shape {
     Typed(&'static [(&'static str, &'static Keys)]),
     /// Any of these.
     Either(&'static [Shape]),
-}
-
-/// One of the three fields of a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
-    /// Such as `Meeting`.
-    ActivityType,
-    /// Such as `cancelled`.
-    MessageType,
-    /// Such as `client_to_pivot`.
-    Direction,
 }
 
 /// What a name may lead to.

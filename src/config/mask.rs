@@ -105,9 +105,11 @@ pub(super) fn is_secret(key: &str) -> bool {
     if key.len() < 3 || PLAIN_KEYS.contains(&key.as_str()) {
         return false;
     }
+    let chars = key.chars().count();
     let near = |known: &str| {
         let allowed = if known.len() <= 5 { 1 } else { 2 };
-        strsim::damerau_levenshtein(&key, known) <= allowed
+        // What is that much longer or shorter is as many letters away at least.
+        chars.abs_diff(known.len()) <= allowed && strsim::damerau_levenshtein(&key, known) <= allowed
     };
     SECRET_KEYS.iter().any(|known| near(known) || (known.len() > 5 && key.ends_with(known)))
         || key.ends_with("token")

@@ -4,44 +4,36 @@ use std::sync::LazyLock;
 
 use crate::model::catalog::{self, Entry};
 use crate::model::message::key;
-use crate::rules::condition::Pattern;
+use crate::rules::condition::{Field, Pattern};
 
 use super::codes;
 use super::problem::{Applicability, Finding, Similar, similar};
 use super::raw::{RawBlock, RawRule};
 use super::read::Spot;
 
-/// One of the three fields of a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Activity,
-    Message,
-    Direction,
-}
-
 impl Field {
-    const ALL: [Self; 3] = [Self::Message, Self::Activity, Self::Direction];
+    const ALL: [Self; 3] = [Self::MessageType, Self::ActivityType, Self::Direction];
 
     fn of(self, entry: &Entry) -> &'static str {
         match self {
-            Self::Activity => entry.activity_type,
-            Self::Message => entry.message_type,
+            Self::ActivityType => entry.activity_type,
+            Self::MessageType => entry.message_type,
             Self::Direction => entry.direction,
         }
     }
 
     fn patterns(self, block: &RawBlock) -> Option<&[Spot<Pattern>]> {
         match self {
-            Self::Activity => block.activity_type.as_deref(),
-            Self::Message => block.message_type.as_deref(),
+            Self::ActivityType => block.activity_type.as_deref(),
+            Self::MessageType => block.message_type.as_deref(),
             Self::Direction => block.direction.as_deref(),
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::Activity => "activity type",
-            Self::Message => "message type",
+            Self::ActivityType => "activity type",
+            Self::MessageType => "message type",
             Self::Direction => "direction",
         }
     }
@@ -76,7 +68,7 @@ struct Known<'e> {
 
 impl<'e> Known<'e> {
     fn of(entries: &'e [Entry]) -> Self {
-        let fields = [Field::Activity, Field::Message, Field::Direction];
+        let fields = [Field::ActivityType, Field::MessageType, Field::Direction];
         let keys = entries.iter().map(|entry| fields.map(|field| key(field.of(entry)))).collect();
         Self { entries, keys, names: fields.map(|field| field.known(entries)) }
     }
@@ -130,7 +122,7 @@ fn unknown(field: Field, spot: &Spot<Pattern>, block: &RawBlock, known: &Known<'
         return Finding::warning(codes::EMPTY_WILDCARD, spot.span, format!("no known {what} fits `{written}`"))
             .help("messages of a type that is added later may fit it; `activity-relay catalog` lists the known ones");
     }
-    if field == Field::Activity && catalog::api_types().iter().any(|name| fits(&spot.value, &key(name))) {
+    if field == Field::ActivityType && catalog::api_types().iter().any(|name| fits(&spot.value, &key(name))) {
         return Finding::warning(
             codes::UNKNOWN_NAME,
             spot.span,
@@ -138,7 +130,7 @@ fn unknown(field: Field, spot: &Spot<Pattern>, block: &RawBlock, known: &Known<'
         )
         .help("`allow_unknown: true` on the rule says that it is meant");
     }
-    let finding = if field == Field::Activity {
+    let finding = if field == Field::ActivityType {
         Finding::error(codes::UNKNOWN_TYPE, spot.span, format!("unknown {what} `{written}`"))
     } else {
         Finding::warning(codes::UNKNOWN_NAME, spot.span, format!("unknown {what} `{written}`"))
@@ -190,8 +182,8 @@ fn lonely(field: Field, spot: &Spot<Pattern>, known: &Known<'_>) -> Finding {
     for index in (0..known.entries.len()).filter(|index| known.fits(spot, field, *index)) {
         let entry = &known.entries[index];
         let place = match field {
-            Field::Message => format!("{} {}", entry.activity_type, entry.direction),
-            Field::Activity => format!("{} {}", entry.message_type, entry.direction),
+            Field::MessageType => format!("{} {}", entry.activity_type, entry.direction),
+            Field::ActivityType => format!("{} {}", entry.message_type, entry.direction),
             Field::Direction => format!("{}/{}", entry.activity_type, entry.message_type),
         };
         if !places.contains(&place) {

@@ -4,10 +4,14 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde_json::{Value, json};
 
 use super::codes;
-use super::problem::{Problem, Severity, count};
+use super::problem::{Problem, Related, Severity, count};
 
 /// How wide an excerpt may be, in columns.
 const WIDTH: usize = 120;
+
+/// Two places that are so many lines apart have an excerpt each: one over both would be read line by line only to leave out
+/// what lies between them.
+const APART_MAX: usize = 100;
 
 /// All problems with excerpts of the sources (name, text), in rustc's shape; empty if there are none.
 pub fn render_text(problems: &[Problem], sources: &[(String, String)], color: bool) -> String {
@@ -30,7 +34,9 @@ fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group
     let mut group = Group::with_title(level.primary_title(problem.message.as_str()).id(problem.code));
     let lines =
         |file: &str| sources.iter().find(|(name, _)| *name == file).map(|(_, lines)| lines.as_slice());
-    let same_file = problem.related.as_ref().filter(|related| related.file == problem.file);
+    let near =
+        |related: &&Related| related.file == problem.file && related.line.abs_diff(problem.line) <= APART_MAX;
+    let same_file = problem.related.as_ref().filter(near);
     let first = same_file.map_or(problem.line, |related| related.line.min(problem.line));
     let last = same_file.map_or(problem.end_line, |related| related.end_line.max(problem.end_line));
     let window = lines(&problem.file).unwrap_or_default();
@@ -52,7 +58,7 @@ fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group
         snippet = snippet.annotation(AnnotationKind::Primary.span(primary));
         group.element(snippet.annotations(related))
     };
-    if let Some(related) = problem.related.as_ref().filter(|related| related.file != problem.file) {
+    if let Some(related) = problem.related.as_ref().filter(|related| !near(related)) {
         let (excerpt, starts) = cut(lines(&related.file).unwrap_or_default(), related.line, related.end_line);
         let from = offset(&excerpt, &starts, related.line, related.line, related.column);
         let to = offset(&excerpt, &starts, related.line, related.end_line, related.end_column).max(from);

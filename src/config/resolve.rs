@@ -190,11 +190,15 @@ fn lookup(
     } else {
         format!("there are: {}{more}", shown.join(", "))
     };
+    let anew = match what {
+        "template" => "a new one is a folder in `templates/` with a `text.hbs` in it".to_owned(),
+        _ => format!("a new one goes under `{what}s:`"),
+    };
     reader.report(match similar {
         Some(similar) => {
             finding.help(format!("did you mean `{}`? In all, {all}", similar.name)).meant(&similar)
         }
-        None => finding.help(all),
+        None => finding.help(format!("{all}; {anew}")),
     });
 }
 

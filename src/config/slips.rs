@@ -224,7 +224,8 @@ impl Place<'_, '_> {
             _ => format!("a value that begins with `{sign}` stands in quotes"),
         };
         let help = match sign {
-            '*' => "put the pattern in quotes: \"*_failed\"",
+            // Not with the value itself: it may be a secret.
+            '*' => "put the whole value in quotes, as in `message_type: \"*_failed\"`",
             _ => "YAML keeps this sign for itself: put the whole value in quotes",
         };
         Some(Stop::mended(self.error(codes::UNQUOTED, &edit, message).help(help), edit))

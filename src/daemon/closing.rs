@@ -103,12 +103,12 @@ async fn makers_good<'c>(
         let more = messages.len() == PAGE && looked_at < LOOKED_AT_MAX;
         for stored in messages {
             let by = resolvers.iter().find(|(rule, _)| stored.rules.contains(&rule.name));
-            let Some((_, resolves)) = by else { continue };
-            let names = match books.get(&job.account).filter(|_| resolves.by.needs_names()) {
+            let Some((_, makes_good)) = by else { continue };
+            let names = match books.get(&job.account).filter(|_| makes_good.by.needs_names()) {
                 Some(book) => book.names(&stored.message, WAIT_MAX).await,
                 None => Names::default(),
             };
-            found.push((*resolves, Seen { message: stored.message, names }));
+            found.push((*makes_good, Seen { message: stored.message, names }));
         }
         if !more {
             return Ok(found);

@@ -68,7 +68,7 @@ pub struct Fetched {
     pub still_to_poll: HashSet<String>,
 }
 
-/// Asks the API for an account's messages of a period, at its pace.
+/// Asks the API for an account's messages of a period, at its pace. `listed` is told after each page how many there are so far.
 ///
 /// # Errors
 /// See [`ApiError`], or the store cannot be read; nothing is given then.
@@ -78,6 +78,7 @@ pub async fn fetched(
     store: &Store,
     period: Period,
     now: Timestamp,
+    mut listed: impl FnMut(usize),
 ) -> Result<Fetched, PollError> {
     let pace = Pace::per_second(REQUESTS_PER_SECOND);
     let cursor = store.cursor(&account.name).await?;
@@ -86,15 +87,15 @@ pub async fn fetched(
     // What is unread is asked for first: what is read between the two requests counts as unread.
     let unread: Option<HashSet<String>> = if account.unread_only && reach < period.to {
         let api = Api::new(account, egress, pace.clone());
-        let (listed, _) = list(&api, Period { from: reach, to: period.to }, now).await?;
-        Some(listed.iter().map(|item| item.uid().to_owned()).collect())
+        let (items, _) = list(&api, Period { from: reach, to: period.to }, now, &mut listed).await?;
+        Some(items.iter().map(|item| item.uid().to_owned()).collect())
     } else {
         None
     };
     let api = Api::new(account, egress, pace).with_read_ones();
-    let (listed, incomplete) = list(&api, period, now).await?;
+    let (items, incomplete) = list(&api, period, now, &mut listed).await?;
     let mut fetched = Fetched { incomplete, ..Fetched::default() };
-    for item in listed {
+    for item in items {
         match item {
             Item::Message(message) => fetched.messages.push(*message),
             Item::Unreadable(_) => fetched.unreadable += 1,
@@ -118,7 +119,12 @@ pub async fn fetched(
 }
 
 /// The list's items of a period, each once; and whether the API may have more of them than it shows.
-async fn list(api: &Api, period: Period, now: Timestamp) -> Result<(Vec<Item>, bool), ApiError> {
+async fn list(
+    api: &Api,
+    period: Period,
+    now: Timestamp,
+    listed: &mut impl FnMut(usize),
+) -> Result<(Vec<Item>, bool), ApiError> {
     let mut rest = Some(Window { from: period.from, to: period.to });
     let (mut seen, mut items, mut incomplete) = (HashSet::new(), Vec::new(), false);
     while let Some(window) = rest {
@@ -128,6 +134,7 @@ async fn list(api: &Api, period: Period, now: Timestamp) -> Result<(Vec<Item>, b
             let rows = Row::of(&answer.page.items);
             let fresh = rows.iter().filter(|row| !seen.contains(&row.uid)).count();
             items.extend(answer.page.items.into_iter().filter(|item| seen.insert(item.uid().to_owned())));
+            listed(items.len());
             walk.page(&PageFacts {
                 rows,
                 fresh,

@@ -432,7 +432,7 @@ impl Poller {
             };
             admitted.push(admit(config, message, &names, &mutes, now));
         }
-        for mute in &mutes {
+        for mute in mutes.iter().filter(|mute| Mute::of(&mutes, &mute.rule, now) == Some(mute)) {
             let owed = admitted.iter().flat_map(|one| &one.deliveries);
             let withheld = owed.filter(|owed| owed.rule == mute.rule && owed.withheld.is_some()).count();
             if withheld > 0 {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
+
 use crate::config::difference::Difference;
 use crate::config::outline::Outline;
 use crate::config::problem::{Problem, Severity, count};
@@ -35,14 +37,18 @@ pub enum Cause {
     Request,
     /// `run --watch` saw a change.
     Watch,
+    /// Somebody in the console.
+    Console,
 }
 
 impl Cause {
-    fn as_str(self) -> &'static str {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Signal => "SIGHUP",
             Self::Request => "POST /-/reload",
             Self::Watch => "a change of the files",
+            Self::Console => "the console",
         }
     }
 }
@@ -59,7 +65,7 @@ pub enum Outcome {
 }
 
 /// How a reload went, with what is to be said about it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reload {
     /// How.
     pub outcome: Outcome,
@@ -69,6 +75,28 @@ pub struct Reload {
     pub problems: Vec<Problem>,
     /// The texts of the files, for excerpts, with secrets hidden.
     pub sources: Vec<(String, String)>,
+}
+
+impl Reload {
+    /// The first error and where it is, of one that was refused.
+    pub fn first_error(&self) -> Option<String> {
+        let first = self.problems.iter().find(|problem| problem.severity == Severity::Error);
+        let first = first.filter(|_| self.outcome == Outcome::Refused)?;
+        let (errors, _) = count(&self.problems);
+        let more = if errors > 1 { format!(" (and {} more)", errors - 1) } else { String::new() };
+        Some(format!("{}: {} {}{more}", place(first), first.code, first.message))
+    }
+}
+
+/// The reload that came last.
+#[derive(Debug, Clone)]
+pub struct Last {
+    /// When it ended.
+    pub at: Timestamp,
+    /// What asked for it.
+    pub cause: Cause,
+    /// How it went.
+    pub reload: Reload,
 }
 
 /// Reloads, one at a time. Cheap to clone.
@@ -86,6 +114,7 @@ struct Shared {
     turn: tokio::sync::Mutex<()>,
     /// What was read last, good or bad.
     seen: Mutex<Outline>,
+    last: Mutex<Option<Last>>,
 }
 
 impl Reloader {
@@ -93,13 +122,20 @@ impl Reloader {
     pub fn new(relay: Arc<Relay>, origin: Origin, systemd: Systemd) -> Self {
         let seen = Mutex::new(relay.config().outline.clone());
         Self {
-            shared: Arc::new(Shared { relay, origin, systemd, turn: tokio::sync::Mutex::default(), seen }),
+            shared: Arc::new(Shared {
+                relay,
+                origin,
+                systemd,
+                turn: tokio::sync::Mutex::default(),
+                seen,
+                last: Mutex::default(),
+            }),
         }
     }
 
     /// Reads the files again, and puts in force what they say if it can be used.
     pub async fn reload(&self, cause: Cause) -> Reload {
-        let Shared { relay, origin, systemd, turn, seen } = &*self.shared;
+        let Shared { relay, origin, systemd, turn, seen, last } = &*self.shared;
         let _turn = turn.lock().await;
         tracing::debug!(cause = cause.as_str(), "reading the configuration again");
         systemd.reloading();
@@ -110,7 +146,14 @@ impl Reloader {
         let reload = put_in_force(relay, loaded.unwrap_or_default()).await;
         tell(&reload, cause);
         systemd.ready(&status(&reload, &relay.config()));
+        let told = Last { at: relay.clock.now(), cause, reload: reload.clone() };
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         reload
+    }
+
+    /// The reload that came last, if there was one since the start.
+    pub fn last(&self) -> Option<Last> {
+        self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was read last, good or bad.
@@ -206,14 +249,9 @@ fn place(problem: &Problem) -> String {
 /// What `systemctl status` shows.
 fn status(reload: &Reload, config: &Config) -> String {
     let running = running(config);
-    match reload.problems.iter().find(|problem| problem.severity == Severity::Error) {
-        Some(first) if reload.outcome == Outcome::Refused => {
-            let (errors, _) = count(&reload.problems);
-            let (place, code, message) = (place(first), first.code, &first.message);
-            let more = if errors > 1 { format!(" (and {} more)", errors - 1) } else { String::new() };
-            format!("{running}; the last reload was refused: {place}: {code} {message}{more}")
-        }
-        _ => running,
+    match reload.first_error() {
+        Some(first) => format!("{running}; the last reload was refused: {first}"),
+        None => running,
     }
 }
 

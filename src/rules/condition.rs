@@ -107,11 +107,13 @@ fn direction_alias(key: &str) -> Option<&'static str> {
 }
 
 /// A field that conditions are on, in the order in which they are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
+    /// Such as `Meeting`.
     ActivityType,
+    /// Such as `cancelled`.
     MessageType,
+    /// Such as `client_to_pivot`.
     Direction,
 }
 

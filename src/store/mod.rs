@@ -3,6 +3,7 @@
 mod admission;
 mod commits;
 mod ends;
+mod figures;
 mod gathering;
 mod opening;
 pub mod postgres;
@@ -14,6 +15,7 @@ mod steps;
 mod work;
 
 pub use admission::{AccountStatus, Admission, Admitted, Cursor, Quarantined, Taken};
+pub use figures::Window;
 pub use roles::{Hold, Instance};
 pub use rows::{Counts, Detail, Filter, MessagePage, Row, StoredMessage};
 pub use work::{Claimed, Ended, Outlook, Settlement, TargetState, Want};
@@ -305,6 +307,12 @@ impl Store {
     /// The deliveries that fit, and how many fit in all.
     pub async fn deliveries(&self, filter: Filter) -> Result<(Vec<Row>, u64)> {
         both!(self.deliveries(filter).await)
+    }
+
+    /// A page of the deliveries that fit, the newest first: at most `limit`, which has to be given. What is planned meanwhile
+    /// moves nothing: the next page begins behind the number of the last row ([`Filter::before`]).
+    pub async fn page(&self, filter: Filter) -> Result<Vec<Row>> {
+        both!(self.page(filter).await)
     }
 
     /// One delivery with payload and history.

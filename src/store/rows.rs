@@ -21,6 +21,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Of this message.
     pub message: Option<String>,
+    /// Planned before the one with this number.
+    pub before: Option<i64>,
     /// Only those that still take messages in.
     pub open: bool,
     /// At most so many, the newest first; `None` for all, oldest first.
@@ -32,6 +34,8 @@ pub struct Filter {
 pub struct Row {
     /// Its id.
     pub id: DeliveryId,
+    /// Its place in the order in which deliveries were planned.
+    pub number: i64,
     /// Its account.
     pub account: String,
     /// The rule that owes it.

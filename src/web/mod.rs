@@ -1,13 +1,20 @@
-//! What the running relay serves: health and metrics, and the reload of its configuration.
+//! What the relay serves: the console, health and metrics, and the reload of its configuration.
 
+mod access;
+mod assets;
+mod events;
+mod form;
+mod guard;
 pub mod health;
+mod pages;
+mod plot;
 pub mod reload;
+mod serve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Html;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,13 +22,23 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::Relay;
 use crate::daemon::reload::Reloader;
 
-/// The page at `/`: where to look.
-const FRONT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>activity-relay</title>\
-    <body style=\"font:16px/1.5 system-ui;margin:3rem auto;max-width:40rem\"><h1>activity-relay</h1>\
-    <p>The relay is running. <a href=\"/livez\">/livez</a>, <a href=\"/readyz\">/readyz</a> and \
-    <a href=\"/metrics\">/metrics</a> say how it is; <code>activity-relay status</code> says it in words.</p>";
+use access::Access;
+pub use access::{Settings, Unsafe};
+use events::Events;
+use pages::{configuration, deliveries, feed, login, messages, mutes, overview, targets};
 
-/// Serves until `stop` is cancelled; answers under way are finished.
+/// What the pages look at. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Console {
+    relay: Arc<Relay>,
+    reloader: Reloader,
+    access: Arc<Access>,
+    events: Arc<Events>,
+    /// Cancelled when nothing more is served.
+    closing: CancellationToken,
+}
+
+/// Serves until `closing` is cancelled; answers under way are finished.
 ///
 /// # Errors
 /// The listener fails.
@@ -29,17 +46,52 @@ pub async fn serve(
     listener: TcpListener,
     relay: Arc<Relay>,
     reloader: Reloader,
-    stop: CancellationToken,
+    settings: Settings,
+    closing: CancellationToken,
 ) -> std::io::Result<()> {
+    let health = relay.clone();
+    let console = Console {
+        events: Arc::new(Events::new(relay.clone())),
+        access: Arc::new(Access::new(settings)),
+        closing: closing.clone(),
+        relay,
+        reloader: reloader.clone(),
+    };
     let router = Router::new()
-        .route("/", get(|| async { Html(FRONT) }))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .with_state(relay)
+        .with_state(health)
         .route("/-/reload", post(reload::reload).with_state(reloader))
-        .into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+        .merge(guard::guarded(routes(), &console).with_state(console));
+    serve::serve(listener, router, closing).await
+}
+
+/// The pages, and what they send.
+fn routes() -> Router<Console> {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/feed", get(feed::show))
+        .route("/feed/events", get(feed::events))
+        .route("/messages/{account}/{uid}", get(messages::show))
+        .route("/find", get(messages::find))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/{id}", get(deliveries::show))
+        .route("/deliveries/review", post(deliveries::review))
+        .route("/deliveries/change", post(deliveries::change))
+        .route("/targets", get(targets::list))
+        .route("/targets/pause", post(targets::pause))
+        .route("/targets/resume", post(targets::resume))
+        .route("/targets/test", post(targets::test))
+        .route("/mutes", get(mutes::list))
+        .route("/mutes/add", post(mutes::add))
+        .route("/mutes/lift", post(mutes::lift))
+        .route("/configuration", get(configuration::show))
+        .route("/configuration/reload", post(configuration::reload))
+        .route("/login", get(login::show).post(login::sign_in))
+        .route("/logout", post(login::sign_out))
+        .route("/assets/{name}", get(assets::serve))
+        .fallback(pages::missing)
 }
 
 /// Opens the address to serve on.

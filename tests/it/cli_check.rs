@@ -242,6 +242,27 @@ async fn what_a_target_would_cut_is_found_with_a_sample_of_ordinary_size() {
 }
 
 #[tokio::test]
+async fn places_that_are_far_apart_have_an_excerpt_each_and_an_error_s_code_is_named_first() {
+    let rule = |name: &str| {
+        format!("  - {{ name: {name}, match: {{ activity_type: Meeting }}, deliver: [{{ to: desk }}] }}\n")
+    };
+    let far = format!("{}{}{}", rule("one"), "  # nothing\n".repeat(5_000), rule("two"));
+    let (code, text) = Folder::new(&rules("token: abc", DESK, &far)).text("check").await;
+    assert!(
+        code == 0
+            && text.contains(":5008:")
+            && text.contains("::: ")
+            && text.contains("it is sent here first"),
+        "{text}"
+    );
+    assert!(!text.contains("nothing"), "{text}");
+    let wrong = rule("one").replace("to: desk", "to: nowhere");
+    let (code, text) = Folder::new(&rules("token: abc", DESK, &wrong)).text("check").await;
+    assert!(code == 1 && text.find("R084") < text.find("R051"), "{text}");
+    assert!(text.contains("check --explain R051 says more"), "{text}");
+}
+
+#[tokio::test]
 async fn a_missing_field_is_told_with_the_types_that_have_it() {
     let rule = "  - { name: two, match: { activity_type: [Meeting, Payment] }, deliver: [{ to: desk, template: when }] }\n";
     let folder = Folder::new(&rules("token: abc", DESK, rule))

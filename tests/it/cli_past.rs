@@ -34,12 +34,41 @@ rules:
 
 /// A stage where Ann has cancelled, which was polled and delivered, and the message's uid.
 async fn cancelled() -> (Stage, String) {
-    let stage = Stage::with(RULES).await;
+    cancelled_on(Stage::with(RULES).await).await
+}
+
+async fn cancelled_on(stage: Stage) -> (Stage, String) {
     let cancelled = Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann").about("Massage");
     let uid = stage.sandbox.business.receive(cancelled);
     let round = stage.output("run --once").await;
     assert!(round.status.success(), "{}", err(&round));
     (stage, uid)
+}
+
+/// Stories that are told over each store.
+macro_rules! on_each_store {
+    ($($story:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $story() {
+                super::$story(super::Stage::with(super::RULES).await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $story() {
+                let Some(url) = crate::postgres::fresh_url().await else { return };
+                super::$story(super::Stage::with(super::RULES).await.on(url)).await;
+            })*
+        }
+    };
+}
+
+on_each_store! {
+    what_a_muted_rule_owes_is_withheld_until_it_is_lifted,
+    a_new_rule_takes_the_past_once,
+    what_was_never_polled_is_fetched,
+    two_rules_files_are_compared_over_what_happened,
 }
 
 fn out(output: &Output) -> String {
@@ -107,6 +136,21 @@ async fn a_type_is_explained_as_if_it_came_now_and_nothing_is_left_behind() {
     let owed = &json(&stage.output(line).await)["deliveries"][0];
     assert_eq!((owed["rule"].as_str(), owed["state"].as_str()), (Some("quiet"), Some("pending")));
     assert!(!stage.file().unwrap().exists(), "who only asks makes no store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_is_explained_by_its_name_however_it_is_spelled_and_a_part_leads_to_it() {
+    let stage = Stage::with(RULES).await;
+    let whole = json(&stage.output("explain meeting/Cancelled/client_to_pivot --format json").await);
+    assert_eq!(whole["rules"][0]["matched"], true, "{whole}");
+    assert!(whole["message"]["body"].as_str().unwrap().contains("cancel"), "{whole}");
+    let part = stage.output("explain Review").await;
+    assert_eq!(part.status.code(), Some(1));
+    assert!(err(&part).contains("by its whole name: Review/submit_review/client_to_pivot"), "{}", err(&part));
+    let part = stage.output("render default Review/submit_review/client_to_pivot --target crm").await;
+    assert!(err(&part).contains("--sample Review/submit_review/client_to_pivot"), "{}", err(&part));
+    let part = stage.output("render default --sample review --target crm").await;
+    assert!(err(&part).contains("such as Review/submit_review/client_to_pivot"), "{}", err(&part));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,9 +247,7 @@ async fn rules_that_changed_since_are_pointed_out() {
     assert!(text.contains("taken by cancellations, which would not take it today"), "{text}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_muted_rule_owes_is_withheld_until_it_is_lifted() {
-    let stage = Stage::with(RULES).await;
+async fn what_a_muted_rule_owes_is_withheld_until_it_is_lifted(stage: Stage) {
     let muted = stage.output("mute --rule cancellations --for 2h --reason moving --format json").await;
     let id = json(&muted)["id"].as_i64().unwrap();
     let cancel = || Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann");
@@ -230,6 +272,23 @@ async fn what_a_muted_rule_owes_is_withheld_until_it_is_lifted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_mutes_the_longer_one_is_named_until_both_are_lifted() {
+    let stage = Stage::with(RULES).await;
+    assert!(stage.output("mute --rule cancellations --for 2h --reason long").await.status.success());
+    let shorter = stage.output("mute --rule cancellations --for 1h --reason short").await;
+    assert!(err(&shorter).contains("mute 1 silences cancellations until"), "{}", err(&shorter));
+    stage.sandbox.business.receive(Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann"));
+    let round = err(&stage.output("run --once").await);
+    assert_eq!(round.matches("the rule is muted").count(), 1, "{round}");
+    let lifted = stage.output("mute lift 2").await;
+    assert!(out(&lifted).contains("cancellations stays muted"), "{}", out(&lifted));
+    assert!(err(&lifted).contains("mute 1 silences cancellations until"), "{}", err(&lifted));
+    assert!(out(&stage.output("mute lift 1").await).contains("cancellations is no longer muted"));
+    let named = stage.output("mute lift cancellations").await;
+    assert!(err(&named).contains("`activity-relay mute list` shows"), "{}", err(&named));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mute_names_a_rule_and_an_end_that_exist() {
     let stage = Stage::with(RULES).await;
     let unknown = stage.output("mute --rule cancelation --for 2h --reason x").await;
@@ -241,9 +300,8 @@ async fn a_mute_names_a_rule_and_an_end_that_exist() {
     assert_eq!(past.status.code(), Some(2));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_rule_takes_the_past_once() {
-    let (stage, _) = cancelled().await;
+async fn a_new_rule_takes_the_past_once(stage: Stage) {
+    let (stage, _) = cancelled_on(stage).await;
     stage.rules(&RULES.replace("name: cancellations", "name: renamed"));
     let dry = stage.output("backfill --rule renamed --since 2h --dry-run").await;
     assert!(out(&dry).contains("renamed → crm"), "{}", out(&dry));
@@ -276,9 +334,8 @@ async fn many_are_sent_only_by_somebody_who_means_it() {
     assert_eq!(meant["planned"], 51);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_never_polled_is_fetched() {
-    let stage = Stage::with(&RULES.replace("start_from: beginning", "start_from: now")).await;
+async fn what_was_never_polled_is_fetched(stage: Stage) {
+    stage.rules(&RULES.replace("start_from: beginning", "start_from: now"));
     let cancelled = Incoming::new("Meeting", "cancelled", "client_to_pivot").from("Ann").read();
     let cancelled = cancelled.late(Duration::from_hours(1));
     let uid = stage.sandbox.business.receive(cancelled);
@@ -302,7 +359,7 @@ async fn what_polling_has_yet_to_take_in_is_left_to_it() {
     stage.sandbox.business.receive(cancelled().late(Duration::from_hours(1)).read());
     let line = "backfill --rule cancellations --since 2h --fetch --format json";
     let fetched = stage.output(line).await;
-    assert!(err(&fetched).contains("2 messages are still to be polled"), "{}", err(&fetched));
+    assert!(err(&fetched).contains("still to be polled: 2 messages;"), "{}", err(&fetched));
     assert_eq!(json(&fetched), serde_json::json!({"planned": 1, "owed_before": 1}), "the one that was read");
     assert!(stage.output("run --once").await.status.success());
     let list = stage.output("deliveries list --rule quiet --format json").await;
@@ -354,9 +411,8 @@ async fn a_period_beyond_the_store_s_memory_says_so() {
     assert!(err(&fetched).contains("what was sent once is sent again"), "{}", err(&fetched));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_rules_files_are_compared_over_what_happened() {
-    let (stage, uid) = cancelled().await;
+async fn two_rules_files_are_compared_over_what_happened(stage: Stage) {
+    let (stage, uid) = cancelled_on(stage).await;
     let other = RULES
         .replace("message_type: cancelled, direction: client_to_pivot", "message_type: schedule")
         .replace("    except:\n      message_type: cancelled\n", "")

@@ -8,6 +8,7 @@ use activity_relay::store::{Admission, Cursor, Filter, Mode, NameKind, Quarantin
 use jiff::SignedDuration;
 use serde_json::json;
 
+use super::store_figures::*;
 use super::store_kit::{
     admitted, at, attempt, claim, claim_one, dead, end, message, no_loose_ends, no_loose_ends_at, owe, page,
     planned, settle, settlement, state_of, uids,
@@ -497,5 +498,6 @@ behaviours! {
     what_is_over_the_limit_comes_together_when_the_next_may_go
     a_limit_is_used_up_once_for_each_message
     a_person_closes_a_digest_or_takes_it_out
+    figures_are_counted_step_by_step news_is_what_is_behind_what_is_known pages_do_not_slip
     what_expired_is_counted_for_who_is_told what_was_held_for_its_moment_is_listed_until_it_is_begun
 }

@@ -12,7 +12,7 @@ use super::postgres::{Cluster, shared};
 use super::store_kit::{admitted, at, claim, claim_one, end, owe, page, planned, settlement, uids, want};
 
 /// The schema's number that this program knows.
-const KNOWN: u32 = 6;
+const KNOWN: u32 = 7;
 
 async fn open(url: &str) -> Result<Store, StoreError> {
     Store::open(url, Mode::Daemon).await

@@ -117,6 +117,12 @@ async fn do_everything(store: &Store) {
     }
     store.deliveries(Filter { message: Some(uid), ..Filter::default() }).await.unwrap();
     store.deliveries(Filter { limit: Some(9), ..Filter::default() }).await.unwrap();
+    store.page(Filter { limit: Some(9), before: Some(50), ..Filter::default() }).await.unwrap();
+    store.ended_per(at(39_990), Duration::from_hours(1)).await.unwrap();
+    store.latencies(&[(at(39_990), at(39_999))], 9).await.unwrap();
+    store.arrivals(Some(5), 9).await.unwrap();
+    store.ended_since(at(39_990), 9).await.unwrap();
+    store.triples_since(at(39_990)).await.unwrap();
     store.prune(at(1), at(1), 50).await.unwrap();
     store.pause_target("desk", true, "by hand").await.unwrap();
 }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{Args, Past, messages};
-use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
+use super::{Args, Past};
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, counted, paint};
 use crate::cli::table::short;
 use crate::cli::{Context, Exit, Format, Stop, payload, when};
 use crate::config::problem::count;
@@ -83,11 +83,11 @@ pub(super) async fn run(
             context.out.line(format!(
                 "{} over {}: {} sends {}, {} sends {}; nothing was written or sent",
                 paint(BOLD, verdict),
-                messages(past.len()),
+                counted(past.len(), "message"),
                 before.name,
-                super::deliveries(old_count),
+                counted(old_count, "delivery"),
                 after.name,
-                super::deliveries(new_count),
+                counted(new_count, "delivery"),
             ))?;
         }
     }
@@ -144,7 +144,7 @@ fn show(change: &Change, past: &[Past], zone: &TimeZone, context: &Context) -> a
     let label = first.filter(|_| change.message.is_some());
     let what = match label {
         Some(past) => format!("{} × {}", change.count, catalog::label(&past.message.triple)),
-        None => super::deliveries(change.count),
+        None => counted(change.count, "delivery"),
     };
     let (style, words) = words(change, &what);
     let details = details(change, first, zone);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
-use super::{Args, messages};
-use crate::cli::output::{WARN, paint};
+use super::Args;
+use crate::cli::output::{WARN, counted, paint};
+use crate::cli::progress::Progress;
 use crate::cli::{Context, Exit, Stop, when};
 use crate::config::Config;
 use crate::daemon::names::NameBook;
@@ -112,7 +113,11 @@ async fn fetched(
     context: &Context,
 ) -> anyhow::Result<Vec<Past>> {
     let egress = source::http::egress();
-    let asked = past::fetched(account, &egress, store, period, context.clock.now()).await;
+    let mut progress = Progress::new(context);
+    let name = &account.name;
+    let tell = |listed| progress.tell(&format!("asking for {name}: {} so far", counted(listed, "message")));
+    let asked = past::fetched(account, &egress, store, period, context.clock.now(), tell).await;
+    drop(progress);
     let Fetched { messages: found, unreadable, incomplete, still_to_poll } =
         asked.map_err(|error| match error {
             PollError::Api(error) => {
@@ -123,14 +128,18 @@ async fn fetched(
         })?;
     let warn = |text: String| context.out.note(paint(WARN, text));
     if unreadable > 0 {
-        warn(format!("{} of {} cannot be read and are left out", messages(unreadable), account.name))?;
+        warn(format!("{} of {} not readable: left out", counted(unreadable, "message"), account.name))?;
     }
     if incomplete {
         warn(format!("the API counts more messages of {} than it shows: some may be missing", account.name))?;
     }
     let book = if need_names { Some(book(account, &egress, context).await?) } else { None };
-    let mut past = Vec::with_capacity(found.len());
+    let (all, mut past) = (found.len(), Vec::with_capacity(found.len()));
+    let mut progress = Progress::new(context);
     for message in found {
+        if book.is_some() {
+            progress.tell(&format!("asking for names of {name}: {} of {all} messages", past.len()));
+        }
         let names = past::names(store, book.as_ref(), &message).await;
         past.push(Past { still_to_poll: still_to_poll.contains(&message.uid), names, message });
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Owing, Plan, deliveries};
-use crate::cli::output::{BOLD, DIM, paint};
+use super::{Owing, Plan};
+use crate::cli::output::{BOLD, DIM, counted, paint};
 use crate::cli::table::short;
 use crate::cli::{Context, Format, payload, subject, when};
 use crate::config::Config;
@@ -48,8 +48,12 @@ pub(super) fn dry_run(plan: &Plan, config: &Config, format: Format, context: &Co
     if count > SHOWN_MAX {
         context.out.line(paint(DIM, format!("{} more; --format json has all of them", count - SHOWN_MAX)))?;
     }
-    let text =
-        format!("would send {}{}{}; nothing was written", deliveries(count), to_whom(plan), before(plan));
+    let text = format!(
+        "would send {}{}{}; nothing was written",
+        counted(count, "delivery"),
+        to_whom(plan),
+        before(plan)
+    );
     context.out.note(text)?;
     Ok(())
 }
@@ -93,5 +97,5 @@ pub(super) fn before(plan: &Plan) -> String {
     } else {
         ""
     };
-    format!("; {} owed before ({}){help}", deliveries(plan.before.len()), counts.join(", "))
+    format!("; {} owed before ({}){help}", counted(plan.before.len(), "delivery"), counts.join(", "))
 }

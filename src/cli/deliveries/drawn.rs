@@ -1,15 +1,13 @@
 //! Deliveries as a table for people.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::answers::deliveries::story;
 use crate::cli::output::{BAD, DIM, GOOD, WARN, paint};
 use crate::cli::table::{self, plain};
 use crate::cli::when;
 use crate::model::delivery::StateName;
-use crate::model::group::Kind;
 use crate::store::Row;
 
 /// A narrower terminal has no room for all columns beside each other.
@@ -74,45 +72,6 @@ pub(in crate::cli) fn state_style(state: StateName) -> anstyle::Style {
     }
 }
 
-/// What there is to say beside the state: when it goes on, or why it ended.
-fn story(row: &Row, now: Timestamp, zone: &TimeZone) -> String {
-    let mut story = String::new();
-    // Writing to a String cannot fail.
-    if let Some(waits) = waits_for(row, now, zone) {
-        story = waits;
-    } else if let (StateName::Pending, Some(due)) = (row.state, row.due_at) {
-        let _ = write!(story, "due {}", when::ago(due, now));
-    }
-    let reason = row.why.as_deref().or_else(|| {
-        let last = row.last.as_ref()?;
-        (row.state != StateName::Delivered).then_some(last.reason.as_str())
-    });
-    if let Some(reason) = reason {
-        let gap = if story.is_empty() { "" } else { ": " };
-        let _ = write!(story, "{gap}{reason}");
-    }
-    if row.maybe_duplicate {
-        let gap = if story.is_empty() { "" } else { "; " };
-        let _ = write!(story, "{gap}maybe sent twice");
-    }
-    story
-}
-
-/// What it waits for, where its rule says that it waits.
-pub(in crate::cli) fn waits_for(row: &Row, now: Timestamp, zone: &TimeZone) -> Option<String> {
-    if !row.waits_for_its_moment(now) {
-        return None;
-    }
-    let end = format!("{} ({})", when::moment(row.first_due, zone), when::ago(row.first_due, now));
-    let count = row.messages.len();
-    let messages = format!("{count} message{}", if count == 1 { "" } else { "s" });
-    Some(match row.gathered.map(|gathered| gathered.kind) {
-        Some(Kind::Digest) => format!("in a digest of {messages} that closes {end}"),
-        Some(Kind::Event) => format!("for further messages about the same until {end}"),
-        None => format!("held until {end}"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +82,7 @@ mod tests {
         let now: Timestamp = "2026-03-10T09:00:00Z".parse().unwrap();
         let row = Row {
             id: DeliveryId::derive(now, &["a"]),
+            number: 1,
             account: "main".into(),
             rule: "cancellations-of-regulars".into(),
             target: "front-desk".into(),

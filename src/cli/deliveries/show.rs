@@ -1,29 +1,12 @@
 //! `deliveries show`: the story of one delivery.
 
-use serde_json::{Map, Value};
-
-use super::{Listed, state_style, waits_for};
+use super::state_style;
+use crate::answers::deliveries::waits_for;
 use crate::cli::output::{BOLD, DIM, paint};
 use crate::cli::{Context, payload, when};
 use crate::model::group::{Gathered, Kind};
 use crate::store::Detail;
 use crate::target::Target;
-
-/// The list's object with `payload` and `history` behind it.
-pub(super) fn json(detail: &Detail, target: Option<&Target>) -> anyhow::Result<Map<String, Value>> {
-    let mut object = match serde_json::to_value(Listed::of(&detail.row))? {
-        Value::Object(object) => object,
-        other => Map::from_iter([("delivery".to_owned(), other)]),
-    };
-    object.insert("payload".to_owned(), payload_json(detail, target));
-    object.insert("history".to_owned(), serde_json::to_value(&detail.history)?);
-    Ok(object)
-}
-
-fn payload_json(detail: &Detail, target: Option<&Target>) -> Value {
-    let id = detail.row.id.as_str();
-    detail.payload.as_ref().map_or(Value::Null, |sent| payload::as_json(sent, target, id))
-}
 
 /// The story for people.
 pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) -> anyhow::Result<()> {
@@ -86,64 +69,4 @@ pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) 
         context.out.line(payload::as_text(sent, target, row.id.as_str())?)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::model::delivery::StateName;
-    use crate::model::id::DeliveryId;
-    use crate::model::payload::Payload;
-    use crate::store::Row;
-
-    #[test]
-    fn the_keys_are_those_of_the_contract() {
-        let at = jiff::Timestamp::UNIX_EPOCH;
-        let row = Row {
-            id: DeliveryId::from_text("d1"),
-            account: "main".into(),
-            rule: "r".into(),
-            target: "desk".into(),
-            recipient: None,
-            template: "default".into(),
-            messages: vec!["m1".into()],
-            state: StateName::Dead,
-            held_by: None,
-            due_at: None,
-            created_at: at,
-            settled_at: Some(at),
-            why: Some("refused".into()),
-            attempts: 1,
-            last: None,
-            maybe_duplicate: false,
-            replay_of: None,
-            notice: None,
-            first_due: at,
-            group: None,
-            gathered: None,
-            open: false,
-            throttled: 0,
-        };
-        let slack = Payload::Slack(json!({"text": "hello"}));
-        let shown = json(&Detail { row, payload: Some(slack), history: Vec::new() }, None).unwrap();
-        let contract = [
-            "id",
-            "rule",
-            "target",
-            "recipient",
-            "messages",
-            "state",
-            "due_at",
-            "attempts",
-            "last",
-            "maybe_duplicate",
-            "replay_of",
-        ];
-        let keys: Vec<&str> = shown.keys().map(String::as_str).collect();
-        assert_eq!(keys[..contract.len()], contract);
-        assert_eq!(shown["payload"], json!({"text": "hello"}));
-        assert_eq!((&shown["history"], &shown["last"]), (&json!([]), &Value::Null));
-    }
 }

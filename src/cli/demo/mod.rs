@@ -4,19 +4,24 @@ mod oracle;
 mod show;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cli::run::duration;
+use crate::cli::run::{Console, bind, duration, parsed, serve};
 use crate::config::secret::Environment;
 use crate::config::{self, Config};
 use crate::daemon::clock::Chance;
+use crate::daemon::reload::{Origin, Reloader};
+use crate::daemon::systemd::Systemd;
 use crate::daemon::{Relay, Setup, driver, lifecycle};
 use crate::sandbox::inboxes::{Arrival, Inbox};
 use crate::sandbox::scenario::{Scenario, Step};
@@ -24,6 +29,7 @@ use crate::sandbox::script::{busy, ok, says, status};
 use crate::sandbox::world::Action;
 use crate::sandbox::{Sandbox, Settings};
 use crate::store::{Mode, Store};
+use crate::web;
 
 use super::{Context, Exit, Stop, init};
 use oracle::Score;
@@ -33,6 +39,8 @@ use show::Show;
 const RULES: &str = include_str!("rules.yaml");
 /// Signs what the HTTP inbox gets, and is checked there.
 const SECRET: &str = "whsec_ZGVtby1zaWduaW5nLXNlY3JldC1mb3ItbG9vcGJhY2s=";
+/// Where the console is served where nobody says.
+const LISTEN: &str = "127.0.0.1:8787";
 /// How long the morning takes where nobody says.
 const MORNING: Duration = Duration::from_secs(24);
 /// How much of `--for` the morning takes; the rest is for what is tried again.
@@ -50,6 +58,11 @@ pub struct Args {
     /// For scripts: ends by itself; the last line is JSON; exit 0 only if every delivery arrived exactly once
     #[arg(long)]
     headless: bool,
+    /// Where the console is served; `none` to switch off [default: 127.0.0.1:8787, or a free port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    #[command(flatten)]
+    console: Console,
     /// How long it may take in all
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     bound: Option<Duration>,
@@ -63,12 +76,21 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let end = args.bound.or(args.headless.then_some(MORNING * 2)).map(|bound| Instant::now() + bound);
     let morning = args.bound.map_or(MORNING, |bound| bound.mul_f64(SHARE_OF_STORY).min(MORNING));
     let folder = std::env::temp_dir().join(format!("activity-relay-demo-{}", std::process::id()));
+    let listener = listener(args).await?;
     let stage = Stage::build(&folder, context).await?;
     let show = Show::new(context.out, stage.relay.config());
     show.opening(&stage.sandbox, &folder)?;
 
     let tasks = TaskTracker::new();
     lifecycle::watch(&tasks, stage.relay.stop.clone()).context("signals cannot be watched")?;
+    let closing = CancellationToken::new();
+    if let Some((listener, settings)) = listener {
+        let address = listener.local_addr()?;
+        let origin = Origin { path: folder.join("rules.yaml"), environment: stage.environment.clone() };
+        let reloader = Reloader::new(stage.relay.clone(), origin, Systemd::default());
+        serve(&tasks, &stage.relay, (listener, settings), reloader, closing.clone())?;
+        show.console(address)?;
+    }
     let relay = stage.relay.clone();
     let running = tasks.spawn(async move { driver::run(&relay, GRACE).await });
     let score = stage.play(&show, &tasks, morning, end).await?;
@@ -79,6 +101,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     }
     stage.relay.stop.cancel();
     running.await?;
+    closing.cancel();
     stage.sandbox.stop().await;
     std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
     if args.headless {
@@ -87,9 +110,30 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     Ok(if score.is_perfect() { Exit::Fine } else { Exit::Problem })
 }
 
+/// Where the console is served. Where nobody says, another program may have the usual port: then any free one will do.
+async fn listener(args: &Args) -> anyhow::Result<Option<(TcpListener, web::Settings)>> {
+    let asked = match args.listen.as_deref() {
+        Some("none") => return Ok(None),
+        Some(address) => {
+            let address = parsed(address)?;
+            let settings = args.console.settings(address)?;
+            return Ok(Some((bind(address).await?, settings)));
+        }
+        None => parsed(LISTEN)?,
+    };
+    let settings = args.console.settings(asked)?;
+    let free = SocketAddr::new(asked.ip(), 0);
+    let listener = match bind(asked).await {
+        Ok(listener) => listener,
+        Err(_) => bind(free).await?,
+    };
+    Ok(Some((listener, settings)))
+}
+
 /// The business, its inboxes and the relay between them.
 struct Stage {
     sandbox: Sandbox,
+    environment: Environment,
     relay: Arc<Relay>,
 }
 
@@ -101,13 +145,13 @@ impl Stage {
         sandbox.slack.answers([ok(), busy(1)]);
         sandbox.http.answers([status(503)]);
         sandbox.mail.answers([says(451, "4.3.0 mailbox busy, try again")]);
-        let config = configure(folder, &sandbox)?;
+        let (config, environment) = configure(folder, &sandbox)?;
         let store = Store::open(&format!("sqlite://{}", folder.join("relay.db").display()), Mode::Daemon)
             .await
             .map_err(|error| Stop::new(Exit::Unavailable, error.to_string()))?;
         let (clock, chance) = (context.clock.clone(), Chance::system());
         let relay = Arc::new(Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: false }));
-        Ok(Self { sandbox, relay })
+        Ok(Self { sandbox, environment, relay })
     }
 
     /// Lets the morning happen, shows it, and judges it.
@@ -194,7 +238,7 @@ impl Audience<'_> {
 }
 
 /// Writes the rules and the shipped templates, and loads them as anybody's would be.
-fn configure(folder: &Path, sandbox: &Sandbox) -> anyhow::Result<Config> {
+fn configure(folder: &Path, sandbox: &Sandbox) -> anyhow::Result<(Config, Environment)> {
     let rules = folder.join("rules.yaml");
     init::write_templates(folder).with_context(|| format!("{} cannot be written", folder.display()))?;
     std::fs::write(&rules, RULES)?;
@@ -208,7 +252,9 @@ fn configure(folder: &Path, sandbox: &Sandbox) -> anyhow::Result<Config> {
     ]);
     let loaded = config::load(&rules, &environment);
     let problems = loaded.problems;
-    loaded.config.with_context(|| format!("the demo's own rules have problems: {problems:?}"))
+    let config =
+        loaded.config.with_context(|| format!("the demo's own rules have problems: {problems:?}"))?;
+    Ok((config, environment))
 }
 
 /// Sends on what arrives at an inbox, as it arrives.

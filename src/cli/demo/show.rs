@@ -1,11 +1,12 @@
 //! What the demo prints: each message, the rule that took it, and what arrived.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::cli::output::{BAD, BOLD, DIM, GOOD, Output, WARN, paint};
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, Output, WARN, counted, paint};
 use crate::config::Config;
 use crate::model::catalog;
 use crate::sandbox::Sandbox;
@@ -46,6 +47,15 @@ impl Show {
             "The first webhook is answered 503, the first mail 451, the second Slack post 429: watch them being tried again.",
         ))?;
         line(String::new())?;
+        Ok(())
+    }
+
+    /// Where the console is.
+    pub(super) fn console(&self, address: SocketAddr) -> anyhow::Result<()> {
+        self.out.line(format!(
+            "{}  http://{address}/\n",
+            paint(BOLD, "The console, to look at it all in a browser:")
+        ))?;
         Ok(())
     }
 
@@ -93,7 +103,7 @@ impl Show {
             self.out.line(format!("          {} {}", paint(DIM, "│"), shortened(line)))?;
         }
         if more > 0 {
-            self.out.line(paint(DIM, format!("          │ … {more} more lines")))?;
+            self.out.line(paint(DIM, format!("          │ … {}", counted(more, "more line"))))?;
         }
         Ok(())
     }
@@ -102,8 +112,11 @@ impl Show {
     pub(super) fn closing(&self, score: &Score, folder: &Path, headless: bool) -> anyhow::Result<()> {
         let Score { messages, expected, delivered, duplicates, unexpected } = score;
         let figures = format!(
-            "{messages} messages, {expected} deliveries expected: {delivered} arrived, {} lost, {duplicates} duplicates, {unexpected} unexpected",
-            expected - delivered
+            "{}, {} expected: {delivered} arrived, {} lost, {}, {unexpected} unexpected",
+            counted(*messages, "message"),
+            counted(*expected, "delivery"),
+            expected - delivered,
+            counted(*duplicates, "duplicate"),
         );
         let style = if score.is_perfect() { GOOD } else { BAD };
         self.out.line(format!("\n{}", paint(style, figures)))?;

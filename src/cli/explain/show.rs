@@ -3,21 +3,23 @@
 use anstyle::Style;
 use jiff::Timestamp;
 
-use super::{About, Owed, Story, changed};
-use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
-use crate::cli::status::{Standing, standing};
-use crate::cli::targets::NOT_THERE;
+use crate::answers::explain::{About, Next, Outlook, Owed, Remedy, Story, changed};
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, WARN, counted, paint};
 use crate::cli::{Context, deliveries, table, when};
 use crate::config::Config;
 use crate::config::problem::nearest;
 use crate::model::catalog;
-use crate::model::delivery::{Planned, StateName};
+use crate::model::delivery::Planned;
 use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::rules::evaluate::Evaluation;
-use crate::store::{Detail, Row};
+use crate::store::Detail;
 
+/// How wide a message's subject and body are shown where no terminal says how wide it is.
+const TEXT_CHARS_MAX: usize = 120;
+/// What stands before the value of a fact.
+const FACT_INDENT: usize = 11;
 /// How much of a target's answer is shown, in characters.
 const ANSWER_CHARS_MAX: usize = 200;
 
@@ -47,7 +49,10 @@ impl Teller<'_> {
             Owed::Is(details) => {
                 self.head("Deliveries")?;
                 if details.is_empty() {
-                    self.say(2, DIM, "none: nothing was owed for it, or it is no longer kept")?;
+                    let taken = self.story.stored.as_ref().is_some_and(|stored| !stored.rules.is_empty());
+                    let why =
+                        if taken { "none that is still kept (`retention`)" } else { "none: no rule took it" };
+                    self.say(2, DIM, why)?;
                 }
                 details.iter().try_for_each(|detail| self.delivery(detail, details))
             }
@@ -88,18 +93,22 @@ impl Teller<'_> {
         let fact = |name: &str, value: &str| {
             self.context.out.line(format!("  {} {value}", paint(DIM, format!("{name:<8}"))))
         };
+        let text_chars_max = self.context.out.width().unwrap_or(TEXT_CHARS_MAX).saturating_sub(FACT_INDENT);
         if self.story.stored.is_some() {
             fact("uid", &message.uid)?;
         }
         fact("account", &message.account)?;
         if let Some(client) = &names.client {
-            fact("client", client.name.as_ref().unwrap_or(&client.uid))?;
+            fact("client", &table::short(client.name.as_ref().unwrap_or(&client.uid), text_chars_max))?;
         }
         if let Some(staff) = &names.staff {
-            fact("staff", staff.name.as_ref().unwrap_or(&staff.uid))?;
+            fact("staff", &table::short(staff.name.as_ref().unwrap_or(&staff.uid), text_chars_max))?;
         }
         if !message.subject.is_empty() {
-            fact("subject", &message.subject.split_whitespace().collect::<Vec<_>>().join(" "))?;
+            fact("subject", &table::short(&message.subject, text_chars_max))?;
+        }
+        if !message.body.is_empty() {
+            fact("body", &table::short(&message.body, text_chars_max))?;
         }
         if let Some(stored) = &self.story.stored {
             fact("made", &self.moment(message.created_at))?;
@@ -159,7 +168,11 @@ impl Teller<'_> {
             self.say(6, Style::new(), format!("replays {of}"))?;
         }
         if row.messages.len() > 1 {
-            self.say(6, Style::new(), format!("together with {} other messages", row.messages.len() - 1))?;
+            self.say(
+                6,
+                Style::new(),
+                format!("together with {}", counted(row.messages.len() - 1, "other message")),
+            )?;
         }
         for (number, attempt) in detail.history.iter().enumerate() {
             let status = attempt.status.map_or(String::new(), |status| format!(" {status}"));
@@ -175,66 +188,17 @@ impl Teller<'_> {
             self.say(6, WARN, note)?;
         }
         let again = all.iter().find(|other| other.row.replay_of.as_ref() == Some(&row.id));
-        match self.next(row, again.map(|again| again.row.id.as_str())) {
-            Some(next) => self.say(6, Style::new(), next),
+        match self.outlook(|outlook| outlook.next(row, again.map(|again| again.row.id.as_str()))) {
+            Some(next) => self.say(6, Style::new(), coming(next, &row.target, row.id.as_str())),
             None => Ok(()),
         }
     }
 
-    /// What will happen next, or why nothing will.
-    fn next(&self, row: &Row, again: Option<&str>) -> Option<String> {
-        let why = row.why.as_deref().unwrap_or("no reason was kept");
-        let replay = again.map_or_else(
-            || format!("To send it all the same: activity-relay deliveries replay {}", row.id),
-            |again| format!("It was sent again as {again}"),
-        );
-        Some(match row.state {
-            StateName::Delivered => return None,
-            StateName::Sending => match row.due_at {
-                Some(end) => {
-                    format!(
-                        "is being sent; if nothing comes of it, it is due again {}",
-                        when::ago(end, self.now)
-                    )
-                }
-                None => "is being sent".to_owned(),
-            },
-            StateName::Pending => match deliveries::waits_for(row, self.now, &self.config.timezone) {
-                Some(waits) if row.open => {
-                    format!("waits {waits}. At once: activity-relay digests flush {}", row.id)
-                }
-                Some(waits) => format!("waits: {waits}"),
-                None => self.pending(&row.target, row.due_at),
-            },
-            StateName::Dead => format!("given up: {why}. {replay}"),
-            StateName::Expired => format!("too old to be sent: {why}. {replay}"),
-            StateName::Withheld => format!("withheld: {why}. {replay}"),
-            StateName::Discarded => format!("discarded by a person. {replay}"),
-        })
-    }
-
-    /// Why something that is owed is not sent at this moment.
-    fn pending(&self, target: &str, due: Option<Timestamp>) -> String {
-        match self.config.targets.get(target) {
-            None => return format!("waits for its target, which is {NOT_THERE}"),
-            Some(known) if !known.enabled => {
-                return "waits for its target, which has `enabled: false` in the rules file".to_owned();
-            }
-            Some(_) => {}
-        }
-        let state = self.story.targets.iter().find(|state| state.name == target);
-        let Standing { state, until, reason } = standing(state, self.now);
-        if state != "ready" {
-            let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
-            let until = until.map_or(String::new(), |until| format!(", next try {}", self.moment(until)));
-            return format!(
-                "waits for its target, which is {state}{until}{reason}. At once: activity-relay targets resume {target}"
-            );
-        }
-        match due {
-            Some(due) if due > self.now => format!("due {}", self.moment(due)),
-            _ => "due now: a running relay sends it at once".to_owned(),
-        }
+    /// What the outlook says.
+    fn outlook<T>(&self, says: impl FnOnce(&Outlook<'_>) -> T) -> T {
+        let moment = |at| self.moment(at);
+        let (config, targets, now) = (self.config, &self.story.targets[..], self.now);
+        says(&Outlook { config, targets, now, moment: &moment })
     }
 
     fn would(&self, owed: &Planned) -> anyhow::Result<()> {
@@ -261,11 +225,25 @@ impl Teller<'_> {
             };
             self.say(6, Style::new(), format!("at most {} in {per:#}; {others}", throttle.limit))?;
         }
-        self.say(6, Style::new(), self.pending(&owed.target, Some(owed.due_at)))?;
+        let next = self.outlook(|outlook| outlook.pending(&owed.target, Some(owed.due_at)));
+        self.say(6, Style::new(), coming(next, &owed.target, owed.id.as_str()))?;
         match owed.expires_at {
             Some(end) => self.say(6, Style::new(), format!("expires {}", self.moment(end))),
             None => Ok(()),
         }
+    }
+}
+
+/// What comes next, with what a person can do about it.
+fn coming(next: Next, target: &str, id: &str) -> String {
+    let Next { words, remedy } = next;
+    match remedy {
+        Some(Remedy::Replay) => {
+            format!("{words}. To send it all the same: activity-relay deliveries replay {id}")
+        }
+        Some(Remedy::Resume) => format!("{words}. At once: activity-relay targets resume {target}"),
+        Some(Remedy::Flush) => format!("{words}. At once: activity-relay digests flush {id}"),
+        None => words,
     }
 }
 

@@ -7,12 +7,12 @@ use crate::config::problem::Span;
 use crate::config::rule_tests::{self as codes, Check, ExpectedDelivery, Matcher};
 use crate::model::payload::Payload;
 
-use super::counted;
 use super::difference::Difference;
 use super::judge::Judge;
 use super::parts;
 use super::play::Made;
 use super::snapshots::same;
+use crate::cli::output::counted;
 
 /// One thing that differs.
 #[derive(Debug)]

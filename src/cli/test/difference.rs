@@ -2,7 +2,7 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use crate::cli::output::{BAD, BOLD, DIM, GOOD, paint};
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, counted, paint};
 
 /// Lines around a difference that are shown with it.
 const CONTEXT: usize = 3;
@@ -83,7 +83,7 @@ fn within(text: &str) -> Vec<String> {
     let all: Vec<&str> = text.trim_end().lines().collect();
     lines.extend(all.iter().take(LINES_MAX).map(|line| format!("| {line}").trim_end().to_owned()));
     if all.len() > LINES_MAX {
-        lines.push(paint(DIM, format!("| … and {} more lines", all.len() - LINES_MAX)));
+        lines.push(paint(DIM, format!("| … and {}", counted(all.len() - LINES_MAX, "more line"))));
     }
     lines
 }

@@ -13,12 +13,12 @@ use crate::model::delivery::StateName;
 use crate::model::payload::Payload;
 
 use super::checks::{Mismatch, mismatches};
-use super::counted;
 use super::difference::Difference;
 use super::pairing::pair;
 use super::parts;
 use super::play::{Made, Played};
 use super::snapshots::Snapshots;
+use crate::cli::output::counted;
 use crate::cli::when;
 
 /// One thing that is not as expected.

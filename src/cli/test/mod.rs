@@ -142,7 +142,8 @@ fn nothing(args: &Args, ran: &[Ran], path: &std::path::Path) -> String {
     match (&args.run, ran) {
         (Some(regex), [_, ..]) => format!("no test is called anything like `{regex}`"),
         _ => format!(
-            "there are no tests for {0}: write them into a file *.test.yaml beside it; docs/rule-tests.md shows how",
+            "there are no tests for {0}: write them into a file *.test.yaml beside it; what \
+             `activity-relay init` writes into an empty folder shows how",
             path.display()
         ),
     }
@@ -239,12 +240,4 @@ fn as_text(failure: &Failure) -> String {
     lines.extend(problem.help.clone());
     lines.extend(failure.difference.as_ref().map(difference::Difference::plain));
     lines.join("\n")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    match what.strip_suffix('y') {
-        _ if count == 1 => format!("1 {what}"),
-        Some(stem) => format!("{count} {stem}ies"),
-        None => format!("{count} {what}s"),
-    }
 }

@@ -1,12 +1,12 @@
 //! How a run of tests is shown to people: a line for each test, then what failed, then the sum.
 
 use crate::cli::Context;
-use crate::cli::output::{BAD, BOLD, DIM, GOOD, paint};
+use crate::cli::output::{BAD, BOLD, DIM, GOOD, counted, paint};
 use crate::config::report;
 
 use super::coverage::Coverage;
 use super::judge::Failure;
-use super::{Outcome, Ran, counted};
+use super::{Outcome, Ran};
 
 /// Everything, the sum last.
 pub(super) fn all(ran: &[Ran], coverage: Option<&Coverage>, context: &Context) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::model::catalog;
 use crate::model::message::{Triple, key};
-use crate::rules::condition::{Block, Pattern, Subject};
+use crate::rules::condition::{Block, Field, Pattern, Subject};
 
 use crate::config::raw::{RawBlock, RawRule};
 use crate::config::read::Spot;
@@ -67,14 +67,6 @@ impl Types {
 pub(super) struct Taken {
     pub(super) surely: Types,
     pub(super) maybe: Types,
-}
-
-/// One of the three fields, as a position in a [`Universe`]'s lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Field {
-    Activity,
-    Message,
-    Direction,
 }
 
 /// A value of a field: its key, and the message types that have it.
@@ -150,8 +142,8 @@ impl Universe {
     pub(super) fn block(&self, block: &RawBlock) -> Taken {
         let mut taken = Taken { surely: self.all.clone(), maybe: self.all.clone() };
         let fields = [
-            (Field::Activity, &block.activity_type),
-            (Field::Message, &block.message_type),
+            (Field::ActivityType, &block.activity_type),
+            (Field::MessageType, &block.message_type),
             (Field::Direction, &block.direction),
         ];
         for (field, patterns) in fields {
@@ -172,7 +164,7 @@ impl Universe {
             taken.surely.add(&value.types);
             taken.maybe.add(&value.types);
         }
-        let aliases = if field == Field::Activity { self.aliases.as_slice() } else { &[] };
+        let aliases = if field == Field::ActivityType { self.aliases.as_slice() } else { &[] };
         for value in aliases.iter().filter(|value| pattern.takes(&value.key)) {
             taken.maybe.add(&value.types);
         }
@@ -183,8 +175,8 @@ impl Universe {
         let strange = |field: Field, patterns: &Option<Vec<Spot<Pattern>>>| {
             patterns.iter().flatten().any(|spot| self.is_strange(field, &spot.value))
         };
-        strange(Field::Activity, &block.activity_type)
-            || strange(Field::Message, &block.message_type)
+        strange(Field::ActivityType, &block.activity_type)
+            || strange(Field::MessageType, &block.message_type)
             || strange(Field::Direction, &block.direction)
     }
 
@@ -194,7 +186,7 @@ impl Universe {
             return own.is_some_and(|own| !is_star(&pattern.key) && !own.contains(&pattern.key));
         }
         let known = |values: &[Value]| values.iter().any(|value| fits(field, pattern, &value.key));
-        let aliased = field == Field::Activity && known(&self.aliases);
+        let aliased = field == Field::ActivityType && known(&self.aliases);
         !aliased && !known(&self.values[field as usize])
     }
 }

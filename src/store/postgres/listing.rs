@@ -23,7 +23,7 @@ const COUNTS_ROWS_MAX: i64 = 1_000;
 
 /// A delivery with its last attempt and its messages' uids. While its target waits or is parked it is due only when
 /// that ends; in the queue it keeps its place.
-const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
+pub(super) const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
     THEN greatest(d.due_at, h.wait_until, h.parked_until) ELSE d.due_at END AS shown_due_at,
   a.at, a.outcome, a.status, a.reason, a.latency_ms, a.answer,
   array(SELECT m.uid FROM delivery_messages dm JOIN messages m ON m.id = dm.message
@@ -68,9 +68,26 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
              ON dm.message = m.id WHERE m.uid = ?)";
         add(of_message, Box::new(text(uid).into_owned()));
     }
+    if let Some(number) = filter.before {
+        add("d.seq < ?", Box::new(number));
+    }
     if filter.open {
         let _ = write!(sql, " AND {OPEN}");
     }
+    (sql, values)
+}
+
+/// The statement that lists what fits, and its values.
+fn listing(filter: &Filter) -> (String, Vec<Value>) {
+    let (conditions, mut values) = conditions(filter);
+    values.push(Box::new(filter.limit.map(rows)));
+    let order = if filter.limit.is_some() { "DESC" } else { "ASC" };
+    // Sorting few is cheaper than walking past the many that were delivered.
+    let few = !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
+    let key = if few { "d.seq + 0" } else { "d.seq" };
+    let place = values.len();
+    let sql =
+        format!("SELECT {OPEN} AS open, {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ${place}");
     (sql, values)
 }
 
@@ -81,23 +98,18 @@ fn borrowed(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
 impl Postgres {
     /// The deliveries that fit, and how many fit in all.
     pub(in crate::store) async fn deliveries(&self, filter: Filter) -> Result<(Vec<Row>, u64)> {
-        let (conditions, mut values) = conditions(&filter);
-        let number_of_values = values.len();
-        values.push(Box::new(filter.limit.map(rows)));
-        let order = if filter.limit.is_some() { "DESC" } else { "ASC" };
-        // Sorting few is cheaper than walking past the many that were delivered.
-        let few = !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
-        let key = if few { "d.seq + 0" } else { "d.seq" };
-        let place = values.len();
-        let sql = format!(
-            "SELECT {OPEN} AS open, {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ${place}"
-        );
+        let ((conditions, counted), (sql, values)) = (conditions(&filter), listing(&filter));
         query!(self.db, |tx| {
-            let params = borrowed(&values);
-            let all = count(tx, &filter, &conditions, &params[..number_of_values]).await?;
-            let found = tx.all(&sql, &params).await?;
+            let all = count(tx, &filter, &conditions, &borrowed(&counted)).await?;
+            let found = tx.all(&sql, &borrowed(&values)).await?;
             Ok((found.iter().map(row).collect::<Result<_>>()?, all))
         })
+    }
+
+    /// The deliveries that fit.
+    pub(in crate::store) async fn page(&self, filter: Filter) -> Result<Vec<Row>> {
+        let (sql, values) = listing(&filter);
+        query!(self.db, |tx| tx.all(&sql, &borrowed(&values)).await?.iter().map(row).collect())
     }
 
     /// One delivery with payload and history.
@@ -272,7 +284,8 @@ async fn count(
     conditions: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<u64> {
-    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() && !filter.open {
+    let narrow = filter.rule.is_some() || filter.since.is_some() || filter.message.is_some();
+    if !narrow && filter.before.is_none() && !filter.open {
         let (counts, _) = counts(tx, filter.target.as_deref()).await?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
         return Ok(states.iter().map(|state| counts.of(*state)).sum());
@@ -281,7 +294,7 @@ async fn count(
     Ok(row.map_or(Ok(0), |row| get::<i64>(&row, "n"))?.unsigned_abs())
 }
 
-fn row(row: &SqlRow) -> Result<Row> {
+pub(super) fn row(row: &SqlRow) -> Result<Row> {
     let last = match get::<Option<i64>>(row, "at")? {
         Some(_) => Some(attempt(row)?),
         None => None,
@@ -291,6 +304,7 @@ fn row(row: &SqlRow) -> Result<Row> {
     let group: Option<String> = get(row, "group_key")?;
     Ok(Row {
         id: DeliveryId::from_text(get::<String>(row, "id")?),
+        number: get(row, "seq")?,
         account: get(row, "account")?,
         rule: get(row, "rule")?,
         target: get(row, "target")?,
@@ -321,7 +335,7 @@ fn row(row: &SqlRow) -> Result<Row> {
     })
 }
 
-fn stored(row: &SqlRow) -> Result<StoredMessage> {
+pub(super) fn stored(row: &SqlRow) -> Result<StoredMessage> {
     Ok(StoredMessage {
         message: value(row, "message")?,
         seen_at: time(row, "seen_at")?,

@@ -3,6 +3,7 @@
 mod admit;
 mod claim;
 mod connect;
+mod figures;
 mod gather;
 mod history;
 mod listing;

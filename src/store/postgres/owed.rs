@@ -184,33 +184,7 @@ async fn insert(
     for link in links {
         *expected.entry(link.delivery.as_str()).or_default() += 1;
     }
-    let link = linked(messages);
-    let sql = format!(
-        "WITH fresh AS (
-               INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at, lease,
-                 claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key,
-                 first_due, window_from, window_to, throttled)
-               SELECT id, account, rule, target, recipient, template, state, due_at, lease,
-                 CASE WHEN lease IS NOT NULL THEN $15::bigint END, CASE WHEN lease IS NOT NULL THEN 1 ELSE 0 END,
-                 $15, expires_at, CASE WHEN state = 'withheld' THEN $15 END, why, replay_of, notice, group_key,
-                 first_due, window_from, window_to, throttled
-               FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                 $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $20::bigint[], $21::bigint[], $22::bigint[], $23::integer[])
-                 WITH ORDINALITY AS o (id, account, rule, target, recipient, template, state, due_at, lease,
-                   expires_at, why, replay_of, notice, group_key, first_due, window_from, window_to, throttled, position)
-               ORDER BY position
-               ON CONFLICT (id) DO NOTHING RETURNING seq, id),
-             linked AS (
-               INSERT INTO delivery_messages (delivery, position, message)
-               SELECT fresh.seq, l.position, m.id
-               FROM unnest($16::text[], $17::integer[], $18::text[], $19::text[])
-                 AS l (delivery, position, account, uid)
-               JOIN fresh ON fresh.id = l.delivery
-               {link}
-               RETURNING delivery)
-             SELECT fresh.id, coalesce(l.n, 0) AS links FROM fresh
-             LEFT JOIN (SELECT delivery, count(*) AS n FROM linked GROUP BY delivery) AS l ON l.delivery = fresh.seq"
-    );
+    let sql = insertion(messages);
     let found = tx
         .all(
             &sql,
@@ -250,6 +224,37 @@ async fn insert(
         new.insert(id);
     }
     Ok(new)
+}
+
+/// The statement that makes rows of deliveries and links them to their messages.
+fn insertion(messages: Messages) -> String {
+    let link = linked(messages);
+    format!(
+        "WITH fresh AS (
+               INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at, lease,
+                 claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key,
+                 first_due, window_from, window_to, throttled)
+               SELECT id, account, rule, target, recipient, template, state, due_at, lease,
+                 CASE WHEN lease IS NOT NULL THEN $15::bigint END, CASE WHEN lease IS NOT NULL THEN 1 ELSE 0 END,
+                 $15, expires_at, CASE WHEN state = 'withheld' THEN $15 END, why, replay_of, notice, group_key,
+                 first_due, window_from, window_to, throttled
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                 $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $20::bigint[], $21::bigint[], $22::bigint[], $23::integer[])
+                 WITH ORDINALITY AS o (id, account, rule, target, recipient, template, state, due_at, lease,
+                   expires_at, why, replay_of, notice, group_key, first_due, window_from, window_to, throttled, position)
+               ORDER BY position
+               ON CONFLICT (id) DO NOTHING RETURNING seq, id),
+             linked AS (
+               INSERT INTO delivery_messages (delivery, position, message)
+               SELECT fresh.seq, l.position, m.id
+               FROM unnest($16::text[], $17::integer[], $18::text[], $19::text[])
+                 AS l (delivery, position, account, uid)
+               JOIN fresh ON fresh.id = l.delivery
+               {link}
+               RETURNING delivery)
+             SELECT fresh.id, coalesce(l.n, 0) AS links FROM fresh
+             LEFT JOIN (SELECT delivery, count(*) AS n FROM linked GROUP BY delivery) AS l ON l.delivery = fresh.seq"
+    )
 }
 
 /// The message `m` of a link `l`, as SQL.

@@ -8,13 +8,14 @@ use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
 /// The files, oldest first.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("start", include_str!("migrations/0001_start.sql")),
     ("instances", include_str!("migrations/0002_instances.sql")),
     ("told", include_str!("migrations/0003_told.sql")),
     ("mutes", include_str!("migrations/0004_mutes.sql")),
     ("references", include_str!("migrations/0005_references.sql")),
     ("time", include_str!("migrations/0006_time.sql")),
+    ("seen", include_str!("migrations/0007_seen.sql")),
 ];
 
 /// Whoever changes the schema holds this lock, so that instances that start together do it once ("relay" in ASCII).

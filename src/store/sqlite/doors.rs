@@ -7,15 +7,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::admit::Texts;
-use super::{Sqlite, admit, claim, gather, history, listing, mutes, polling, replay, roles, settle, targets};
-use crate::model::delivery::{Claim, Job, Planned, Waiting};
+use super::{
+    Sqlite, admit, claim, figures, gather, history, listing, mutes, polling, replay, roles, settle, targets,
+};
+use crate::model::delivery::{Claim, Job, Planned, StateName, Waiting};
 use crate::model::id::DeliveryId;
 use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::model::settle::TargetChange;
 use crate::store::{
     AccountStatus, Admission, Claimed, Counts, Cursor, Detail, Filter, Hold, Instance, MessagePage, NameKind,
-    Outlook, Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want,
+    Outlook, Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want, Window,
 };
 
 impl Sqlite {
@@ -133,6 +135,43 @@ impl Sqlite {
 
     pub(in crate::store) async fn deliveries(&self, filter: Filter) -> Result<(Vec<Row>, u64)> {
         self.read(move |db| listing::deliveries(db, &filter)).await
+    }
+
+    pub(in crate::store) async fn page(&self, filter: Filter) -> Result<Vec<Row>> {
+        self.read(move |db| listing::page(db, &filter)).await
+    }
+
+    pub(in crate::store) async fn ended_per(
+        &self,
+        since: Timestamp,
+        step: Duration,
+    ) -> Result<Vec<(Timestamp, StateName, u64)>> {
+        self.read(move |db| figures::ended_per(db, since, step)).await
+    }
+
+    pub(in crate::store) async fn latencies(
+        &self,
+        windows: &[Window],
+        sample: usize,
+    ) -> Result<Vec<Vec<u64>>> {
+        let windows = windows.to_vec();
+        self.read(move |db| figures::latencies(db, &windows, sample)).await
+    }
+
+    pub(in crate::store) async fn arrivals(
+        &self,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(i64, StoredMessage)>> {
+        self.read(move |db| figures::arrivals(db, after, limit)).await
+    }
+
+    pub(in crate::store) async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
+        self.read(move |db| figures::ended_since(db, since, limit)).await
+    }
+
+    pub(in crate::store) async fn triples_since(&self, since: Timestamp) -> Result<Vec<(Triple, u64)>> {
+        self.read(move |db| figures::triples_since(db, since)).await
     }
 
     pub(in crate::store) async fn delivery(&self, id: &DeliveryId) -> Result<Option<Detail>> {

@@ -18,7 +18,7 @@ use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessa
 
 /// A delivery with its last attempt and its messages' uids. While its target waits or is parked it is due only when
 /// that ends; in the queue it keeps its place.
-const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
+pub(super) const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
     THEN max(d.due_at, coalesce(h.wait_until, 0), coalesce(h.parked_until, 0)) ELSE d.due_at END AS shown_due_at, a.at, a.outcome, a.status, a.reason, a.latency_ms, a.answer,
   (SELECT json_group_array(uid) FROM (SELECT m.uid FROM delivery_messages dm JOIN messages m ON m.id = dm.message
      WHERE dm.delivery = d.seq ORDER BY dm.position)) AS uids
@@ -64,6 +64,9 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
              ON dm.message = m.id WHERE m.uid = ?)";
         add(of_message, Box::new(uid.clone()));
     }
+    if let Some(number) = filter.before {
+        add("d.seq < ?", Box::new(number));
+    }
     if filter.open {
         let _ = write!(sql, " AND {OPEN}");
     }
@@ -72,6 +75,13 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
 
 /// The deliveries that fit, and how many fit in all.
 pub(super) fn deliveries(db: &Db, filter: &Filter) -> Result<(Vec<Row>, u64)> {
+    let (conditions, values) = conditions(filter);
+    let all = count(db, filter, &conditions, &values)?;
+    Ok((page(db, filter)?, all))
+}
+
+/// The deliveries that fit.
+pub(super) fn page(db: &Db, filter: &Filter) -> Result<Vec<Row>> {
     let (conditions, mut values) = conditions(filter);
     let (order, limit) = match filter.limit {
         Some(limit) => ("DESC", rows(limit)),
@@ -80,18 +90,17 @@ pub(super) fn deliveries(db: &Db, filter: &Filter) -> Result<(Vec<Row>, u64)> {
     // Sorting few is cheaper than walking past the many that were delivered; the plus keeps SQLite from the walk.
     let few = !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
     let key = if few { "+d.seq" } else { "d.seq" };
-    let all = count(db, filter, &conditions, &values)?;
     let limit_place = values.len() + 1;
     values.push(Box::new(limit));
     let sql = format!(
         "SELECT {OPEN} AS open, {COLUMNS} WHERE {conditions} ORDER BY {key} {order} LIMIT ?{limit_place}"
     );
-    let found = db.all(&sql, rusqlite::params_from_iter(values), row)?;
-    Ok((found, all))
+    db.all(&sql, rusqlite::params_from_iter(values), row)
 }
 
 fn count(db: &Db, filter: &Filter, conditions: &str, values: &[Box<dyn ToSql>]) -> Result<u64> {
-    if filter.rule.is_none() && filter.since.is_none() && filter.message.is_none() && !filter.open {
+    let narrow = filter.rule.is_some() || filter.since.is_some() || filter.message.is_some();
+    if !narrow && filter.before.is_none() && !filter.open {
         let counts = counts(db, filter.target.as_deref())?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
         return Ok(states.iter().map(|state| counts.of(*state)).sum());
@@ -101,7 +110,7 @@ fn count(db: &Db, filter: &Filter, conditions: &str, values: &[Box<dyn ToSql>]) 
     Ok(n.unwrap_or(0).unsigned_abs())
 }
 
-fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+pub(super) fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     let state = state(row)?;
     let last = match row.get::<_, Option<Ms>>("at")? {
         Some(_) => Some(attempt(row)?),
@@ -112,6 +121,7 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     let group: Option<String> = row.get("group_key")?;
     Ok(Row {
         id: DeliveryId::from_text(row.get::<_, String>("id")?),
+        number: row.get("seq")?,
         account: row.get("account")?,
         rule: row.get("rule")?,
         target: row.get("target")?,
@@ -216,7 +226,7 @@ pub(super) fn messages(db: &Db, page: &MessagePage) -> Result<Vec<StoredMessage>
     )
 }
 
-fn stored(row: &SqlRow<'_>) -> rusqlite::Result<StoredMessage> {
+pub(super) fn stored(row: &SqlRow<'_>) -> rusqlite::Result<StoredMessage> {
     Ok(StoredMessage {
         message: row.get::<_, Json<Message>>("message")?.0,
         seen_at: time(row, "seen_at")?,

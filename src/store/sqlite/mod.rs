@@ -11,6 +11,7 @@ mod writer;
 
 mod admit;
 mod claim;
+mod figures;
 mod gather;
 mod history;
 mod listing;

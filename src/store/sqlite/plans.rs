@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::admit::Texts;
 use super::db::{Db, Notes};
-use super::{admit, claim, gather, history, listing, polling, replay, roles, schema, settle, targets};
+use super::{
+    admit, claim, figures, gather, history, listing, polling, replay, roles, schema, settle, targets,
+};
 use crate::model::delivery::{Attempt, Planned, State, StateName};
 use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::id::DeliveryId;
@@ -140,6 +142,12 @@ fn do_everything(db: &Db) {
     listing::deliveries(db, &Filter { limit: Some(9), ..Filter::default() }).unwrap();
     history::prune(db, at(0), at(0), 9).unwrap();
     history::triples(db).unwrap();
+    listing::page(db, &Filter { limit: Some(9), before: Some(5), ..Filter::default() }).unwrap();
+    figures::ended_per(db, at(0), Duration::from_hours(1)).unwrap();
+    figures::latencies(db, &[(at(0), at(9))], 9).unwrap();
+    figures::arrivals(db, None, 9).unwrap();
+    figures::ended_since(db, at(0), 9).unwrap();
+    figures::triples_since(db, at(0)).unwrap();
 }
 
 /// What several couriers and instances need of it, once.

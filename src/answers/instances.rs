@@ -1,0 +1,104 @@
+//! The relays themselves: which are there, and who of them does what.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::daemon::poller::polling_role;
+use crate::daemon::roles::JANITOR;
+use crate::daemon::share::{ended, is_there};
+use crate::model::delivery::StateName;
+use crate::store::{Filter, Hold, Result, Store};
+
+/// A role that is held for longer than this has no end that is worth showing.
+const FOR_GOOD: SignedDuration = SignedDuration::from_hours(24);
+
+/// A running relay.
+#[derive(Debug, Serialize)]
+pub struct Instance {
+    /// Who it is in leases and roles.
+    pub id: String,
+    /// The machine it runs on.
+    pub host: String,
+    /// When it was first seen.
+    pub started_at: Timestamp,
+    /// When it last said that it is there.
+    pub last_seen: Timestamp,
+    /// It said in time that it is there, as far as it has to.
+    pub alive: bool,
+    /// What it alone does.
+    pub holds: Vec<Held>,
+    /// How many deliveries it is sending.
+    pub sending: usize,
+}
+
+/// A role that is held.
+#[derive(Debug, Serialize)]
+pub struct Held {
+    /// Its name, such as `poll main`.
+    pub role: String,
+    /// Until when, if it has an end worth showing.
+    pub until: Option<Timestamp>,
+}
+
+/// Everybody on the store.
+#[derive(Debug)]
+pub struct Instances {
+    /// The oldest first.
+    pub all: Vec<Instance>,
+    shared: bool,
+    holds: Vec<Hold>,
+}
+
+impl Instances {
+    /// Those of a store.
+    pub async fn of(store: &Store, now: Timestamp) -> Result<Self> {
+        let shared = store.is_shared();
+        let mut holds = store.holds().await?;
+        holds.retain(|hold| !ended(hold.until, now));
+        let under_way = Filter { states: vec![StateName::Sending], ..Filter::default() };
+        let (under_way, _) = store.deliveries(under_way).await?;
+        let held_by = |id: &str| -> Vec<Held> {
+            holds.iter().filter(|hold| hold.instance == id).map(|hold| Held::of(hold, now)).collect()
+        };
+        let found = store.instances().await?.into_iter();
+        let all = found.map(|instance| Instance {
+            alive: !shared || is_there(&instance, now),
+            holds: held_by(&instance.id),
+            sending: under_way.iter().filter(|row| row.held_by.as_ref() == Some(&instance.id)).count(),
+            id: instance.id,
+            host: instance.host,
+            started_at: instance.started_at,
+            last_seen: instance.seen_at,
+        });
+        Ok(Self { all: all.collect(), shared, holds })
+    }
+
+    /// The one that polls the account, as people know it.
+    pub fn polling(&self, account: &str) -> Option<String> {
+        self.holder(&polling_role(account))
+    }
+
+    /// The one that cleans.
+    pub fn cleaning(&self) -> Option<String> {
+        self.holder(JANITOR)
+    }
+
+    fn holder(&self, role: &str) -> Option<String> {
+        let id = &self.holds.iter().find(|hold| hold.role == role)?.instance;
+        let known = self.all.iter().find(|instance| instance.id == *id);
+        // A single round is not listed: nobody leaves it anything to do.
+        Some(known.map_or_else(|| format!("a single round ({id})"), |instance| instance.host.clone()))
+    }
+
+    /// Whether there may be several.
+    pub fn are_shared(&self) -> bool {
+        self.shared
+    }
+}
+
+impl Held {
+    fn of(hold: &Hold, now: Timestamp) -> Self {
+        let for_good = hold.until.duration_since(now) > FOR_GOOD;
+        Self { role: hold.role.clone(), until: (!for_good).then_some(hold.until) }
+    }
+}

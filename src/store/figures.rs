@@ -1,0 +1,60 @@
+//! What is drawn and watched of the store: figures over a period, and what is new.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Result, Row, Store, StoredMessage};
+use crate::model::delivery::StateName;
+use crate::model::message::Triple;
+
+/// A part of a period.
+pub type Window = (Timestamp, Timestamp);
+
+impl Store {
+    /// How many deliveries ended in each state since, in steps of so long: (the step's beginning, state, how many). Steps
+    /// begin at multiples of their length since the epoch; one in which nothing ended is not in it.
+    pub async fn ended_per(
+        &self,
+        since: Timestamp,
+        step: Duration,
+    ) -> Result<Vec<(Timestamp, StateName, u64)>> {
+        match self {
+            Self::Sqlite(store) => store.ended_per(since, step).await,
+            Self::Postgres(store) => store.ended_per(since, step).await,
+        }
+    }
+
+    /// How long the last attempts of deliveries took that were delivered within each of the windows, in milliseconds: of
+    /// the `sample` last ones in each.
+    pub async fn latencies(&self, windows: &[Window], sample: usize) -> Result<Vec<Vec<u64>>> {
+        match self {
+            Self::Sqlite(store) => store.latencies(windows, sample).await,
+            Self::Postgres(store) => store.latencies(windows, sample).await,
+        }
+    }
+
+    /// The messages taken in last, the newest first, with their numbers: those behind the number `after`.
+    pub async fn arrivals(&self, after: Option<i64>, limit: usize) -> Result<Vec<(i64, StoredMessage)>> {
+        match self {
+            Self::Sqlite(store) => store.arrivals(after, limit).await,
+            Self::Postgres(store) => store.arrivals(after, limit).await,
+        }
+    }
+
+    /// The deliveries that ended since, the oldest first.
+    pub async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
+        match self {
+            Self::Sqlite(store) => store.ended_since(since, limit).await,
+            Self::Postgres(store) => store.ended_since(since, limit).await,
+        }
+    }
+
+    /// How many messages of each triple were taken in since.
+    pub async fn triples_since(&self, since: Timestamp) -> Result<Vec<(Triple, u64)>> {
+        match self {
+            Self::Sqlite(store) => store.triples_since(since).await,
+            Self::Postgres(store) => store.triples_since(since).await,
+        }
+    }
+}

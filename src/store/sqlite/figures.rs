@@ -1,0 +1,84 @@
+//! Figures over a period, and what is new.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Row as SqlRow, params};
+
+use super::db::{Db, Json, Ms, rows, state, time};
+use super::listing::{COLUMNS, row, stored};
+use crate::model::delivery::StateName;
+use crate::model::message::Triple;
+use crate::store::figures::Window;
+use crate::store::gathering::OPEN;
+use crate::store::{Result, Row, StoredMessage};
+
+/// The states in which a delivery ends.
+const ENDED: [&str; 5] = ["delivered", "dead", "expired", "withheld", "discarded"];
+
+/// How many ended in each state, step by step.
+pub(super) fn ended_per(
+    db: &Db,
+    since: Timestamp,
+    step: Duration,
+) -> Result<Vec<(Timestamp, StateName, u64)>> {
+    let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1);
+    db.all(
+        "SELECT d.settled_at / ?3 * ?3 AS at, d.state, count(*) AS n FROM deliveries d
+         WHERE d.state IN (SELECT value FROM json_each(?1)) AND d.settled_at IS NOT NULL AND d.settled_at >= ?2
+         GROUP BY 1, 2 ORDER BY 1, 2",
+        params![Json(ENDED), Ms(since), step],
+        |row| Ok((time(row, "at")?, state(row)?, row.get::<_, i64>("n")?.unsigned_abs())),
+    )
+}
+
+/// How long the last attempts took.
+pub(super) fn latencies(db: &Db, windows: &[Window], sample: usize) -> Result<Vec<Vec<u64>>> {
+    let of = |(from, to): &Window| {
+        db.all(
+            "SELECT (SELECT a.latency_ms FROM attempts a WHERE a.delivery = d.seq ORDER BY a.n DESC LIMIT 1) AS ms
+             FROM deliveries d WHERE d.state = 'delivered' AND d.settled_at IS NOT NULL
+               AND d.settled_at >= ?1 AND d.settled_at < ?2 ORDER BY d.settled_at DESC LIMIT ?3",
+            params![Ms(*from), Ms(*to), rows(sample)],
+            |row| row.get::<_, Option<i64>>("ms"),
+        )
+    };
+    let known =
+        |found: Vec<Option<i64>>| found.into_iter().flatten().map(i64::unsigned_abs).collect::<Vec<u64>>();
+    windows.iter().map(|window| of(window).map(known)).collect()
+}
+
+/// The messages taken in last.
+pub(super) fn arrivals(db: &Db, after: Option<i64>, limit: usize) -> Result<Vec<(i64, StoredMessage)>> {
+    db.all(
+        "SELECT id, message, seen_at, rules FROM messages WHERE id > ?1 ORDER BY id DESC LIMIT ?2",
+        params![after.unwrap_or(i64::MIN), rows(limit)],
+        |row: &SqlRow<'_>| Ok((row.get("id")?, stored(row)?)),
+    )
+}
+
+/// The deliveries that ended since.
+pub(super) fn ended_since(db: &Db, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
+    let sql = format!(
+        "SELECT {OPEN} AS open, {COLUMNS} WHERE d.state IN (SELECT value FROM json_each(?1)) AND d.settled_at IS NOT NULL
+           AND d.settled_at >= ?2 ORDER BY d.settled_at, d.seq LIMIT ?3"
+    );
+    db.all(&sql, params![Json(ENDED), Ms(since), rows(limit)], row)
+}
+
+/// How many messages of each triple came.
+pub(super) fn triples_since(db: &Db, since: Timestamp) -> Result<Vec<(Triple, u64)>> {
+    db.all(
+        "SELECT m.activity_type, m.message_type, m.direction, count(*) AS n FROM messages m WHERE m.seen_at >= ?1
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        params![Ms(since)],
+        |row| {
+            let triple = Triple {
+                activity_type: row.get("activity_type")?,
+                message_type: row.get("message_type")?,
+                direction: row.get("direction")?,
+            };
+            Ok((triple, row.get::<_, i64>("n")?.unsigned_abs()))
+        },
+    )
+}

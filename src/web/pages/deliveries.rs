@@ -1,0 +1,342 @@
+//! Deliveries: a list by filters that stand in the address, one with all its attempts, and a person's say in them.
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Redirect};
+use serde::Deserialize;
+
+use super::{Answer, Failure, Frame, address, deliveries_in_words, grouped, page, segment, short, tone};
+use crate::answers::actions::Change;
+use crate::answers::deliveries::story;
+use crate::answers::explain::{Next, Outlook, Remedy};
+use crate::answers::{payload, when};
+use crate::model::catalog;
+use crate::model::delivery::StateName;
+use crate::model::id::DeliveryId;
+use crate::model::payload::Payload;
+use crate::store::{Detail, Filter, Row, StoredMessage};
+use crate::web::Console;
+use crate::web::form::Fields;
+use crate::web::guard::Visitor;
+
+/// Rows of one page.
+const ROWS: usize = 50;
+/// So many are changed at once at most, and so many of them are shown before.
+const CHANGED_MAX: usize = 10_000;
+const SHOWN_MAX: usize = 20;
+/// Periods that are offered.
+const SINCE: [&str; 3] = ["1h", "24h", "7d"];
+/// How much of an answer is shown, in characters.
+pub(super) const ANSWER_CHARS_MAX: usize = 600;
+
+/// The filter as it stands in the address.
+#[derive(Debug, Default, Clone, Deserialize)]
+pub(in crate::web) struct Asked {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    rule: String,
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    since: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    before: String,
+    /// What was done before this page is shown, and to how many.
+    #[serde(default)]
+    did: String,
+    #[serde(default)]
+    n: String,
+}
+
+impl Asked {
+    fn of(fields: &Fields) -> Self {
+        let text = |name| fields.one(name).to_owned();
+        Self {
+            state: text("state"),
+            rule: text("rule"),
+            target: text("target"),
+            since: text("since"),
+            message: text("message"),
+            before: text("before"),
+            ..Self::default()
+        }
+    }
+
+    fn filter(&self, frame: &Frame, limit: usize) -> Result<Filter, Failure> {
+        let some = |text: &str| (!text.trim().is_empty()).then(|| text.trim().to_owned());
+        let unknown = || Failure::Wrong(format!("There is no state `{}`.", self.state));
+        let state = some(&self.state).map(|name| StateName::parse(&name).ok_or_else(unknown)).transpose()?;
+        let since = some(&self.since)
+            .map(|text| when::since(&text, frame.now))
+            .transpose()
+            .map_err(Failure::Wrong)?;
+        let wrong = |_| Failure::Wrong("`before` is the number of a delivery.".to_owned());
+        let before = some(&self.before).map(|text| text.parse::<i64>().map_err(wrong)).transpose()?;
+        Ok(Filter {
+            states: state.into_iter().collect(),
+            rule: some(&self.rule),
+            target: some(&self.target),
+            since,
+            message: some(&self.message),
+            open: false,
+            before,
+            limit: Some(limit),
+        })
+    }
+
+    fn pairs(&self) -> [(&'static str, &str); 5] {
+        [
+            ("state", &self.state),
+            ("rule", &self.rule),
+            ("target", &self.target),
+            ("since", &self.since),
+            ("message", &self.message),
+        ]
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.pairs().iter().any(|(_, value)| !value.is_empty())
+    }
+
+    fn page(&self, before: &str) -> String {
+        address("/deliveries", self.pairs().into_iter().chain([("before", before)]))
+    }
+
+    /// What was done, in words.
+    fn told(&self) -> Option<String> {
+        let number: u64 = self.n.parse().ok()?;
+        match self.did.as_str() {
+            "replay" => {
+                Some(format!("{} planned again; they are sent at once.", deliveries_in_words(number)))
+            }
+            "discard" => Some(format!("{} discarded.", deliveries_in_words(number))),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "deliveries.html")]
+struct List {
+    frame: Frame,
+    asked: Asked,
+    rows: Vec<Line>,
+    rules: Vec<String>,
+    targets: Vec<String>,
+    older: Option<String>,
+}
+
+/// A delivery with what it is about.
+struct Line {
+    row: Row,
+    message: Option<StoredMessage>,
+    story: String,
+}
+
+impl Line {
+    async fn of(row: Row, console: &Console, frame: &Frame) -> Result<Self, Failure> {
+        let message = match row.messages.first() {
+            Some(uid) => console.relay.store.message(Some(&row.account), uid).await?,
+            None => None,
+        };
+        let story = story(&row, frame.now, &frame.zone);
+        Ok(Self { row, message, story })
+    }
+
+    /// What it is about, in words.
+    fn about(&self) -> String {
+        if let Some(notice) = &self.row.notice {
+            return notice.subject.clone();
+        }
+        let Some(stored) = &self.message else { return "a message that is no longer kept".to_owned() };
+        let label = catalog::label(&stored.message.triple);
+        match self.row.messages.len() {
+            0 | 1 => label,
+            more => format!("{label} and {} more", more - 1),
+        }
+    }
+}
+
+/// `GET /deliveries`
+pub(in crate::web) async fn list(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    Query(asked): Query<Asked>,
+) -> Answer {
+    let frame = Frame::new(&console, visitor, "/deliveries", "Deliveries").told(asked.told());
+    let mut found = console.relay.store.page(asked.filter(&frame, ROWS + 1)?).await?;
+    let more = found.len() > ROWS;
+    found.truncate(ROWS);
+    let older = found.last().filter(|_| more).map(|row| asked.page(&row.number.to_string()));
+    let mut rows = Vec::with_capacity(found.len());
+    for row in found {
+        rows.push(Line::of(row, &console, &frame).await?);
+    }
+    let config = console.relay.config();
+    let mut targets: Vec<String> = config.targets.keys().cloned().collect();
+    targets.extend(
+        console
+            .relay
+            .store
+            .owed_targets()
+            .await?
+            .into_iter()
+            .filter(|name| !config.targets.contains_key(name)),
+    );
+    let rules = config.rules.list().iter().map(|rule| rule.name.clone()).collect();
+    page(&List { frame, asked, rows, rules, targets, older })
+}
+
+/// A delivery with what comes next.
+pub(super) struct Told {
+    pub(super) detail: Detail,
+    pub(super) next: Option<Next>,
+    pub(super) again: Option<String>,
+}
+
+impl Told {
+    /// What there is to say of a delivery, among the other deliveries of its message.
+    pub(super) fn of(detail: Detail, outlook: &Outlook<'_>, all: &[Row]) -> Self {
+        let again = all.iter().find(|other| other.replay_of.as_ref() == Some(&detail.row.id));
+        let again = again.map(|row| row.id.to_string());
+        let next = outlook.next(&detail.row, again.as_deref());
+        Self { detail, next, again }
+    }
+
+    pub(super) fn can(&self, change: Change) -> bool {
+        change.fits(self.detail.row.state)
+    }
+
+    pub(super) fn resumes(&self) -> bool {
+        self.next.as_ref().is_some_and(|next| next.remedy == Some(Remedy::Resume))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "delivery.html")]
+struct Show {
+    frame: Frame,
+    told: Told,
+    line: Line,
+    payload: Option<String>,
+}
+
+/// `GET /deliveries/{id}`
+pub(in crate::web) async fn show(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Answer {
+    let (store, config) = (&console.relay.store, console.relay.config());
+    let Some(detail) = store.delivery(&DeliveryId::from_text(id)).await? else {
+        return Err(Failure::Missing(
+            "No delivery has this id. Those that have ended are kept for the `retention` of the rules file."
+                .to_owned(),
+        ));
+    };
+    let frame = Frame::new(&console, visitor, "/deliveries", "Delivery");
+    let all = match detail.row.messages.first() {
+        Some(uid) => {
+            let filter = Filter { message: Some(uid.clone()), limit: Some(CHANGED_MAX), ..Filter::default() };
+            store.page(filter).await?
+        }
+        None => Vec::new(),
+    };
+    let (states, zone) = (store.target_states().await?, frame.zone.clone());
+    let moment = |at| when::moment(at, &zone);
+    let outlook = Outlook { config: &config, targets: &states, now: frame.now, moment: &moment };
+    let target = config.targets.get(&detail.row.target).map(AsRef::as_ref);
+    let payload = detail.payload.as_ref().map(|sent| match sent {
+        Payload::Email(mail) => format!("Subject: {}\n\n{}", mail.subject, mail.text.trim_end()),
+        other => {
+            let value = payload::as_json(other, target, detail.row.id.as_str());
+            serde_json::to_string_pretty(&value).unwrap_or_default()
+        }
+    });
+    let line = Line::of(detail.row.clone(), &console, &frame).await?;
+    page(&Show { told: Told::of(detail, &outlook, &all), frame, line, payload })
+}
+
+#[derive(Template)]
+#[template(path = "review.html")]
+struct Review {
+    frame: Frame,
+    change: Change,
+    asked: Asked,
+    /// Those that are changed, and how many of the chosen ones cannot be.
+    fit: Vec<Row>,
+    unfit: usize,
+    by_id: bool,
+    back: String,
+}
+
+fn change_of(fields: &Fields) -> Result<Change, Failure> {
+    match fields.one("change") {
+        "replay" => Ok(Change::Replay),
+        "discard" => Ok(Change::Discard),
+        _ => Err(Failure::Wrong("Deliveries are replayed or discarded.".to_owned())),
+    }
+}
+
+/// The deliveries that a form is about: those that were ticked, or all that fit its filter. What was planned after the
+/// filter was looked at is not among them.
+async fn chosen(console: &Console, frame: &Frame, fields: &Fields) -> Result<(Vec<Row>, bool), Failure> {
+    let ids: Vec<DeliveryId> = fields.all("id").map(DeliveryId::from_text).take(CHANGED_MAX).collect();
+    if fields.one("scope") == "all" {
+        let filter = Asked::of(fields).filter(frame, CHANGED_MAX)?;
+        return Ok((console.relay.store.page(filter).await?, false));
+    }
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
+        rows.extend(console.relay.store.delivery(&id).await?.map(|detail| detail.row));
+    }
+    Ok((rows, true))
+}
+
+/// `POST /deliveries/review`: which ones would be changed.
+pub(in crate::web) async fn review(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    body: String,
+) -> Answer {
+    let fields = Fields::of(&body);
+    let frame = Frame::new(&console, visitor, "/deliveries", "Review");
+    let change = change_of(&fields)?;
+    let (rows, by_id) = chosen(&console, &frame, &fields).await?;
+    let all = rows.len();
+    let newest = rows.iter().map(|row| row.number).max().unwrap_or(0);
+    let fit: Vec<Row> = rows.into_iter().filter(|row| change.fits(row.state)).collect();
+    let mut asked = Asked::of(&fields);
+    let back = asked.page("");
+    asked.before = (newest + 1).to_string();
+    page(&Review { frame, change, asked, unfit: all - fit.len(), fit, by_id, back })
+}
+
+/// `POST /deliveries/change`
+pub(in crate::web) async fn change(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    body: String,
+) -> Answer {
+    let fields = Fields::of(&body);
+    let (change, peer) = (change_of(&fields)?, visitor.peer);
+    let frame = Frame::new(&console, visitor, "/deliveries", "");
+    let (rows, _) = chosen(&console, &frame, &fields).await?;
+    let fit: Vec<DeliveryId> =
+        rows.into_iter().filter(|row| change.fits(row.state)).map(|row| row.id).collect();
+    let changed = change.run(&console.relay.store, &fit, frame.now).await?;
+    console.relay.owed.notify_one();
+    let did = change.as_str();
+    tracing::info!(%peer, did, deliveries = changed.len(), "changed in the console");
+    if let ([one], Change::Replay) = (&changed[..], change) {
+        return Ok(Redirect::to(&format!("/deliveries/{}", segment(one.as_str()))).into_response());
+    }
+    let asked = Asked::of(&fields);
+    let number = changed.len().to_string();
+    let to = address("/deliveries", asked.pairs().into_iter().chain([("did", did), ("n", number.as_str())]));
+    Ok(Redirect::to(&to).into_response())
+}

@@ -1,0 +1,115 @@
+//! A message: its facts, each rule's verdict, its deliveries with every attempt and what comes next; and the way to it by an id.
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Redirect};
+use serde::Deserialize;
+
+use super::deliveries::{ANSWER_CHARS_MAX, Told};
+use super::{Answer, Failure, Frame, page, segment, short, tone};
+use crate::answers::actions::Change;
+use crate::answers::explain::{Outlook, Owed, Story, changed};
+use crate::answers::when;
+use crate::model::catalog;
+use crate::model::delivery::StateName;
+use crate::model::mute::Mute;
+use crate::store::{Detail, Row};
+use crate::web::Console;
+use crate::web::guard::Visitor;
+
+/// How much of a message's text is shown, in characters.
+const BODY_CHARS_MAX: usize = 4_000;
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Show<'a> {
+    frame: Frame,
+    story: &'a Story<'a>,
+    deliveries: Vec<Told>,
+    raw: String,
+    /// Rules that would take it today and did not then; that did then and would not today.
+    gained: Vec<String>,
+    lost: Vec<String>,
+}
+
+impl Show<'_> {
+    fn body(&self) -> String {
+        let body = self.story.message.body.trim();
+        if body.chars().count() <= BODY_CHARS_MAX {
+            return body.to_owned();
+        }
+        body.chars().take(BODY_CHARS_MAX).chain(['…']).collect()
+    }
+
+    fn mute(&self, rule: &str) -> Option<&Mute> {
+        Mute::of(&self.story.mutes, rule, self.frame.now)
+    }
+}
+
+/// `GET /messages/{account}/{uid}`
+pub(in crate::web) async fn show(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    Path((account, uid)): Path<(String, String)>,
+) -> Answer {
+    let config = console.relay.config();
+    let frame = Frame::new(&console, visitor, "/feed", "Message");
+    let Some(mut story) =
+        Story::of_stored(&config, &console.relay.store, Some(&account), &uid, frame.now).await?
+    else {
+        return Err(Failure::Missing(
+            "No message with this uid is stored. Messages are kept for the `retention` of the rules file."
+                .to_owned(),
+        ));
+    };
+    let details: Vec<Detail> = match std::mem::replace(&mut story.owed, Owed::Is(Vec::new())) {
+        Owed::Is(details) => details,
+        Owed::Would(_) => Vec::new(),
+    };
+    let rows: Vec<Row> = details.iter().map(|detail| detail.row.clone()).collect();
+    let zone = frame.zone.clone();
+    let moment = |at| when::moment(at, &zone);
+    let outlook = Outlook { config: &config, targets: &story.targets, now: frame.now, moment: &moment };
+    let deliveries = details.into_iter().map(|detail| Told::of(detail, &outlook, &rows)).collect();
+    let (gained, lost) = changed(&story);
+    let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    let (gained, lost) = (owned(gained), owned(lost));
+    let raw = serde_json::to_string_pretty(&story.message.raw).unwrap_or_default();
+    page(&Show { frame, story: &story, deliveries, raw, gained, lost })
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct Sought {
+    #[serde(default)]
+    q: String,
+}
+
+/// `GET /find`: a message by its uid, or a delivery by the beginning of its id.
+pub(in crate::web) async fn find(State(console): State<Console>, Query(sought): Query<Sought>) -> Answer {
+    let (store, sought) = (&console.relay.store, sought.q.trim());
+    if let Some(stored) = store.message(None, sought).await? {
+        let (account, uid) = (segment(&stored.message.account), segment(&stored.message.uid));
+        return Ok(Redirect::to(&format!("/messages/{account}/{uid}")).into_response());
+    }
+    if !sought.is_empty()
+        && let Some(id) = store.ids_like(sought, 1).await?.first()
+    {
+        return Ok(Redirect::to(&format!("/deliveries/{}", segment(id.as_str()))).into_response());
+    }
+    if let Some((account, item, _)) =
+        store.quarantine().await?.into_iter().find(|(_, item, _)| item.uid == sought)
+    {
+        let words = format!(
+            "The message {sought} of the account {account} came, but cannot be read: {}. It is kept aside; `activity-relay explain \
+             {sought}` shows it as it came.",
+            item.why
+        );
+        return Err(Failure::Missing(words));
+    }
+    Err(Failure::Missing(format!(
+        "Neither a message nor a delivery has the id “{}”. A message is found by its whole uid, a delivery by the beginning of \
+         its id.",
+        short(sought, 80)
+    )))
+}

@@ -1,0 +1,269 @@
+//! The console's pages: each gathers what it shows and renders it with a template of its own.
+
+pub(super) mod configuration;
+pub(super) mod deliveries;
+pub(super) mod feed;
+pub(super) mod login;
+pub(super) mod messages;
+pub(super) mod mutes;
+pub(super) mod overview;
+pub(super) mod targets;
+
+use std::borrow::Borrow;
+use std::fmt::Write;
+
+use askama::Template;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use url::form_urlencoded;
+
+use super::Console;
+use super::guard::Visitor;
+use crate::answers::when;
+use crate::model::delivery::StateName;
+use crate::store::StoreError;
+
+/// Where the pages are, in the order of the navigation.
+const NAVIGATION: [(&str, &str); 6] = [
+    ("/", "Overview"),
+    ("/feed", "Live feed"),
+    ("/deliveries", "Deliveries"),
+    ("/targets", "Targets"),
+    ("/mutes", "Mutes"),
+    ("/configuration", "Configuration"),
+];
+
+/// A moment, or a reference to one, as templates hand it over.
+trait Moment {
+    fn moment(&self) -> Timestamp;
+}
+
+impl Moment for Timestamp {
+    fn moment(&self) -> Timestamp {
+        *self
+    }
+}
+
+impl<T: Moment> Moment for &T {
+    fn moment(&self) -> Timestamp {
+        (**self).moment()
+    }
+}
+
+/// What stands around every page.
+pub(super) struct Frame {
+    /// What the page is called.
+    title: String,
+    /// Where in the navigation it belongs.
+    here: &'static str,
+    visitor: Visitor,
+    /// What the last change did, said once.
+    told: Option<String>,
+    zone: TimeZone,
+    now: Timestamp,
+}
+
+impl Frame {
+    pub(super) fn new(
+        console: &Console,
+        visitor: Visitor,
+        here: &'static str,
+        title: impl Into<String>,
+    ) -> Self {
+        let zone = console.relay.config().timezone.clone();
+        Self { title: title.into(), here, visitor, told: None, zone, now: console.relay.clock.now() }
+    }
+
+    fn told(mut self, told: Option<String>) -> Self {
+        self.told = told;
+        self
+    }
+
+    fn navigation(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        NAVIGATION.into_iter().map(|(path, name)| (path, name, path == self.here))
+    }
+
+    /// A moment as markup: by the clock, to be put into the reader's own zone.
+    fn at(&self, at: impl Moment) -> String {
+        let at = at.moment();
+        self.time(at, "at", &at.to_zoned(self.zone.clone()).strftime("%-d %b, %H:%M:%S").to_string())
+    }
+
+    /// A moment as markup: how long ago, or in how long.
+    fn ago(&self, at: impl Moment) -> String {
+        let at = at.moment();
+        self.time(at, "ago", &when::ago(at, self.now))
+    }
+
+    fn time(&self, at: Timestamp, show: &str, text: &str) -> String {
+        let exact = when::moment(at, &self.zone);
+        format!("<time datetime=\"{at:.0}\" title=\"{exact}\" data-show=\"{show}\">{text}</time>")
+    }
+
+    /// What every form that changes something sends along.
+    fn proof(&self) -> String {
+        format!("<input type=\"hidden\" name=\"csrf\" value=\"{}\">", self.visitor.proof)
+    }
+}
+
+/// A page, or why there is none.
+pub(super) type Answer = Result<Response, Failure>;
+
+/// Why a page cannot be shown.
+pub(super) enum Failure {
+    /// The store did not answer.
+    Store(StoreError),
+    /// There is no such thing.
+    Missing(String),
+    /// What was asked makes no sense.
+    Wrong(String),
+    /// A template failed, which is a fault of ours.
+    Template(askama::Error),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<askama::Error> for Failure {
+    fn from(error: askama::Error) -> Self {
+        Self::Template(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Store(error) => {
+                tracing::warn!(%error, "a page of the console cannot be shown");
+                let words = format!(
+                    "{error}. The relay goes on by itself when it can; `activity-relay status` says more. Load this page again."
+                );
+                problem(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer", &words)
+            }
+            Self::Missing(words) => problem(StatusCode::NOT_FOUND, "There is nothing here", &words),
+            Self::Wrong(words) => problem(StatusCode::BAD_REQUEST, "That cannot be done so", &words),
+            Self::Template(error) => {
+                tracing::error!(%error, "a page of the console cannot be rendered");
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "This page is broken", "The log says why.")
+            }
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct Problem<'a> {
+    title: &'a str,
+    words: &'a str,
+}
+
+/// A page that says what is wrong and what to do.
+pub(super) fn problem(status: StatusCode, title: &str, words: &str) -> Response {
+    match (Problem { title, words }).render() {
+        Ok(page) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response(),
+        Err(_) => (status, format!("{title}\n{words}\n")).into_response(),
+    }
+}
+
+/// A rendered page.
+pub(super) fn page(template: &impl Template) -> Answer {
+    Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], template.render()?).into_response())
+}
+
+/// What is not there.
+pub(super) async fn missing() -> Failure {
+    Failure::Missing("No page has this address. The navigation leads to those that there are.".to_owned())
+}
+
+/// An address with a query; pairs without a value are left out.
+fn address<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
+        query.append_pair(name, value);
+    }
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+/// Where the deliveries of a target in a state are.
+fn owed_to(state: &str, target: &str) -> String {
+    address("/deliveries", [("state", state), ("target", target)])
+}
+
+/// The name of a thing as part of a path.
+fn segment(name: &str) -> String {
+    let mut path = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    path
+}
+
+/// A number as people read it: `12,345`.
+fn grouped(number: impl Borrow<u64>) -> String {
+    let digits = number.borrow().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 delivery`, `12 deliveries`.
+fn deliveries_in_words(number: impl Borrow<u64>) -> String {
+    let number = *number.borrow();
+    format!("{} {}", grouped(number), if number == 1 { "delivery" } else { "deliveries" })
+}
+
+/// The class of a state's badge.
+fn tone(state: impl Borrow<StateName>) -> &'static str {
+    match state.borrow() {
+        StateName::Delivered => "good",
+        StateName::Dead => "bad",
+        StateName::Expired => "warn",
+        StateName::Sending | StateName::Pending => "busy",
+        StateName::Withheld | StateName::Discarded => "calm",
+    }
+}
+
+/// A text on one line, not longer than so many characters.
+fn short(text: &str, chars_max: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= chars_max {
+        return line;
+    }
+    line.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_numbers_are_written_as_they_must_be() {
+        assert_eq!(
+            address("/deliveries", [("state", "dead"), ("rule", ""), ("target", "a&b")]),
+            "/deliveries?state=dead&target=a%26b"
+        );
+        assert_eq!(address("/deliveries", [("state", "")]), "/deliveries");
+        assert_eq!(segment("../a b/ü"), "%2E%2E%2Fa%20b%2F%C3%BC");
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(|number: u64| grouped(number)),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(short("one  two\nthree", 9), "one two …");
+    }
+}

@@ -1,0 +1,193 @@
+//! The overview: what needs attention first, then how polling, deliveries and queues go.
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Query, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Answer, Frame, address, deliveries_in_words, grouped, owed_to, page};
+use crate::answers::figures::{Figures, Range, Step, ended};
+use crate::answers::status::Status;
+use crate::answers::targets::{self, Listed};
+use crate::answers::when;
+use crate::config::Config;
+use crate::model::delivery::StateName;
+use crate::web::Console;
+use crate::web::guard::Visitor;
+use crate::web::plot::{self, ENDED, LINES, Plot};
+
+/// Something that was due for so long is late, in seconds.
+const LATE_SECONDS: i64 = 300;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    frame: Frame,
+    notes: Vec<Note>,
+    status: Status,
+    targets: Vec<Listed>,
+    longest: u64,
+    figures: Figures,
+    bars: Plot,
+    lines: Plot,
+}
+
+impl Overview {
+    /// The steps in which something ended, the newest first.
+    fn busy(&self) -> impl Iterator<Item = &Step> {
+        self.figures.steps.iter().rev().filter(|step| ended(&step.ended) > 0)
+    }
+
+    /// How long a step is, in words.
+    fn step(&self) -> String {
+        when::span(i64::try_from(self.figures.step.as_secs()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Something that needs attention.
+struct Note {
+    /// `bad` or `warn`.
+    tone: &'static str,
+    title: String,
+    words: String,
+    mends: Vec<Mend>,
+}
+
+/// What mends it: a link, or a form with these fields.
+struct Mend {
+    label: &'static str,
+    to: String,
+    fields: Vec<(&'static str, String)>,
+    sends: bool,
+}
+
+impl Mend {
+    fn link(label: &'static str, to: impl Into<String>) -> Self {
+        Self { label, to: to.into(), fields: Vec::new(), sends: false }
+    }
+
+    fn form(label: &'static str, to: &str, fields: Vec<(&'static str, String)>) -> Self {
+        Self { label, to: to.to_owned(), fields, sends: true }
+    }
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct Asked {
+    range: Option<String>,
+}
+
+/// `GET /`
+pub(in crate::web) async fn show(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    Query(asked): Query<Asked>,
+) -> Answer {
+    let (store, config) = (&console.relay.store, console.relay.config());
+    let frame = Frame::new(&console, visitor, "/", "Overview");
+    let now = frame.now;
+    let status = Status::of(store, Some(&config), now).await?;
+    let targets = targets::list(store, &config, now).await?;
+    let figures = match asked.range.as_deref().and_then(Range::parse) {
+        Some(range) => Figures::of(store, range, now).await?,
+        None => Figures::fitting(store, now).await?,
+    };
+    let refused = console.reloader.last().and_then(|last| last.reload.first_error());
+    page(&Overview {
+        notes: notes(&status, &config, refused.as_deref(), now),
+        longest: targets.iter().map(|target| target.pending).max().unwrap_or(0),
+        bars: plot::bars(&figures),
+        lines: plot::lines(&figures),
+        frame,
+        status,
+        targets,
+        figures,
+    })
+}
+
+/// What needs attention, the worst first.
+fn notes(status: &Status, config: &Config, refused: Option<&str>, now: Timestamp) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for account in &status.accounts {
+        let Some(error) = &account.error else { continue };
+        let since = account.last_success.map_or_else(
+            || "it was never polled successfully".to_owned(),
+            |at| format!("the last poll went through {}", when::ago(at, now)),
+        );
+        notes.push(Note {
+            tone: "bad",
+            title: format!("Account {} cannot be polled", account.name),
+            words: format!("{error} ({since}). Nothing is lost: polling goes on where it stopped."),
+            mends: vec![Mend::link("See the configuration", "/configuration")],
+        });
+    }
+    notes.extend(refused.map(|refused| Note {
+        tone: "bad",
+        title: "The last reload was refused".to_owned(),
+        words: format!("{refused}. The configuration that was in force stays in force."),
+        mends: vec![Mend::link("See the problems", "/configuration")],
+    }));
+    notes.extend(status.targets.iter().map(of_target));
+    if status.counts.dead > 0 {
+        notes.push(Note {
+            tone: "bad",
+            title: format!("{} given up", deliveries_in_words(status.counts.dead)),
+            words: "They are kept with their last answers. Once the cause is mended they can be sent again."
+                .to_owned(),
+            mends: vec![Mend::link("Look and replay", "/deliveries?state=dead")],
+        });
+    }
+    let late = status.oldest_due_seconds().filter(|seconds| *seconds > LATE_SECONDS);
+    if let Some(seconds) = late.filter(|_| status.targets.is_empty()) {
+        notes.push(Note {
+            tone: "warn",
+            title: format!("The oldest pending delivery has been due for {}", when::span(seconds)),
+            words: "More comes than its target takes, or every attempt fails.".to_owned(),
+            mends: vec![Mend::link("See what is pending", "/deliveries?state=pending")],
+        });
+    }
+    notes.extend(status.ruleless.iter().map(|mute| Note {
+        tone: "warn",
+        title: format!("A mute silences nothing: there is no rule {}", mute.rule),
+        words: "If the rule was renamed, mute it by its new name.".to_owned(),
+        mends: vec![Mend::form("Lift the mute", "/mutes/lift", vec![("id", mute.id.to_string())])],
+    }));
+    if config.accounts.is_empty() {
+        notes.push(Note {
+            tone: "warn",
+            title: "No account is polled".to_owned(),
+            words: "Add one under `accounts:` of the rules file and reload it.".to_owned(),
+            mends: vec![Mend::link("See the configuration", "/configuration")],
+        });
+    }
+    notes
+}
+
+fn of_target(held: &crate::answers::status::Held) -> Note {
+    let name = held.name.clone();
+    let reason = held.reason.clone().unwrap_or_else(|| "no reason was kept".to_owned());
+    let waiting = deliveries_in_words(held.pending);
+    if held.gone {
+        let pending = address("/deliveries", [("state", "pending"), ("target", name.as_str())]);
+        return Note {
+            tone: "bad",
+            title: format!("{waiting} for a target that is gone: {name}"),
+            words: format!("It is {reason}."),
+            mends: vec![Mend::link("Look and discard", pending)],
+        };
+    }
+    let (tone, title) = match held.state {
+        "parked" => ("bad", format!("Target {name} is parked")),
+        _ => ("warn", format!("Target {name} is paused")),
+    };
+    let mut mends = vec![Mend::form("Resume", "/targets/resume", vec![("name", name.clone())])];
+    if held.state == "parked" {
+        mends.push(Mend::form("Send a test", "/targets/test", vec![("name", name)]));
+    }
+    Note {
+        tone,
+        title,
+        words: format!("{reason}. {waiting} pending; they keep their order and wait."),
+        mends,
+    }
+}
