@@ -39,6 +39,8 @@ pub enum Cause {
     Watch,
     /// Somebody in the console.
     Console,
+    /// A program.
+    Api,
 }
 
 impl Cause {
@@ -49,6 +51,7 @@ impl Cause {
             Self::Request => "POST /-/reload",
             Self::Watch => "a change of the files",
             Self::Console => "the console",
+            Self::Api => "the API",
         }
     }
 }

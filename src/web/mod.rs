@@ -1,6 +1,7 @@
 //! What the relay serves: the console, health and metrics, and the reload of its configuration.
 
 mod access;
+mod api;
 mod assets;
 mod events;
 mod form;
@@ -63,7 +64,7 @@ pub async fn serve(
         .route("/metrics", get(health::metrics))
         .with_state(health)
         .route("/-/reload", post(reload::reload).with_state(reloader))
-        .merge(guard::guarded(routes(), &console).with_state(console));
+        .merge(guard::guarded(routes().merge(api::routes()), &console).with_state(console));
     serve::serve(listener, router, closing).await
 }
 
