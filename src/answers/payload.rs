@@ -19,6 +19,7 @@ pub fn as_json(payload: &Payload, target: Option<&Target>, id: &str) -> Value {
                 "text": mail.text,
                 "html": mail.html,
                 "headers": headers.collect::<Map<_, _>>(),
+                "attachments": mail.attachments,
             })
         }
     }

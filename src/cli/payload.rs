@@ -30,6 +30,10 @@ pub fn as_text(payload: &Payload, target: Option<&Target>, id: &str) -> anyhow::
         let size = format!("(and an HTML part of {} characters)", html.chars().count());
         lines.push(format!("\n{}", paint(DIM, size)));
     }
+    for file in &mail.attachments {
+        let size = format!("(and the file {} of {} lines)", file.name, file.text.lines().count());
+        lines.push(paint(DIM, size));
+    }
     Ok(lines.join("\n"))
 }
 

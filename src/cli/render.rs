@@ -8,9 +8,10 @@ use serde_json::json;
 use crate::config::Config;
 use crate::daemon::names;
 use crate::model::id::DeliveryId;
-use crate::model::message::Message;
+use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
 use crate::model::payload::{Mail, Payload};
+use crate::render::view::View;
 
 use super::{Context, Exit, Format, Stop, payload, subject};
 
@@ -18,7 +19,8 @@ use super::{Context, Exit, Format, Stop, payload, subject};
 const AFTER_HELP: &str = "\
 Examples:
   activity-relay render client-cancelled --target front-desk --sample Meeting/cancelled/client_to_pivot
-  activity-relay render default --target bookkeeper --file item.json --format json";
+  activity-relay render default --target bookkeeper --file item.json --format json
+  activity-relay render payment-failures --target bookkeeper --sample Payment/payment_failed/to_pivot --items 7 --notes";
 
 /// Print the exact payload of a template for a target
 #[derive(Debug, clap::Args)]
@@ -39,9 +41,15 @@ pub struct Args {
     /// A file with one item as the API gives it
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// A sample of a message type, written `Meeting/cancelled/client_to_pivot`
+    /// A sample of a message type, written `Meeting/cancelled/client_to_pivot`; with --items also several
     #[arg(long, value_name = "TYPE")]
-    pub sample: Option<String>,
+    pub sample: Vec<String>,
+    /// Show a digest of so many samples of the last day; 0 shows one with nothing in it
+    #[arg(long, value_name = "N", requires = "sample", value_parser = clap::value_parser!(u16).range(0..=2000))]
+    pub items: Option<u16>,
+    /// As if others had been held back, had expired, were settled since, and a digest were late
+    #[arg(long)]
+    pub notes: bool,
     /// The rule's name as the template is to see it
     #[arg(long, value_name = "NAME", default_value = "render")]
     pub rule: String,
@@ -67,9 +75,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         return Err(Stop::new(Exit::Usage, message));
     }
     let now = context.clock.now();
-    let (message, names) = chosen(args, context, &config, now).await?;
-    let id = DeliveryId::derive(now, &["render", &message.uid]);
-    let view = subject::view(&config, message, names, (id, &args.rule, &args.target), now);
+    let view = view(args, context, &config, now).await?;
     let rendered = config.templates.render(&args.template, target.format(), &view);
     if let Some(path) = &args.html {
         write_html(path, &rendered.payload)?;
@@ -86,6 +92,25 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let Some(problem) = rendered.problem else { return Ok(Exit::Fine) };
     context.out.note(format!("the plain fallback is shown: {problem}"))?;
     Ok(Exit::Problem)
+}
+
+/// What the template is to see: the message asked for, or a digest of samples.
+async fn view(args: &Args, context: &Context, config: &Config, now: Timestamp) -> anyhow::Result<View> {
+    if args.sample.len() > 1 && args.items.is_none() {
+        return Err(Stop::new(Exit::Usage, "several --sample make a digest: say --items N too"));
+    }
+    let (message, names) = chosen(args, context, config, now).await?;
+    let id = DeliveryId::derive(now, &["render", &message.uid]);
+    let mut view = subject::view(config, message, names, (id, &args.rule, &args.target), now);
+    if let Some(items) = args.items {
+        let types: Vec<Triple> =
+            args.sample.iter().map(|kind| subject::triple(kind)).collect::<anyhow::Result<_>>()?;
+        subject::gather(&mut view, &types, usize::from(items), now)?;
+    }
+    if args.notes {
+        subject::note(&mut view, now)?;
+    }
+    Ok(view)
 }
 
 /// The message asked for, and the names that go with it.
@@ -116,7 +141,7 @@ async fn chosen(
     if let Some(path) = &args.file {
         return Ok((subject::from_file(path, account)?, Names::default()));
     }
-    subject::sample(args.sample.as_deref().unwrap_or_default(), account, now)
+    subject::sample(args.sample.first().map_or("", String::as_str), account, now)
 }
 
 /// Writes the HTML part to a file.

@@ -62,6 +62,7 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
             nothing_found(reader, &pattern, wildcard);
             // A pattern says that there may be none; a file that is named has something in it.
             raw.targets_lost |= !wildcard;
+            raw.schedules_lost |= !wildcard;
         }
         for path in paths {
             let Some(real) = canonical(&path) else { continue };
@@ -77,6 +78,7 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
             }
             let Some(root) = open(reader, &path, Some(&pattern), raw) else {
                 raw.targets_lost = true;
+                raw.schedules_lost = true;
                 continue;
             };
             raw::read(reader, &root, false, raw);
@@ -134,8 +136,7 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>, raw:
     reader.findings.extend(parsed.findings);
     if parsed.lost {
         raw.lost.push(file);
-        raw.targets_lost = true;
-        raw.accounts_lost = true;
+        raw.lose();
     }
     parsed.node
 }

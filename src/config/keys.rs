@@ -11,6 +11,8 @@ pub(super) struct Keys {
     pub(super) known: &'static [Key],
     /// Keys of the format that this version does not have.
     pub(super) later: &'static [&'static str],
+    /// Keys that belong elsewhere, and where they do.
+    pub(super) elsewhere: &'static [(&'static str, &'static str)],
     /// Exactly one of these must be there.
     pub(super) one_of: &'static [&'static str],
     /// At most one of these may be there.
@@ -49,6 +51,14 @@ pub(super) enum Shape {
     Rate,
     /// An IANA time zone.
     Zone,
+    /// A time of day such as `08:00`.
+    Time,
+    /// A day of the week, or a range of them.
+    Day,
+    /// A date such as `2026-12-25`, or `12-25` of every year.
+    Date,
+    /// A field of messages as keys have them.
+    Field,
     /// A status of HTTP or a range of them.
     Status,
     /// A whole number from the first to the second.
@@ -88,11 +98,14 @@ pub(super) enum Named {
     Template,
     /// A rule.
     Rule,
+    /// A schedule.
+    Schedule,
 }
 
 impl Keys {
     /// Nothing, to fill in from.
-    pub(super) const NONE: Self = Self { of: "", known: &[], later: &[], one_of: &[], not_both: &[] };
+    pub(super) const NONE: Self =
+        Self { of: "", known: &[], later: &[], elsewhere: &[], one_of: &[], not_both: &[] };
 
     /// Their names, in the order in which they are told.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {

@@ -5,6 +5,7 @@ pub mod codes;
 pub mod difference;
 mod files;
 pub mod fix;
+mod holidays;
 mod keys;
 mod locate;
 mod mask;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::render::Templates;
+use crate::rules::window::Hours;
 use crate::rules::{Place, Rules};
 use crate::source::Account;
 use crate::target::Target;
@@ -64,6 +66,8 @@ pub struct Config {
     pub targets: BTreeMap<String, Arc<Target>>,
     /// Who answers for a target, by its name; only of those whose file says so.
     pub target_owners: BTreeMap<String, String>,
+    /// The schedules by name.
+    pub schedules: BTreeMap<String, Hours>,
     /// The rules, indexed.
     pub rules: Rules,
     /// The templates, compiled.
@@ -234,6 +238,7 @@ fn names(raw: Option<&raw::Raw>, templates: &Templates) -> schema::Names {
         accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
         targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
         rules: raw.rules.iter().filter_map(|rule| Some(rule.name.as_ref()?.value.clone())).collect(),
+        schedules: raw.schedules.iter().map(|schedule| schedule.name.value.clone()).collect(),
         templates,
     }
 }

@@ -27,6 +27,8 @@ pub enum Section {
     Targets,
     /// By name.
     Accounts,
+    /// By name.
+    Schedules,
     /// By folder.
     Templates,
     /// By key: whatever else stands at the top of the file.
@@ -40,6 +42,7 @@ impl Section {
             Self::Rules => "rules",
             Self::Targets => "targets",
             Self::Accounts => "accounts",
+            Self::Schedules => "schedules",
             Self::Templates => "templates",
             Self::Settings => "settings",
         }
@@ -154,6 +157,12 @@ impl Material {
         }
     }
 
+    /// A file of holidays, which belongs to the schedule of this name.
+    pub(super) fn holidays(&mut self, schedule: &str, path: &Path, text: Option<&str>) {
+        self.file(path, text);
+        self.key(Section::Schedules, schedule, "holidays", figure(&text));
+    }
+
     /// The content of a secret file, read once.
     pub(super) fn secret(&mut self, path: &Path) -> Result<String, String> {
         if let Some(known) = self.secrets.get(path) {
@@ -198,6 +207,7 @@ pub(super) fn note(reader: &mut Reader<'_>, root: &Node) {
             "rules" => Section::Rules,
             "targets" => Section::Targets,
             "accounts" => Section::Accounts,
+            "schedules" => Section::Schedules,
             // What they bring in is noted for itself.
             "version" | "include" | "extends" => continue,
             key => {

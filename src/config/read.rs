@@ -150,7 +150,12 @@ impl Reader<'_> {
                 format!("{} has no key `{}`", keys.of, entry.key),
             );
             let allowed = keys.names().collect::<Vec<_>>().join(", ");
+            let elsewhere = keys.elsewhere.iter().find(|(key, _)| *key == entry.key);
             finding = match similar(&entry.key, keys.names()) {
+                _ if elsewhere.is_some() => {
+                    let place = elsewhere.map_or("", |(_, place)| *place);
+                    finding.help(format!("`{}` stands {place}", entry.key))
+                }
                 Some(similar) => finding
                     .help(format!("did you mean `{}`? It takes: {allowed}", similar.name))
                     .meant(&similar),

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use crate::render::Templates;
-use crate::rules::timing::Timing;
-use crate::rules::{Deliver, Place, Rule, Rules};
+use crate::rules::timing::{Collapse, During, Timing};
+use crate::rules::window::Hours;
+use crate::rules::{Deliver, Place, Resolves, Rule, Rules};
 use crate::target::Target;
 
 use super::codes::{self, Code};
 use super::names;
 use super::outline::Outline;
 use super::problem::{Finding, Span, similar};
-use super::raw::{Raw, RawBlock, RawDeliver, RawRule};
+use super::raw::{Raw, RawBlock, RawDeliver, RawRule, RawSchedule, RawTiming};
 use super::read::{Reader, Spot};
 use super::{Config, Places};
 
@@ -26,9 +27,13 @@ struct Known {
     accounts: Vec<String>,
     targets: Vec<String>,
     templates: Vec<String>,
+    schedules: Vec<String>,
+    rules: Vec<String>,
     /// Some could not be read, so that a name may be missing for that reason alone.
     targets_lost: bool,
     accounts_lost: bool,
+    schedules_lost: bool,
+    rules_lost: bool,
 }
 
 /// Looks up every name that something is referred to by.
@@ -37,11 +42,18 @@ pub(super) fn look_up(reader: &mut Reader<'_>, raw: &Raw, templates: &Templates)
         accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
         targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
         templates: templates.names().into_iter().map(str::to_owned).collect(),
+        schedules: raw.schedules.iter().map(|schedule| schedule.name.value.clone()).collect(),
+        rules: raw.rules.iter().filter_map(|rule| Some(rule.name.as_ref()?.value.clone())).collect(),
         targets_lost: raw.targets_lost,
         accounts_lost: raw.accounts_lost,
+        schedules_lost: raw.schedules_lost,
+        // Rules are in the same files, and one whose name cannot be read may be meant.
+        rules_lost: raw.targets_lost || raw.rules.iter().any(|rule| rule.name.is_none()),
     };
     unique(reader, "account", raw.accounts.iter().map(|spot| (spot.value.name.as_str(), spot.span)));
     unique(reader, "target", raw.targets.iter().map(|target| (target.name.value.as_str(), target.name.span)));
+    let schedules = raw.schedules.iter().map(|schedule| (schedule.name.value.as_str(), schedule.name.span));
+    unique(reader, "schedule", schedules);
     let rules = raw.rules.iter().filter_map(|rule| rule.name.as_ref());
     unique(reader, "rule", rules.map(|name| (name.value.as_str(), name.span)));
 
@@ -65,6 +77,8 @@ pub(super) fn resolve(reader: &Reader<'_>, mut raw: Raw, templates: Templates) -
     }
     let fallback_template = raw.defaults.template.take();
     let expires_after = raw.defaults.expires_after;
+    let hours = |schedule: RawSchedule| Some((schedule.name.value, schedule.hours?));
+    let schedules: BTreeMap<String, Hours> = raw.schedules.into_iter().filter_map(hours).collect();
     let mut list = Vec::with_capacity(raw.rules.len());
     for rule in raw.rules {
         let deliver = |deliver: RawDeliver| {
@@ -78,7 +92,11 @@ pub(super) fn resolve(reader: &Reader<'_>, mut raw: Raw, templates: Templates) -
                 target: deliver.to.value,
                 template: template.map_or_else(|| TEMPLATE.to_owned(), |spot| spot.value),
                 expires_after: deliver.expires_after.or(expires_after),
-                timing: Timing::default(),
+                timing: timing(
+                    deliver.timing,
+                    rule.collapse.as_ref().map(|(collapse, _)| collapse),
+                    &schedules,
+                ),
             }
         };
         let (place, points) = (place(reader, rule.span), rule.points());
@@ -93,7 +111,10 @@ pub(super) fn resolve(reader: &Reader<'_>, mut raw: Raw, templates: Templates) -
             filter: rule.filter,
             stop: rule.stop,
             deliver: rule.deliver.into_iter().map(deliver).collect(),
-            resolves: None,
+            resolves: rule.resolves.map(|resolves| Resolves {
+                rules: resolves.rules.into_iter().map(|spot| spot.value).collect(),
+                by: resolves.by,
+            }),
         });
     }
     let config = Config {
@@ -103,11 +124,23 @@ pub(super) fn resolve(reader: &Reader<'_>, mut raw: Raw, templates: Templates) -
         retention: raw.retention,
         targets,
         target_owners: owners,
+        schedules,
         rules: Rules::new(list),
         templates,
         outline: Outline::default(),
     };
     (config, places)
+}
+
+/// What an entry waits for, with the hours of its schedule.
+fn timing(raw: RawTiming, collapse: Option<&Collapse>, schedules: &BTreeMap<String, Hours>) -> Timing {
+    let during = raw.during.and_then(|during| {
+        let hours = schedules.get(&during.schedule.value)?.clone();
+        let except = during.except.iter().map(RawBlock::block).collect();
+        Some(During { schedule: during.schedule.value, hours, outside: during.outside, except })
+    });
+    let collapse = raw.timing.collapse.or_else(|| collapse.cloned());
+    Timing { during, collapse, ..raw.timing }
 }
 
 fn place(reader: &Reader<'_>, span: Span) -> Place {
@@ -166,6 +199,17 @@ fn rule_references(reader: &mut Reader<'_>, rule: &RawRule, known: &Known) {
     }
     for deliver in &rule.deliver {
         lookup(reader, &deliver.to, codes::UNKNOWN_TARGET, "target", &known.targets, known.targets_lost);
+        if let Some(during) = &deliver.timing.during {
+            let (schedules, lost) = (&known.schedules, known.schedules_lost);
+            lookup(reader, &during.schedule, codes::UNKNOWN_SCHEDULE, "schedule", schedules, lost);
+        }
+    }
+    for name in rule.resolves.iter().flat_map(|resolves| &resolves.rules) {
+        if rule.name.as_ref().is_some_and(|own| own.value == name.value) {
+            let help = "name the rule of the messages that are made good";
+            reader.error(codes::UNKNOWN_RULE, name.span, "a rule cannot resolve itself", help);
+        }
+        lookup(reader, name, codes::UNKNOWN_RULE, "rule", &known.rules, known.rules_lost);
     }
 }
 
@@ -226,5 +270,16 @@ fn leftovers(reader: &mut Reader<'_>, raw: &Raw, used: &HashSet<String>) {
         reader.report(
             finding.help("name it in a rule's `deliver`, in `alerts` or as a `fallback`, or take it out"),
         );
+    }
+    let named: HashSet<&str> = raw
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.deliver)
+        .filter_map(|deliver| Some(deliver.timing.during.as_ref()?.schedule.value.as_str()))
+        .collect();
+    for schedule in raw.schedules.iter().filter(|schedule| !named.contains(schedule.name.value.as_str())) {
+        let message = format!("nothing uses the schedule `{}`", schedule.name.value);
+        let finding = Finding::warning(codes::UNUSED_SCHEDULE, schedule.name.span, message);
+        reader.report(finding.help("name it as `during` of an entry of `deliver`, or take it out"));
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::catalog::{self, Entry};
+use crate::rules::key::Key as RuleKey;
 
 use super::keys::{Field, Key, Keys, Named, Shape};
 use super::raw;
@@ -30,6 +31,8 @@ pub struct Names {
     pub templates: Vec<String>,
     /// The rules, in file order.
     pub rules: Vec<String>,
+    /// The schedules, in file order.
+    pub schedules: Vec<String>,
 }
 
 /// Text that holds a `${…}`.
@@ -142,6 +145,18 @@ fn shape(shape: Shape, names: &Names) -> Map<String, Value> {
             zone["examples"] = json!(ZONES);
             zone
         }
+        Shape::Time => matching(r"(\d{1,2}:[0-5]\d)"),
+        Shape::Day => {
+            let day = "[A-Za-z]{3,9}";
+            let mut day = matching(&format!(r"{day}(\s*-\s*{day})?"));
+            day["examples"] = json!(["mon-fri", "sat", "sun"]);
+            day
+        }
+        Shape::Date => matching(r"(\d{4}-)?\d\d-\d\d"),
+        Shape::Field => {
+            let fields: Vec<&str> = RuleKey::fields().collect();
+            suggesting(&fields)
+        }
         Shape::Status => json!({ "anyOf": [
             { "type": "integer", "minimum": 100, "maximum": 599 },
             matching(r"[1-5]\d\d(\s*-\s*[1-5]\d\d)?"),
@@ -158,6 +173,7 @@ fn shape(shape: Shape, names: &Names) -> Map<String, Value> {
             Named::Target => &names.targets,
             Named::Template => &names.templates,
             Named::Rule => &names.rules,
+            Named::Schedule => &names.schedules,
         }),
         Shape::OneOrMore(of) => {
             json!({ "anyOf": [inner(of), { "type": "array", "minItems": 1, "items": inner(of) }] })

@@ -37,6 +37,7 @@ pub(super) async fn around(
     });
     if job.replay_of.is_none() {
         around.late = late(job.first_due, now);
+        around.due = Some(job.first_due);
         around.expired = store.expired(job, from).await?;
     }
     around.resolved = resolved(job, seen, config, store, books, now).await?;

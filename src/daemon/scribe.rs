@@ -1,9 +1,10 @@
 //! Writes down what became of attempts: those that end together in one batch, and again until the store takes them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::model::delivery::Job;
@@ -34,26 +35,10 @@ struct Shared {
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
     desk: Mutex<Desk>,
-    /// Batches that the store could not take so far.
-    stuck: watch::Sender<usize>,
-    /// Tells them to try again at once.
+    /// Tells batches that the store could not take to try again at once.
     again: Notify,
-}
-
-/// A batch that the store could not take, counted as long as this lives.
-struct Stuck<'a>(&'a Shared);
-
-impl<'a> Stuck<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.stuck.send_modify(|stuck| *stuck += 1);
-        Self(shared)
-    }
-}
-
-impl Drop for Stuck<'_> {
-    fn drop(&mut self) {
-        self.0.stuck.send_modify(|stuck| *stuck -= 1);
-    }
+    /// Poked when something is written.
+    written: Notify,
 }
 
 /// What waits to be written.
@@ -62,10 +47,15 @@ struct Desk {
     waiting: Vec<Entry>,
     /// A task is at it: what is brought meanwhile is its next batch.
     busy: bool,
+    /// How many were brought so far; the number of each is how many there were with it.
+    brought: u64,
+    /// Those that are not written yet, be it that they wait or that a task is at them.
+    unwritten: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    number: u64,
     settlement: Arc<Settlement>,
     /// What the attempt's lane would take next.
     want: Option<Want>,
@@ -83,26 +73,38 @@ pub(super) struct Next {
 
 impl Scribe {
     pub(super) fn new(store: Store, clock: Clock, metrics: Arc<Metrics>, tracker: TaskTracker) -> Self {
-        let (desk, stuck, again) = (Mutex::default(), watch::Sender::new(0), Notify::new());
-        Self { shared: Arc::new(Shared { store, clock, metrics, tracker, desk, stuck, again }) }
+        let (desk, again, written) = (Mutex::default(), Notify::new(), Notify::new());
+        Self { shared: Arc::new(Shared { store, clock, metrics, tracker, desk, again, written }) }
     }
 
-    /// The store can be written again: what it could not take is tried at once, and waited for, for a moment. Who claims
-    /// before that takes back what was sent before the trouble, if its lease has run out meanwhile, and sends it twice.
+    /// The store can be written again: what it could not take is tried at once, and waited for, for a moment, together
+    /// with all that queued up behind it. Who claims before that takes back what was sent before the trouble, if its lease
+    /// has run out meanwhile, and sends it twice.
     pub(super) async fn catch_up(&self) {
-        let mut stuck = self.shared.stuck.subscribe();
         self.shared.again.notify_waiters();
+        let brought = self.desk(|desk| desk.brought);
+        let written = async {
+            loop {
+                let more = self.shared.written.notified();
+                if self.desk(|desk| desk.unwritten.first().is_none_or(|first| *first > brought)) {
+                    return;
+                }
+                more.await;
+            }
+        };
         // What cannot be written even now has a trouble of its own, which holds up nobody else.
-        let _ = tokio::time::timeout(CATCH_UP_MAX, stuck.wait_for(|stuck| *stuck == 0)).await;
+        let _ = tokio::time::timeout(CATCH_UP_MAX, written).await;
     }
 
     /// Writes a settlement; returns once it is written or its lease is found lost, however long that takes: what was
     /// sent must be noted. With a `want` (of one) something of the same target may come back, its lease held.
     pub(super) async fn write(&self, settlement: Settlement, want: Option<Want>) -> Next {
         let (written, done) = oneshot::channel();
-        let entry = Entry { settlement: Arc::new(settlement), want, written: Some(written) };
+        let settlement = Arc::new(settlement);
         let idle = self.desk(|desk| {
-            desk.waiting.push(entry);
+            desk.brought += 1;
+            desk.unwritten.insert(desk.brought);
+            desk.waiting.push(Entry { number: desk.brought, settlement, want, written: Some(written) });
             !std::mem::replace(&mut desk.busy, true)
         });
         if idle {
@@ -141,14 +143,15 @@ impl Scribe {
     /// # Errors
     /// The store makes no sense of one of several.
     async fn persist(&self, batch: &[Entry]) -> Result<Claimed, StoreError> {
-        let (mut wait, mut stuck) = (AGAIN, None);
+        let (mut wait, mut said) = (AGAIN, false);
         loop {
+            // Made before the store is asked: who calls while it answers is heard as well.
+            let again = self.shared.again.notified();
             match self.settle(batch).await {
                 Ok(claimed) => return Ok(claimed),
                 Err(error @ StoreError::Corrupt(_)) if batch.len() > 1 => return Err(error),
                 Err(error) => {
-                    if stuck.is_none() {
-                        stuck = Some(Stuck::new(&self.shared));
+                    if !std::mem::replace(&mut said, true) {
                         let first =
                             batch.first().map(|entry| tracing::field::display(&entry.settlement.claim.id));
                         tracing::error!(
@@ -159,7 +162,7 @@ impl Scribe {
                     tracing::debug!(?wait, "waiting to write down what became of attempts");
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
-                        () = self.shared.again.notified() => {}
+                        () = again => {}
                     }
                     wait = wait.saturating_mul(2).min(AGAIN_MAX);
                 }
@@ -174,6 +177,8 @@ impl Scribe {
         let (written, claimed) =
             shared.store.settle_claiming(settlements, wants(batch), shared.clock.now()).await?;
         crate::failpoint::pass("settled");
+        self.desk(|desk| batch.iter().for_each(|entry| _ = desk.unwritten.remove(&entry.number)));
+        shared.written.notify_waiters();
         for (entry, written) in batch.iter().zip(written) {
             if !written {
                 shared.metrics.leases_lost.inc();
@@ -215,3 +220,7 @@ fn hand_out(batch: &mut [Entry], mut claimed: Claimed) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "scribe_tests.rs"]
+mod tests;

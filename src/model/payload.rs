@@ -67,6 +67,20 @@ pub struct Mail {
     pub thread: Option<String>,
     /// The moment the mail's `Date` names, in milliseconds since the epoch: stable over retries.
     pub date_ms: i64,
+    /// Files that it carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+}
+
+/// A text file that a mail carries.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The file's name: ASCII letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Such as `text/csv; charset=utf-8`.
+    pub content_type: String,
+    /// The whole file.
+    pub text: String,
 }
 
 /// An HTTP body.

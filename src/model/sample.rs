@@ -41,6 +41,31 @@ pub fn names() -> Names {
     }
 }
 
+/// The people behind one of several sample items: the staff member stays, the clients differ.
+pub fn names_of(index: usize) -> Names {
+    const NAMES: [&str; 9] = [
+        "Ann Bloom",
+        "Jürgen Groß",
+        "Maria de las Mercedes Fernández-Villaverde y Montoya",
+        "שרה כהן",
+        "Bo Li",
+        "Zoë O'Brien & Sons",
+        "محمد العربي",
+        "田中 花子",
+        "Priya 🌸 Nair",
+    ];
+    let mut names = names();
+    if let Some(client) = &mut names.client {
+        let number = index + 1;
+        client.name = Some(NAMES[index % NAMES.len()].to_owned());
+        client.email = Some(format!("client{number}@example.com"));
+        client.phone = Some(format!("+44 20 7946 {:04}", 100 + index % 900));
+        client.uid = format!("{CLIENT_UID}{number}");
+        client.link_uid = None;
+    }
+    names
+}
+
 /// The item of one message type as the API gives it, made at `at`. The same arguments give the same item.
 /// General messages have no `activity_type`, as the API has no value for them.
 pub fn item(triple: &Triple, at: Timestamp) -> Value {

@@ -398,7 +398,11 @@ impl<'a> Walk<'a> {
         let Some((name, after)) = names.split_first() else { return };
         let after = after.iter().fold(String::new(), |all, name| all + "." + name);
         let prefix = if before.is_empty() { String::new() } else { format!("{before}.") };
-        let help = if let Some(near) = schema::nearest(name, shape.names()) {
+        // A field that is there, one step further in, is nearer than one of a similar name.
+        let exact = before.is_empty().then(|| Shape::paths_to(name).into_iter().next()).flatten();
+        let help = if let Some(path) = exact {
+            Some(format!("did you mean `{path}{after}`?"))
+        } else if let Some(near) = schema::nearest(name, shape.names()) {
             Some(format!("did you mean `{prefix}{near}{after}`?"))
         } else if let Some(path) = Shape::paths_to(name).first() {
             Some(format!("did you mean `{path}`?"))

@@ -9,7 +9,7 @@ use crate::model::catalog;
 use crate::model::message::Meeting;
 use crate::model::payload::{Body, HttpBody, Payload};
 
-use super::view::{Links, Seen, View, path_segment};
+use super::view::{Links, Resolved, Seen, View, path_segment};
 
 /// What the body of an event says of the message's kind: `vcita.event_attendance.rsvp_confirmation`.
 pub(crate) fn event_type(seen: &Seen) -> String {
@@ -126,8 +126,8 @@ fn tell(view: &View) -> Told {
             data: raw(&data),
         };
     }
-    match view.messages.as_slice() {
-        [seen] => Told {
+    match view.told().as_slice() {
+        [seen] if !view.is_digest() => Told {
             kind: event_type(seen),
             at: seen.message.created_at,
             subject: seen.message.uid.clone(),
@@ -135,10 +135,9 @@ fn tell(view: &View) -> Told {
         },
         all => {
             let items: Vec<_> = all.iter().map(|seen| event_data(view, seen)).collect();
-            let window = all.first().zip(all.last());
-            let window = window
-                .map(|(from, to)| json!({ "from": from.message.created_at, "to": to.message.created_at }));
-            let data = json!({
+            let window = view.window().map(|(from, to)| json!({ "from": from, "to": to }));
+            let resolved: Vec<_> = view.around.resolved.iter().map(|one| resolved_data(view, one)).collect();
+            let mut data = json!({
                 "id": view.delivery_id,
                 "rule": view.rule,
                 "account": view.account,
@@ -147,7 +146,13 @@ fn tell(view: &View) -> Told {
                 "by_type": view.by_type(),
                 "omitted": 0,
                 "window": window,
+                "throttled": view.around.throttled,
+                "expired": view.around.expired,
+                "resolved": resolved,
             });
+            if let Some(late) = view.late() {
+                data["late"] = late;
+            }
             Told { kind: "vcita.digest".into(), at: view.now, subject: "digest".into(), data: raw(&data) }
         }
     }
@@ -155,6 +160,13 @@ fn tell(view: &View) -> Told {
 
 fn raw(data: &impl Serialize) -> Box<RawValue> {
     to_raw_value(data).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// A message that was made good, with what did it under `by`.
+fn resolved_data(view: &View, one: &Resolved) -> Value {
+    let mut data = json!(event_data(view, &one.message));
+    data["by"] = json!(event_data(view, &one.by));
+    data
 }
 
 fn event_data<'a>(view: &'a View, seen: &'a Seen) -> EventData<'a> {

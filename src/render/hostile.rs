@@ -51,7 +51,7 @@ thread_local! {
     static TEMPLATES: std::rc::Rc<Templates> = std::rc::Rc::new(shipped_templates());
 }
 
-fn hostile() -> impl Strategy<Value = String> {
+pub(super) fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("<!channel>".to_owned()),
         Just("<@U1|x>".to_owned()),

@@ -7,6 +7,7 @@ use crate::model::payload::{Body, Format, HttpBody, Mail, Payload};
 
 mod check;
 mod compile;
+mod digest;
 mod escape;
 mod event;
 mod helpers;
@@ -14,6 +15,7 @@ mod limits;
 mod parts;
 mod plain;
 mod schema;
+mod sheet;
 pub mod shipped;
 mod slack;
 mod tags;
@@ -128,7 +130,7 @@ impl Templates {
     /// What of a rendering is cut or left out because the target takes no more, in words; nothing if it fails.
     pub fn cuts(&self, template: &str, format: Format, view: &View) -> Vec<String> {
         let measure = || -> Result<Vec<String>, String> {
-            let pages = self.pages(template, view)?;
+            let pages = self.pages(template, format, view)?;
             match format {
                 Format::Slack => Ok(limits::slack(&pages.subject(Kind::Slack)?, &pages.slack_blocks()?)),
                 Format::Email => {
@@ -154,15 +156,15 @@ impl Templates {
     }
 
     fn try_render(&self, template: &str, format: Format, view: &View) -> Result<Payload, String> {
-        if view.messages.is_empty() {
+        if view.messages.is_empty() && !view.is_digest() {
             return Err("there is no message to render".to_owned());
         }
         match format {
-            Format::Slack => self.pages(template, view)?.slack().map(Payload::Slack),
-            Format::Email => self.pages(template, view)?.mail(view).map(Payload::Email),
+            Format::Slack => self.pages(template, format, view)?.slack().map(Payload::Slack),
+            Format::Email => self.pages(template, format, view)?.mail(view).map(Payload::Email),
             Format::Http(form) => match (form, &self.folder(template)?.http) {
                 (HttpBody::Auto, Some(tree)) => {
-                    let body = self.pages(template, view)?.tree(tree)?.to_string();
+                    let body = self.pages(template, format, view)?.tree(tree)?.to_string();
                     Ok(Payload::Http(Body { content_type: "application/json".to_owned(), body }))
                 }
                 // No template sees it: what templates see need not be made.
@@ -178,13 +180,17 @@ impl Templates {
         })
     }
 
-    fn pages(&self, template: &str, view: &View) -> Result<Pages<'_>, String> {
+    fn pages(&self, template: &str, format: Format, view: &View) -> Result<Pages<'_>, String> {
         let folder = self.folder(template)?;
+        let mut data = view.data();
+        if let Some(name) = sheet::name(view).filter(|_| format == Format::Email) {
+            data["attachment"] = json!(name);
+        }
         Ok(Pages {
             compiled: &self.compiled,
             folder,
             default: self.compiled.folders.get(DEFAULT).unwrap_or(folder),
-            context: Context::wraps(view.data()).map_err(|error| error.to_string())?,
+            context: Context::wraps(data).map_err(|error| error.to_string())?,
         })
     }
 }
@@ -232,6 +238,7 @@ impl Pages<'_> {
             html: html.filter(|html| html.len() <= HTML_BYTES_MAX && !html.trim().is_empty()),
             thread: plain::thread(view),
             date_ms: view.now.as_millisecond(),
+            attachments: sheet::attachment(view).into_iter().collect(),
         })
     }
 
@@ -280,6 +287,8 @@ impl Pages<'_> {
     }
 }
 
+#[cfg(test)]
+mod digest_tests;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::model::payload::{Format, HttpBody, Mail, Payload};
 
 use super::escape::{address, clean, one_line, slack as escaped, truncate};
 use super::event;
+use super::sheet;
 use super::slack;
 use super::view::{Seen, View};
 
@@ -30,7 +31,8 @@ pub(super) fn message(format: Format, view: &View, why: &str) -> Payload {
     };
     let title = title(view);
     let mut lines = Vec::new();
-    match view.messages.as_slice() {
+    let told = view.told();
+    match told.as_slice() {
         [seen] => {
             lines.push(what(view, seen));
             if !seen.message.subject.trim().is_empty() {
@@ -46,8 +48,12 @@ pub(super) fn message(format: Format, view: &View, why: &str) -> Payload {
             if all.len() > LISTED_MAX {
                 lines.push(format!("… and {} more", all.len() - LISTED_MAX));
             }
+            if all.is_empty() {
+                lines.push("Nothing in this time".to_owned());
+            }
         }
     }
+    lines.extend(view.notes());
     let pages = view.links(view.main());
     let open = pages.open.as_str();
     let note = format!("Shown plainly: {}", one_line(why));
@@ -95,10 +101,10 @@ fn what(view: &View, seen: &Seen) -> String {
 }
 
 fn title(view: &View) -> String {
-    match view.messages.as_slice() {
-        [] => "activity-relay".to_owned(),
+    match view.told().as_slice() {
+        [] if !view.is_digest() => "activity-relay".to_owned(),
         [seen] => format!("{}: {}", one_line(&catalog::label(&seen.message.triple)), seen.who()),
-        all => format!("{} messages", all.len()),
+        _ => view.summary(),
     }
 }
 
@@ -110,11 +116,13 @@ fn mail(view: &View, subject: &str, text: String) -> Payload {
         html: None,
         thread: thread(view),
         date_ms: view.now.as_millisecond(),
+        attachments: sheet::attachment(view).into_iter().collect(),
     })
 }
 
 /// Mails about one client of one account are one thread.
 pub(super) fn thread(view: &View) -> Option<String> {
-    let [seen] = view.messages.as_slice() else { return None };
+    let told = view.told();
+    let seen = told.first().filter(|_| told.len() == 1 && !view.is_digest())?;
     seen.client().map(|client| format!("{}/{}", view.account, client.uid))
 }

@@ -75,6 +75,21 @@ const ITEM: Shape = Shape::Object(&[
     ("who", Shape::Leaf),
 ]);
 
+/// A message that another one made good.
+const RESOLVED: Shape = Shape::Object(&[
+    ("message", Shape::Object(MESSAGE)),
+    ("client", Shape::Object(CLIENT)),
+    ("staff", Shape::Object(STAFF)),
+    ("links", Shape::Object(LINKS)),
+    ("who", Shape::Leaf),
+    ("by", ITEM),
+]);
+
+const WINDOW: &[(&str, Shape)] =
+    &[("from", Shape::Leaf), ("to", Shape::Leaf), ("span", Shape::Leaf), ("day", Shape::Leaf)];
+
+const LATE: &[(&str, Shape)] = &[("text", Shape::Leaf), ("seconds", Shape::Leaf), ("due", Shape::Leaf)];
+
 const BY_TYPE: Shape = Shape::Object(&[("label", Shape::Leaf), ("count", Shape::Leaf)]);
 
 /// Everything a template sees at its top level.
@@ -92,7 +107,14 @@ pub(crate) const ROOT: Shape = Shape::Object(&[
     ("count", Shape::Leaf),
     ("by_type", Shape::List(&BY_TYPE)),
     ("omitted", Shape::Leaf),
-    ("window", Shape::Object(&[("from", Shape::Leaf), ("to", Shape::Leaf)])),
+    ("window", Shape::Object(WINDOW)),
+    ("digest", Shape::Leaf),
+    ("summary", Shape::Leaf),
+    ("attachment", Shape::Leaf),
+    ("late", Shape::Object(LATE)),
+    ("expired", Shape::Leaf),
+    ("resolved", Shape::List(&RESOLVED)),
+    ("resolved_count", Shape::Leaf),
     ("zone", Shape::Leaf),
     ("now", Shape::Leaf),
 ]);

@@ -21,7 +21,7 @@ pub(super) const FORMATS: [Format; 5] = [
     Format::Http(HttpBody::CloudEvents),
 ];
 
-fn message(kind: (&str, &str, &str)) -> Message {
+pub(super) fn message(kind: (&str, &str, &str)) -> Message {
     Message {
         account: "main".into(),
         uid: "m1".into(),
@@ -56,7 +56,7 @@ fn meeting() -> Meeting {
     }
 }
 
-fn names(name: &str) -> Names {
+pub(super) fn names(name: &str) -> Names {
     Names {
         client: Some(Client {
             uid: "c1".into(),
@@ -70,7 +70,7 @@ fn names(name: &str) -> Names {
     }
 }
 
-fn view(messages: Vec<(Message, Names)>) -> View {
+pub(super) fn view(messages: Vec<(Message, Names)>) -> View {
     View {
         messages: messages.into_iter().map(|(message, names)| Seen { message, names }).collect(),
         notice: None,
@@ -123,7 +123,7 @@ pub(super) fn mail(rendered: Rendered) -> Mail {
     mail
 }
 
-fn text_of(payload: &Payload) -> String {
+pub(super) fn text_of(payload: &Payload) -> String {
     match payload {
         Payload::Slack(value) => value.to_string(),
         Payload::Email(mail) => {
@@ -331,11 +331,11 @@ fn mistakes_are_found_at_once_each_with_its_place() {
     a/slack.yaml:2:37 there is no field `cliant.name` [did you mean `client.name`?]
     a/subject.hbs:1:3 there is no field `name` [did you mean `client.name`?]
     a/subject.hbs:1:12 `rule` is no single value [write rule.name, for example]
-    a/subject.hbs:1:23 there is no partial `foter` [create _partials/foter.hbs]
+    a/subject.hbs:1:23 there is no partial `foter` [did you mean `notes`?]
     a/subject.hbs:1:43 `%!` is no pattern for a date: strftime formatting failed: found unrecognized specifier directive `!` [such as %a %-d %b %Y, %H:%M]
     a/subject.hbs:1:51 helper `truncate` takes 2 arguments, here it has 1 [docs/templates.md shows each helper in use]
     a/text.hbs:1:6 there is no field `client.nmae` [did you mean `client.name`?]
-    a/text.hbs:2:7 there is no field `custmer` [known here: message, client, staff, account, rule, target, links, delivery, who, items, count, by_type, omitted, window, zone, now]
+    a/text.hbs:2:7 there is no field `custmer` [known here: message, client, staff, account, rule, target, links, delivery, who, items, count, by_type, omitted, window, digest, summary, attachment, late, expired, resolved, resolved_count, zone, now]
     a/text.hbs:3:9 there is no field `itmes` [did you mean `items`?]
     a/text.hbs:4:4 there is no helper `uper` [did you mean `upper`?]
     b/http.yaml:2:1 the line is indented with a tab; YAML takes spaces only

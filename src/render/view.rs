@@ -54,6 +54,8 @@ pub struct Around {
     pub gathered: Option<Gathered>,
     /// How much later than promised it is sent, if that is worth a word.
     pub late: Option<Duration>,
+    /// When it was promised, if that is known.
+    pub due: Option<Timestamp>,
     /// How many of its kind were held back for good since the last one that went.
     pub throttled: u32,
     /// How many messages of the same rule for the same target became too old to be sent in the time that it covers.
@@ -81,9 +83,9 @@ pub struct Seen {
 }
 
 impl View {
-    /// The message that single-message templates speak about: the newest.
+    /// The message that single-message templates speak about: the newest, or of an event the one that says most.
     pub(crate) fn main(&self) -> Option<&Seen> {
-        self.messages.last()
+        self.told().last().copied()
     }
 
     /// The time zone's name as helpers take it.
@@ -93,10 +95,16 @@ impl View {
 
     /// Everything a template sees, as JSON. What is unknown is absent, never null.
     pub(crate) fn data(&self) -> Value {
-        let shown = &self.messages[..self.messages.len().min(ITEMS_MAX)];
+        let told = self.told();
+        let shown = &told[..told.len().min(ITEMS_MAX)];
         let items: Vec<Value> = shown.iter().map(|seen| Value::Object(self.item(seen))).collect();
-        let mut data = self.main().map(|seen| self.item(seen)).unwrap_or_default();
-        let business = self.main().and_then(|seen| seen.names.business.as_ref());
+        let main = told.last().copied();
+        let mut data = main.map(|seen| self.item(seen)).unwrap_or_default();
+        if main.is_none() {
+            data.insert("links".into(), json!(self.links(None)));
+            data.insert("who".into(), json!(one_line(&self.account)));
+        }
+        let business = main.and_then(|seen| seen.names.business.as_ref());
         let mut account = Map::new();
         account.insert("name".into(), json!(self.account));
         put(&mut account, "business_uid", business.and_then(|b| b.uid.clone()));
@@ -109,15 +117,10 @@ impl View {
             "delivery".into(),
             json!({ "id": self.delivery_id, "attempt": self.attempt, "throttled": self.around.throttled }),
         );
-        data.insert("count".into(), json!(self.messages.len()));
-        data.insert("omitted".into(), json!(self.messages.len() - shown.len()));
+        data.insert("count".into(), json!(told.len()));
+        data.insert("omitted".into(), json!(told.len() - shown.len()));
         data.insert("by_type".into(), self.by_type());
-        if let (Some(from), Some(to)) = (self.messages.first(), self.messages.last()) {
-            data.insert(
-                "window".into(),
-                json!({ "from": from.message.created_at, "to": to.message.created_at }),
-            );
-        }
+        self.put_around(&mut data);
         data.insert("items".into(), Value::Array(items));
         data.insert("zone".into(), json!(self.zone_name()));
         data.insert("now".into(), json!(self.now));
@@ -127,7 +130,7 @@ impl View {
     /// How many messages there are of each label, the most frequent first.
     pub(crate) fn by_type(&self) -> Value {
         let mut counts: Vec<(String, usize)> = Vec::new();
-        for seen in &self.messages {
+        for seen in self.told() {
             let label = catalog::label(&seen.message.triple);
             match counts.iter_mut().find(|(known, _)| *known == label) {
                 Some((_, count)) => *count += 1,
@@ -139,7 +142,7 @@ impl View {
     }
 
     /// One message with the people behind it, as templates see it.
-    fn item(&self, seen: &Seen) -> Map<String, Value> {
+    pub(crate) fn item(&self, seen: &Seen) -> Map<String, Value> {
         let mut message = message_fields(&seen.message);
         message.insert("label".into(), json!(one_line(&catalog::label(&seen.message.triple))));
         message.insert("subject".into(), json!(one_line(&seen.message.subject)));

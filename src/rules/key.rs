@@ -117,6 +117,14 @@ impl Key {
         FIELDS.into_iter().map(|(name, ..)| name)
     }
 
+    /// The names of the fields that it holds.
+    pub fn fields_of(&self) -> impl Iterator<Item = &'static str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Field(place) => Some(FIELDS[*place].0),
+        })
+    }
+
     /// It holds a field that is only known once names were looked up.
     pub fn needs_names(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Field(place) if FIELDS[*place].1))

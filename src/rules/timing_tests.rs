@@ -10,7 +10,7 @@ use crate::model::group::Kind;
 use crate::model::message::Triple;
 use crate::model::throttle::Pass;
 use crate::rules::condition::Pattern;
-use crate::rules::window::Days;
+use crate::rules::window::{Days, Times};
 
 fn at(text: &str) -> Timestamp {
     format!("2026-03-{text}:00+01:00").parse().unwrap()
@@ -47,8 +47,7 @@ fn rome() -> TimeZone {
 
 fn at_eight(days: &str) -> Digest {
     let moments = Moments {
-        at: vec![time(8, 0, 0, 0)],
-        days: Days::parse(days).unwrap(),
+        times: Times::OfDay { at: vec![time(8, 0, 0, 0)], days: Days::parse(days).unwrap() },
         zone: rome(),
         holidays: BTreeSet::new(),
     };

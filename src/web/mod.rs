@@ -26,7 +26,7 @@ use crate::daemon::reload::Reloader;
 use access::Access;
 pub use access::{Settings, Unsafe};
 use events::Events;
-use pages::{configuration, deliveries, feed, login, messages, mutes, overview, targets};
+use pages::{configuration, coverage, deliveries, feed, login, messages, mutes, overview, targets};
 
 /// What the pages look at. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -84,6 +84,7 @@ fn routes() -> Router<Console> {
         .route("/targets/pause", post(targets::pause))
         .route("/targets/resume", post(targets::resume))
         .route("/targets/test", post(targets::test))
+        .route("/coverage", get(coverage::show))
         .route("/mutes", get(mutes::list))
         .route("/mutes/add", post(mutes::add))
         .route("/mutes/lift", post(mutes::lift))

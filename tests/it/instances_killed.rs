@@ -39,20 +39,20 @@ rules:
 "#;
 /// So many deliveries may be under way at once by [`TWO`], over all instances.
 const TWO_IN_FLIGHT: usize = 12;
-const RUN: &str = "run --listen none";
+pub(crate) const RUN: &str = "run --listen none";
 /// How often it is looked whether somebody is there.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Longer than the HTTP target's time-out.
 const TOO_SLOW: Duration = Duration::from_millis(1_500);
 
 /// A stage on a database of its own, and a connection to that.
-struct Shared {
-    stage: Stage,
-    database: Client,
+pub(crate) struct Shared {
+    pub(crate) stage: Stage,
+    pub(crate) database: Client,
 }
 
 impl Shared {
-    async fn new(rules: &str) -> Option<Self> {
+    pub(crate) async fn new(rules: &str) -> Option<Self> {
         let url = fresh_url().await?;
         let (database, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         TaskTracker::new().spawn(connection);
@@ -60,7 +60,7 @@ impl Shared {
     }
 
     /// Time passes for what this process holds: an hour, as if it had said nothing for as long.
-    async fn outlast(&self, process: &str) {
+    pub(crate) async fn outlast(&self, process: &str) {
         let of = format!("(SELECT id FROM instances WHERE host LIKE '%:{process}')");
         let sql = format!(
             "UPDATE deliveries SET due_at = due_at - 3600000

@@ -68,6 +68,7 @@ fn config(filter: Option<&str>) -> Config {
         timezone: TimeZone::UTC,
         alerts: None,
         retention: Retention::default(),
+        schedules: BTreeMap::new(),
         targets: BTreeMap::new(),
         target_owners: BTreeMap::new(),
         rules: Rules::new(vec![rule]),

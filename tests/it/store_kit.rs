@@ -20,6 +20,12 @@ pub(crate) fn no_loose_ends(database: &std::path::Path) {
     let mut check = database.prepare("PRAGMA foreign_key_check").unwrap();
     let loose: Vec<String> = check.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert!(loose.is_empty(), "rows of {loose:?} are about rows that are gone");
+    let wrong =
+        "SELECT count(*) FROM (SELECT target, state, sum(n) AS n FROM (SELECT target, state, n FROM counts
+        UNION ALL SELECT target, state, -count(*) FROM deliveries GROUP BY target, state)
+      GROUP BY target, state) WHERE n <> 0";
+    let wrong = database.query_one(wrong, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(wrong, 0, "how many deliveries stand where is counted wrongly");
 }
 
 /// The same in PostgreSQL.

@@ -120,6 +120,7 @@ async fn deliver(target: &Email) -> Report {
         subject: "Hello".to_owned(),
         text: "One\n.\n..two\n".to_owned(),
         html: Some("<p>One</p>".to_owned()),
+        attachments: Vec::new(),
         thread: None,
         date_ms: 0,
     };

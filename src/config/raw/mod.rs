@@ -4,8 +4,10 @@ mod account;
 mod email;
 mod http;
 mod rule;
+mod schedule;
 mod slack;
 mod target;
+mod timing;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -26,6 +28,8 @@ use super::rule_tests::TEST;
 use super::yaml::{Kind, Node};
 
 pub(super) use rule::{RawBlock, RawDeliver, RawRule};
+pub(super) use schedule::RawSchedule;
+pub(super) use timing::RawTiming;
 
 /// The one format there is.
 const VERSION: &str = "1";
@@ -48,15 +52,17 @@ pub(super) const TOP: Keys = Keys {
         key("owner", Shape::Text, "Who answers for the rules and targets of this file")
             .such_as(&["Front desk <desk@example.com>"]),
         key("targets", Shape::Map(&Shape::Typed(target::TYPES)), "Where deliveries go, by name"),
+        key("schedules", Shape::Map(&Shape::Keys(&schedule::SCHEDULE)), "Opening hours, by name"),
         key("rules", Shape::List(&Shape::Keys(&rule::RULE), true), "Which messages go where, in order"),
         key("tests", TESTS, "Tests of the rules: files of them, or the tests themselves")
             .such_as(&["tests/*.test.yaml"]),
     ],
-    later: &["schedules", "mutes"],
+    later: &["mutes"],
     ..Keys::NONE
 };
 /// What an included file may hold.
-pub(super) const INCLUDED: [&str; 6] = ["version", "owner", "targets", "rules", "include", "extends"];
+pub(super) const INCLUDED: [&str; 7] =
+    ["version", "owner", "targets", "schedules", "rules", "include", "extends"];
 const PATHS: Shape = Shape::OneOrMore(&Shape::Text);
 const TESTS: Shape = Shape::Either(&[PATHS, Shape::List(&Shape::Keys(&TEST), false)]);
 const ALERTS: Keys = Keys {
@@ -112,6 +118,8 @@ pub(super) struct Raw {
     /// In file order, each with the place of its name.
     pub(super) targets: Vec<RawTarget>,
     /// In file order.
+    pub(super) schedules: Vec<RawSchedule>,
+    /// In file order.
     pub(super) rules: Vec<RawRule>,
     /// Who answers for what: of the files that say so.
     pub(super) owners: HashMap<usize, String>,
@@ -119,8 +127,24 @@ pub(super) struct Raw {
     pub(super) targets_lost: bool,
     /// The same of accounts.
     pub(super) accounts_lost: bool,
+    /// The same of schedules.
+    pub(super) schedules_lost: bool,
     /// The files of which a part could not be read.
     pub(super) lost: Vec<usize>,
+}
+
+impl Raw {
+    /// Anything that has a name may be missing from now on.
+    pub(super) fn lose(&mut self) {
+        self.targets_lost = true;
+        self.accounts_lost = true;
+        self.schedules_lost = true;
+    }
+
+    /// The zone of every time that names none.
+    pub(super) fn zone(&self) -> TimeZone {
+        self.timezone.clone().unwrap_or(TimeZone::UTC)
+    }
 }
 
 /// A target, complete but for the name of its fallback.
@@ -156,8 +180,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut R
         return;
     }
     let Some(fields) = without_extensions(reader, root) else {
-        raw.targets_lost = true;
-        raw.accounts_lost = true;
+        raw.lose();
         return;
     };
     let before = reader.findings.len();
@@ -177,13 +200,16 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Node, main: bool, raw: &mut R
         for key in TOP.names().filter(|key| !INCLUDED.contains(key)) {
             if fields.get(key).is_some() {
                 let message = format!("`{key}` belongs into the main file");
-                let help = "an included file may hold targets, rules and further includes";
+                let help = "an included file may hold targets, schedules, rules and further includes";
                 reader.error(codes::MAIN_FILE_ONLY, fields.key_span(key), message, help);
             }
         }
     }
     if let Some(node) = fields.get("targets") {
         target::read_all(reader, node, raw);
+    }
+    if let Some(node) = fields.get("schedules") {
+        schedule::read_all(reader, node, raw);
     }
     if let Some(node) = fields.get("rules") {
         rule::read_all(reader, node, raw);

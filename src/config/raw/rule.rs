@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use crate::rules::condition::{Block, Pattern};
 use crate::rules::expression::Expression;
+use crate::rules::key::Key;
+use crate::rules::timing::Collapse;
 use crate::rules::{BlockPoints, Points};
 
+use super::timing::{
+    self, COLLAPSE_KEY, DIGEST_KEY, DURING, EXCEPT, FIELDS, OUTSIDE_KEY, RawTiming, THROTTLE_KEY,
+};
 use super::{EXPIRES_AFTER, Raw, TEMPLATE, expiry, name};
 use crate::config::codes;
 use crate::config::keys::{Field, Keys, Named, Shape, key};
@@ -13,8 +20,7 @@ use crate::config::problem::{Finding, Span};
 use crate::config::read::{Fields, Reader, Spot};
 use crate::config::yaml::{Kind, Node};
 
-const LATER: &[&str] =
-    &["digest", "throttle", "during", "outside", "collapse", "resolves", "schedule", "mutes"];
+const BELOW: &str = "on an entry of `deliver`, beside its `to`";
 pub(in crate::config) const RULE: Keys = Keys {
     of: "a rule",
     known: &[
@@ -32,10 +38,20 @@ pub(in crate::config) const RULE: Keys = Keys {
         key("stop", Shape::Truth, "true: no later rule is looked at once this one took a message").or("false"),
         key("allow_unknown", Shape::Truth, "true: names outside the catalogue are meant").or("false"),
         key("template", TEMPLATE, "The template of all its deliveries"),
+        COLLAPSE_KEY,
+        key("resolves", RESOLVES, "The rules whose earlier messages its own make good, such as a payment after a failed one"),
         key("deliver", Shape::List(&Shape::Keys(&DELIVER), true), "Where its messages go; [] with stop: true silences them")
             .required(),
     ],
-    later: LATER,
+    later: &["mutes"],
+    elsewhere: &[
+        ("digest", BELOW),
+        ("throttle", BELOW),
+        ("during", BELOW),
+        ("outside", BELOW),
+        ("expires_after", "on an entry of `deliver`, or under `defaults`"),
+        ("schedules", "at the top of the file"),
+    ],
     ..Keys::NONE
 };
 const DELIVER: Keys = Keys {
@@ -44,10 +60,33 @@ const DELIVER: Keys = Keys {
         key("to", Shape::Named(Named::Target), "The target").required(),
         key("template", TEMPLATE, "The template, where it differs from the rule's"),
         EXPIRES_AFTER,
+        DIGEST_KEY,
+        THROTTLE_KEY,
+        DURING,
+        OUTSIDE_KEY,
+        EXCEPT,
+        COLLAPSE_KEY,
     ],
-    later: LATER,
+    elsewhere: &[
+        ("resolves", "on the rule, beside its `match`"),
+        ("match", "on the rule, beside its `name`"),
+        ("where", "on the rule, beside its `match`"),
+        ("schedules", "at the top of the file"),
+    ],
     ..Keys::NONE
 };
+const RESOLVES: Shape = Shape::Either(&[RULES, Shape::Keys(&RESOLVING)]);
+const RESOLVING: Keys = Keys {
+    of: "`resolves`",
+    known: &[
+        key("rules", RULES, "The rules whose messages are made good"),
+        key("rule", RULES, "Another word for rules"),
+        key("by", FIELDS, "Fields that both messages have in common").or("client.uid"),
+    ],
+    one_of: &["rules", "rule"],
+    ..Keys::NONE
+};
+const RULES: Shape = Shape::OneOrMore(&Shape::Named(Named::Rule));
 const BLOCK: Keys = Keys {
     of: "a condition",
     known: &[
@@ -59,7 +98,8 @@ const BLOCK: Keys = Keys {
     not_both: &["message_type", "activity_action"],
     ..Keys::NONE
 };
-const BLOCKS: Shape = Shape::Either(&[Shape::Keys(&BLOCK), Shape::List(&Shape::Keys(&BLOCK), false)]);
+pub(super) const BLOCKS: Shape =
+    Shape::Either(&[Shape::Keys(&BLOCK), Shape::List(&Shape::Keys(&BLOCK), false)]);
 
 const fn names(field: Field) -> Shape {
     match field {
@@ -96,6 +136,21 @@ pub(in crate::config) struct RawRule {
     pub(in crate::config) template: Option<Spot<String>>,
     /// What is owed.
     pub(in crate::config) deliver: Vec<RawDeliver>,
+    /// For all its deliveries, with its keys and their places.
+    pub(in crate::config) collapse: Option<(Collapse, Vec<Spot<Key>>)>,
+    /// What it makes good.
+    pub(in crate::config) resolves: Option<RawResolves>,
+}
+
+/// `resolves:`
+#[derive(Debug)]
+pub(in crate::config) struct RawResolves {
+    /// The rules' names.
+    pub(in crate::config) rules: Vec<Spot<String>>,
+    /// What both messages have in common.
+    pub(in crate::config) by: Key,
+    /// Its fields, each with its place.
+    pub(in crate::config) keys: Vec<Spot<Key>>,
 }
 
 /// One entry of `deliver:`.
@@ -107,6 +162,8 @@ pub(in crate::config) struct RawDeliver {
     pub(in crate::config) template: Option<Spot<String>>,
     /// When it is no longer worth sending.
     pub(in crate::config) expires_after: Option<Duration>,
+    /// What it waits for.
+    pub(in crate::config) timing: RawTiming,
 }
 
 /// A block of conditions with the place of each pattern.
@@ -169,12 +226,13 @@ pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
     let Some(items) = reader.list(node, "a list of rules", help) else {
         return;
     };
+    let zone = raw.zone();
     for item in items {
-        raw.rules.extend(rule(reader, item));
+        raw.rules.extend(rule(reader, item, &zone));
     }
 }
 
-fn rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
+fn rule(reader: &mut Reader<'_>, node: &Node, zone: &TimeZone) -> Option<RawRule> {
     let fields = reader.fields(node, RULE)?;
     let name = reader
         .required(
@@ -204,11 +262,13 @@ fn rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
         stop_span: fields.get("stop").map(|node| node.span),
         allow_unknown: fields.get("allow_unknown").and_then(|node| reader.truth(node)).unwrap_or(false),
         template: fields.get("template").and_then(|node| reader.text(node, "the name of a template")),
-        deliver: deliver(reader, fields, stop),
+        deliver: deliver(reader, fields, stop, zone),
+        collapse: rule_collapse(reader, fields),
+        resolves: fields.get("resolves").and_then(|node| resolves(reader, node)),
     })
 }
 
-fn blocks(reader: &mut Reader<'_>, node: &Node) -> Vec<RawBlock> {
+pub(super) fn blocks(reader: &mut Reader<'_>, node: &Node) -> Vec<RawBlock> {
     match &node.kind {
         Kind::List(items) if items.is_empty() => {
             let help = "write {} for every message, or one { … } for each kind";
@@ -243,6 +303,51 @@ fn block(reader: &mut Reader<'_>, node: &Node) -> Option<RawBlock> {
         direction: fields.get("direction").map(|node| patterns(reader, node)),
         span: fields.span(),
     })
+}
+
+/// `collapse:` of a rule. Beside a digest it would do nothing.
+fn rule_collapse(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<(Collapse, Vec<Spot<Key>>)> {
+    let node = fields.get("collapse")?;
+    let digests = fields.get("deliver").map(|node| match &node.kind {
+        Kind::List(items) => items.iter().any(|item| item.entry("digest").is_some()),
+        Kind::Null | Kind::Scalar(_) | Kind::Map(_) => false,
+    });
+    if digests == Some(true) {
+        let message =
+            "a digest and `collapse` do not go together: both say what a message is put together with";
+        let help = "write `collapse` on those entries of `deliver` that have no digest";
+        reader.error(codes::TIMING, fields.key_span("collapse"), message, help);
+    }
+    let mut keys = Vec::new();
+    let collapse = timing::collapse(reader, node, &mut keys)?;
+    Some((collapse, keys))
+}
+
+/// `resolves: payment-failures`, or `{ rules: …, by: … }`.
+fn resolves(reader: &mut Reader<'_>, node: &Node) -> Option<RawResolves> {
+    let (named, by) = match &node.kind {
+        Kind::Map(_) => {
+            let fields = reader.fields(node, RESOLVING)?;
+            let named = fields.get("rules").or_else(|| fields.get("rule"));
+            if fields.get("rules").is_some() && fields.get("rule").is_some() {
+                let help = "`rule` is another word for `rules`: keep one";
+                reader.error(codes::DUPLICATE_KEY, fields.key_span("rule"), "rules are given twice", help);
+            } else if named.is_none() {
+                let help = "name the rules whose messages are made good: rules: [payment-failures]";
+                reader.error(codes::MISSING_KEY, fields.span(), "`resolves` names no rule", help);
+            }
+            (named?, fields.get("by"))
+        }
+        _ => (node, None),
+    };
+    let items = reader.one_or_more(named);
+    let rules = items.iter().filter_map(|item| reader.text(item, "the name of a rule")).collect();
+    let mut keys = Vec::new();
+    let by = match by {
+        Some(node) => timing::of_fields(reader, node, &mut keys)?,
+        None => Key::of_fields(["client.uid"]).ok()?,
+    };
+    Some(RawResolves { rules, by, keys })
 }
 
 fn patterns(reader: &mut Reader<'_>, node: &Node) -> Vec<Spot<Pattern>> {
@@ -289,7 +394,7 @@ fn filter(reader: &mut Reader<'_>, node: &Node) -> Option<Expression> {
     }
 }
 
-fn deliver(reader: &mut Reader<'_>, fields: Fields<'_>, stop: bool) -> Vec<RawDeliver> {
+fn deliver(reader: &mut Reader<'_>, fields: Fields<'_>, stop: bool, zone: &TimeZone) -> Vec<RawDeliver> {
     let help = "say where its messages go: deliver: [{ to: front-desk }]; [] with `stop: true` silences them";
     let Some(node) = reader.required(fields, "deliver", help) else { return Vec::new() };
     let Some(items) = reader.list(node, "a list of deliveries", "write `- to: front-desk` below `deliver:`")
@@ -312,6 +417,7 @@ fn deliver(reader: &mut Reader<'_>, fields: Fields<'_>, stop: bool) -> Vec<RawDe
         });
         let template = fields.get("template").and_then(|node| reader.text(node, "the name of a template"));
         let expires_after = fields.get("expires_after").and_then(|node| reader.duration(node, expiry()));
+        let timing = timing::read(reader, fields, zone);
         let Some(to) = to else { continue };
         if let Some(first) = found.iter().find(|other| other.to.value == to.value) {
             let finding =
@@ -322,7 +428,7 @@ fn deliver(reader: &mut Reader<'_>, fields: Fields<'_>, stop: bool) -> Vec<RawDe
                     .help("keep one; each target gets a message once per rule"),
             );
         }
-        found.push(RawDeliver { to, template, expires_after });
+        found.push(RawDeliver { to, template, expires_after, timing });
     }
     found
 }

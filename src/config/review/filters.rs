@@ -1,5 +1,7 @@
 //! `where:` conditions that always say the same.
 
+use std::cell::LazyCell;
+
 use jiff::Timestamp;
 
 use crate::config::codes;
@@ -14,6 +16,9 @@ use crate::source::wire;
 
 use super::reach::Reach;
 
+/// A sample of each known message type, made when the first is wanted.
+pub(super) type Samples = LazyCell<Vec<Option<Message>>>;
+
 /// What a condition says about the message types of its rule.
 enum Says {
     /// True whatever a message holds.
@@ -26,14 +31,10 @@ enum Says {
 }
 
 /// Conditions that are true, or false, of every message that the rule takes, or that cannot be judged on any.
-pub(super) fn check(raw: &Raw, reaches: &[Reach], trees: &Trees) -> Vec<Finding> {
-    let mut samples: Vec<Option<Message>> = Vec::new();
+pub(super) fn check(raw: &Raw, reaches: &[Reach], trees: &Trees, samples: &Samples) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (rule, reach) in raw.rules.iter().zip(reaches) {
         let Some(filter) = &rule.filter else { continue };
-        if samples.is_empty() {
-            samples = messages();
-        }
         let taken: Vec<&Message> = reach.known().filter_map(|position| samples[position].as_ref()).collect();
         findings.extend(finding(rule, &says(filter, &taken), taken.len(), trees));
     }
@@ -41,7 +42,7 @@ pub(super) fn check(raw: &Raw, reaches: &[Reach], trees: &Trees) -> Vec<Finding>
 }
 
 /// A sample of each known message type.
-fn messages() -> Vec<Option<Message>> {
+pub(super) fn messages() -> Vec<Option<Message>> {
     let read = |entry: &catalog::Entry| {
         wire::read_item("main", &sample::item(&entry.triple(), Timestamp::UNIX_EPOCH)).ok()
     };

@@ -10,7 +10,9 @@ mod settings;
 mod twice;
 mod universe;
 mod unused;
+mod waits;
 
+use std::cell::LazyCell;
 use std::path::Path;
 
 use crate::render::Templates;
@@ -19,6 +21,7 @@ use super::problem::Finding;
 use super::raw::Raw;
 use super::read::Reader;
 use super::trees::Trees;
+use filters::Samples;
 use reach::Reach;
 use universe::Universe;
 
@@ -32,7 +35,10 @@ pub(super) fn check(reader: &mut Reader<'_>, raw: &Raw, trees: &Trees, templates
     let mut findings = reach::check(raw, &reaches, trees);
     findings.extend(reach::shadows(raw, &reaches, trees));
     findings.extend(twice::check(raw, &reaches));
-    findings.extend(filters::check(raw, &reaches, trees));
+    let samples: Samples = LazyCell::new(filters::messages);
+    findings.extend(filters::check(raw, &reaches, trees, &samples));
+    findings.extend(waits::keys(raw, &reaches, &samples));
+    findings.extend(waits::expiries(raw, trees));
     findings.extend(literal::check(trees));
     findings.extend(alike::check(raw, trees));
     findings.extend(settings::check(raw, trees));

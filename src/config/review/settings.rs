@@ -54,7 +54,8 @@ fn expiries(raw: &Raw, trees: &Trees) -> Vec<Finding> {
     findings
 }
 
-fn own_expiry(rule: &RawRule, position: usize, trees: &Trees) -> Option<Span> {
+/// Where an entry of `deliver` says when it expires.
+pub(super) fn own_expiry(rule: &RawRule, position: usize, trees: &Trees) -> Option<Span> {
     let entry = trees.entry(rule.span, "deliver")?;
     let crate::config::yaml::Kind::List(items) = &entry.value.kind else { return None };
     Some(items.get(position)?.entry("expires_after")?.value.span)

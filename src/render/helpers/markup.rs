@@ -63,7 +63,7 @@ pub(super) fn quote(kind: Kind, args: &Args<'_>) -> Result<String, String> {
     }
     Ok(match kind {
         Kind::Html => format!(
-            "<blockquote style=\"margin:0;padding:2px 0 2px 14px;border-left:3px solid #9aa5b1;white-space:pre-line\">{}</blockquote>",
+            "<blockquote dir=\"auto\" style=\"margin:0;padding:2px 0 2px 14px;border-left:3px solid #9aa5b1;white-space:pre-line\">{}</blockquote>",
             kind.escape(text.trim())
         ),
         Kind::Plain | Kind::Slack => {

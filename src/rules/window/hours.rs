@@ -1,6 +1,7 @@
 //! Opening hours: from one time of day to another on some days of the week, but for holidays.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -10,6 +11,8 @@ use super::{Days, instant};
 
 /// Days that are looked at for the next opening: a year of holidays in a row is closed for good.
 const DAYS_AHEAD_MAX: usize = 366;
+/// Openings that are looked at to know the longest time in between: two weeks and more.
+const DAYS_COMPARED: usize = 15;
 
 /// From the start on, up to but without the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +61,26 @@ impl Hours {
         let first = at.to_zoned(self.zone.clone()).date();
         let days = first.yesterday().unwrap_or(first).series(1.day());
         days.take(DAYS_AHEAD_MAX).filter_map(|day| self.span(day)).filter(move |span| span.start > at)
+    }
+
+    /// How long it is closed at the longest, holidays and changes of the clocks aside.
+    pub fn closed_max(&self) -> Duration {
+        let week = Self { holidays: BTreeSet::new(), zone: TimeZone::UTC, ..self.clone() };
+        let Ok(start) = TimeZone::UTC.to_timestamp(super::SOME_DAY.to_datetime(Time::midnight())) else {
+            return Duration::ZERO;
+        };
+        let (mut longest, mut closes) = (Duration::ZERO, None);
+        for span in week.spans(start).take(DAYS_COMPARED) {
+            let wait = closes.map(|closes| span.start.duration_since(closes));
+            longest = longest.max(wait.and_then(|wait| wait.try_into().ok()).unwrap_or_default());
+            closes = closes.max(Some(span.end));
+        }
+        longest
+    }
+
+    /// The first day from which on it does not open for a year, if there is one.
+    pub fn idle_from(&self) -> Option<Date> {
+        super::idle_from(&self.holidays, &self.zone, |at| self.opens(at).is_some())
     }
 
     /// What may hold an instant: what opened on its local day or the day before. The clocks never change by more than a

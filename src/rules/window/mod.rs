@@ -3,16 +3,20 @@
 //! All times are local to a zone. A local time that a change of the clocks skips stands for the first instant after the
 //! gap; one that happens twice stands for its first occurrence. So what is to happen at it happens once.
 
+mod cron;
 mod days;
 mod hours;
 mod moments;
 
+pub use cron::Cron;
 pub use days::Days;
 pub use hours::{Hours, Span};
-pub use moments::Moments;
+pub use moments::{Moments, Times};
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
 /// The instant that a local time stands for; `None` outside of the years that can be told.
@@ -27,6 +31,21 @@ pub fn instant(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
         }
     }
 }
+
+/// The first day from which on nothing comes for a year, of what comes again but for holidays: a calendar that leaves no
+/// day, or a date that there is not. `next` says whether anything comes after an instant.
+fn idle_from(holidays: &BTreeSet<Date>, zone: &TimeZone, next: impl Fn(Timestamp) -> bool) -> Option<Date> {
+    let before = |day: &Date| day.yesterday().is_ok_and(|before| holidays.contains(&before));
+    let starts = holidays.iter().copied().filter(|day| !before(day));
+    let idle = |day: &Date| {
+        let start = instant(zone, day.to_datetime(Time::midnight()));
+        start.is_some_and(|start| !next(start))
+    };
+    std::iter::once(SOME_DAY).chain(starts).find(idle)
+}
+
+/// A day as good as any.
+const SOME_DAY: Date = jiff::civil::date(2026, 1, 1);
 
 #[cfg(test)]
 mod tests;

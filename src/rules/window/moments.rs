@@ -1,27 +1,40 @@
 //! Moments that come again: times of day on some days of the week, or a cron pattern.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use jiff::civil::{Date, Time};
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use super::{Days, instant};
+use super::{Cron, Days, instant};
 
 /// Days that are looked at for the next moment.
 const DAYS_AHEAD_MAX: usize = 366;
 
-/// Times of day: `{ at: ["08:00", "17:00"], days: mon-fri }`.
+/// Moments in local time: `{ at: ["08:00", "17:00"], days: mon-fri }`, `{ cron: "0 8 * * 1-5" }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moments {
-    /// The times, in any order.
-    pub at: Vec<Time>,
-    /// On these days.
-    pub days: Days,
+    /// Which times.
+    pub times: Times,
     /// Whose local time that is.
     pub zone: TimeZone,
     /// Not on these days.
     pub holidays: BTreeSet<Date>,
+}
+
+/// Times that come again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Times {
+    /// Times of day.
+    OfDay {
+        /// The times, in any order.
+        at: Vec<Time>,
+        /// On these days.
+        days: Days,
+    },
+    /// Those that a pattern fits.
+    Cron(Cron),
 }
 
 impl Moments {
@@ -55,11 +68,38 @@ impl Moments {
         self.last(at.checked_sub(1.nanosecond()).ok()?)
     }
 
+    /// How far they are apart at the most, in a year without holidays and changes of the clocks.
+    pub fn apart_max(&self) -> Duration {
+        let year = Self { holidays: BTreeSet::new(), zone: TimeZone::UTC, ..self.clone() };
+        let Ok(start) = TimeZone::UTC.to_timestamp(super::SOME_DAY.to_datetime(Time::midnight())) else {
+            return Duration::ZERO;
+        };
+        let (mut longest, mut last) = (Duration::ZERO, None::<Timestamp>);
+        for at in year.following(start) {
+            let wait = last.and_then(|last| at.duration_since(last).try_into().ok());
+            longest = longest.max(wait.unwrap_or_default());
+            last = Some(at);
+        }
+        longest
+    }
+
+    /// The first day from which on there is none for a year, if there is one.
+    pub fn idle_from(&self) -> Option<Date> {
+        super::idle_from(&self.holidays, &self.zone, |at| self.next(at).is_some())
+    }
+
     /// The moments of a day, in order, each once.
     fn on(&self, day: Date) -> BTreeSet<Timestamp> {
-        if !self.days.has(day.weekday()) || self.holidays.contains(&day) {
+        if self.holidays.contains(&day) {
             return BTreeSet::new();
         }
-        self.at.iter().filter_map(|at| instant(&self.zone, day.to_datetime(*at))).collect()
+        let local: Vec<DateTime> = match &self.times {
+            Times::OfDay { at, days } if days.has(day.weekday()) => {
+                at.iter().map(|at| day.to_datetime(*at)).collect()
+            }
+            Times::OfDay { .. } => Vec::new(),
+            Times::Cron(cron) => cron.on(day),
+        };
+        local.into_iter().filter_map(|local| instant(&self.zone, local)).collect()
     }
 }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
 
-use super::{Days, Hours, Moments};
+use super::{Cron, Days, Hours, Moments, Times};
 
 /// The model walks in steps of five minutes, which all offsets of these years and all times of the test are multiples of.
 const STEP_SECONDS: i64 = 300;
@@ -47,10 +47,10 @@ fn first(walk: &[(Timestamp, DateTime)], local: DateTime) -> Option<Timestamp> {
 }
 
 fn model_moments(moments: &Moments, walk: &[(Timestamp, DateTime)]) -> BTreeSet<Timestamp> {
+    let Times::OfDay { at, days } = &moments.times else { return BTreeSet::new() };
     let dates: BTreeSet<Date> = walk.iter().map(|(_, local)| local.date()).collect();
-    let wanted =
-        dates.iter().filter(|day| moments.days.has(day.weekday()) && !moments.holidays.contains(*day));
-    wanted.flat_map(|day| moments.at.iter().filter_map(|at| first(walk, day.to_datetime(*at)))).collect()
+    let wanted = dates.iter().filter(|day| days.has(day.weekday()) && !moments.holidays.contains(*day));
+    wanted.flat_map(|day| at.iter().filter_map(|at| first(walk, day.to_datetime(*at)))).collect()
 }
 
 fn model_open(hours: &Hours, walk: &[(Timestamp, DateTime)]) -> BTreeSet<Timestamp> {
@@ -95,7 +95,8 @@ fn agree(at: &[Time], days: Days, from: Time, to: Option<Time>, change: usize) -
         let end = end - SignedDuration::from_hours(36);
         let inner = |at: &Timestamp| *at > begin && *at < end;
 
-        let moments = Moments { at: at.to_vec(), days, zone: zone.clone(), holidays: BTreeSet::new() };
+        let times = Times::OfDay { at: at.to_vec(), days };
+        let moments = Moments { times, zone: zone.clone(), holidays: BTreeSet::new() };
         let expected: Vec<Timestamp> = model_moments(&moments, &walk).into_iter().filter(inner).collect();
         let found: Vec<Timestamp> = moments.following(begin).take_while(|at| *at < end).collect();
         prop_assert_eq!(&found, &expected, "{:?} {:?}", zone, moments);
@@ -145,8 +146,7 @@ proptest! {
 #[test]
 fn a_time_that_is_skipped_is_the_end_of_the_gap_and_one_that_comes_twice_its_first() {
     let moments = |text: &str| Moments {
-        at: vec![text.parse().unwrap()],
-        days: Days::ALL,
+        times: Times::OfDay { at: vec![text.parse().unwrap()], days: Days::ALL },
         zone: zone("Europe/Rome"),
         holidays: BTreeSet::new(),
     };
@@ -185,6 +185,9 @@ fn holidays_are_closed_and_a_year_of_them_is_closed_for_good() {
     let first: Date = "2026-12-01".parse().unwrap();
     hours.holidays = first.series(1.day()).take(400).collect();
     assert_eq!(hours.opens(at("2026-12-25T10:00:00Z")), None);
+    assert_eq!(hours.idle_from(), Some(first));
+    hours.holidays = first.series(1.day()).take(100).collect();
+    assert_eq!(hours.idle_from(), None);
 }
 
 #[test]
@@ -200,4 +203,23 @@ fn days_are_read_in_every_spelling_and_written_in_one() {
     }
     assert_eq!(Days::parse("mon-fry"), Err("fry".to_owned()));
     assert_eq!(Days::parse("mon").unwrap().or(Days::parse("wed").unwrap()).to_string(), "mon, wed");
+}
+
+#[test]
+fn a_cron_pattern_is_read_in_local_time_and_goes_by_the_same_clock() {
+    let next = |text, after: &str| {
+        let times = Times::Cron(Cron::parse(text).unwrap());
+        let moments = Moments { times, zone: zone("Europe/Rome"), holidays: BTreeSet::new() };
+        moments.next(at(after)).map(|at| at.to_string())
+    };
+    let of = |text, after| next(text, after).unwrap();
+    assert_eq!(of("0 8 * * 1-5", "2026-03-27T08:00:00Z"), "2026-03-30T06:00:00Z");
+    assert_eq!(of("30 2 * * *", "2026-03-28T12:00:00Z"), "2026-03-29T01:00:00Z", "it is the end of the gap");
+    assert_eq!(of("30 2 * * *", "2026-10-25T00:30:00Z"), "2026-10-26T01:30:00Z", "it comes once");
+    assert_eq!(of("0 9 * * MON#1", "2026-03-27T08:00:00Z"), "2026-04-06T07:00:00Z");
+    assert_eq!(of("@monthly", "2026-03-27T08:00:00Z"), "2026-03-31T22:00:00Z");
+    assert_eq!(next("0 0 30 2 *", "2026-03-27T08:00:00Z"), None);
+    for wrong in ["", "0 8", "0 8 * * 1-5 2026", "61 8 * * *", "0 0 8 * * 1"] {
+        assert!(Cron::parse(wrong).is_err(), "{wrong}");
+    }
 }

@@ -83,7 +83,7 @@ fn listing(filter: &Filter) -> (String, Vec<Value>) {
     values.push(Box::new(filter.limit.map(rows)));
     let order = if filter.limit.is_some() { "DESC" } else { "ASC" };
     // Sorting few is cheaper than walking past the many that were delivered.
-    let few = !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
+    let few = filter.open || !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
     let key = if few { "d.seq + 0" } else { "d.seq" };
     let place = values.len();
     let sql =

@@ -9,6 +9,7 @@ use rusqlite::types::ToSqlOutput;
 
 use super::claim::openings;
 use super::db::{Db, Json, Ms, json, time, time_or_none};
+use super::tally::{Tally, count_triples};
 use super::{roles, targets, throttles};
 use crate::model::delivery::{Job, Lease, Planned, StateName};
 use crate::model::group::Join;
@@ -42,12 +43,13 @@ pub(super) fn admit(
     }
     let (mut taken, mut jobs) = (Taken::default(), Vec::new());
     let mut openings = openings(db, wants, now)?;
-    let mut links = Links::default();
+    let (mut links, mut triples) = (Links::default(), Vec::new());
     for (admitted, text) in admission.messages.iter().zip(&texts.0) {
         let Some(id) = keep_message(db, &admission.account, (&admitted.message, text), now)? else {
             continue;
         };
         taken.messages += 1;
+        triples.push(&admitted.message.triple);
         links.known.insert(admitted.message.uid.clone(), id);
         for planned in &admitted.deliveries {
             let lease = openings.lease(planned, now);
@@ -58,6 +60,7 @@ pub(super) fn admit(
         crate::failpoint::pass("admit");
     }
     links.write(db)?;
+    count_triples(db, triples.into_iter())?;
     openings.paced(now).try_for_each(|(target, next)| targets::pace(db, target, next))?;
     for quarantined in &admission.quarantined {
         taken.quarantined += keep_aside(db, &admission.account, quarantined, now)?;
@@ -205,12 +208,21 @@ impl<'a> Entry<'a> {
             lease: None,
         }
     }
+
+    fn state(&self) -> StateName {
+        match (&self.withheld, self.lease) {
+            (Some(_), _) => StateName::Withheld,
+            (None, Some(_)) => StateName::Sending,
+            (None, None) => StateName::Pending,
+        }
+    }
 }
 
 /// A row of its own; `false` if it was there.
 fn put(db: &Db, planned: &Planned, entry: &Entry<'_>, links: &mut Links, now: Timestamp) -> Result<bool> {
     let seq = insert(db, planned, entry, now)?;
     if let Some(seq) = seq {
+        links.tally.came(&planned.target, entry.state(), 1);
         links.add(db, seq, 0, planned)?;
         if entry.joins.is_some() {
             links.write(db)?;
@@ -220,22 +232,17 @@ fn put(db: &Db, planned: &Planned, entry: &Entry<'_>, links: &mut Links, now: Ti
 }
 
 fn insert(db: &Db, planned: &Planned, entry: &Entry<'_>, now: Timestamp) -> Result<Option<i64>> {
-    let (lease, withheld) = (entry.lease, entry.withheld.is_some());
-    let state = match (withheld, lease) {
-        (true, _) => StateName::Withheld,
-        (false, Some(_)) => StateName::Sending,
-        (false, None) => StateName::Pending,
-    };
+    let (lease, withheld, state) = (entry.lease, entry.withheld.is_some(), entry.state());
     let join = entry.joins.as_deref();
     let open = join.map(|join| Open::new(&Planned { due_at: entry.due_at, ..planned.clone() }, join, now));
     let first_due = open.as_ref().map_or(entry.due_at, |open| open.due_at);
     let due_at = lease.map_or(first_due, |lease| lease.until);
-    db.one(
+    db.insert(
         "INSERT INTO deliveries (id, account, rule, target, recipient, template, state, due_at, lease,
            claimed_at, starts, created_at, expires_at, settled_at, why, replay_of, notice, group_key,
            first_due, window_from, window_to, throttled)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
-         ON CONFLICT (id) DO NOTHING RETURNING seq",
+         ON CONFLICT (id) DO NOTHING",
         params![
             planned.id.as_str(),
             planned.account,
@@ -260,17 +267,17 @@ fn insert(db: &Db, planned: &Planned, entry: &Entry<'_>, now: Timestamp) -> Resu
             open.map(|open| Ms(open.to)),
             entry.throttled
         ],
-        |row| row.get::<_, i64>("seq"),
     )
 }
 
-/// Which delivery is about which message: written together at the end.
+/// Which delivery is about which message, and how many there are: written together at the end.
 #[derive(Default)]
 struct Links {
     /// Row numbers of messages, by uid, as far as they are known.
     known: HashMap<String, i64>,
     /// Delivery, position, message.
     values: Vec<i64>,
+    tally: Tally,
 }
 
 impl Links {
@@ -288,7 +295,8 @@ impl Links {
     fn write(&mut self, db: &Db) -> Result<()> {
         let values: Vec<ToSqlOutput<'_>> = self.values.drain(..).map(Into::into).collect();
         let insert = ("INSERT INTO delivery_messages (delivery, position, message)", "(?, ?, ?)", "");
-        db.insert_all(insert, 3, &values)
+        db.insert_all(insert, 3, &values)?;
+        self.tally.write(db)
     }
 }
 
@@ -311,10 +319,10 @@ fn keep_message(
     (message, (text, rules)): (&Message, &(String, String)),
     now: Timestamp,
 ) -> Result<Option<i64>> {
-    db.one(
+    db.insert(
         "INSERT INTO messages (account, uid, activity_type, message_type, direction, created_at, seen_at,
            rules, message)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (account, uid) DO NOTHING RETURNING id",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (account, uid) DO NOTHING",
         params![
             account,
             message.uid,
@@ -326,7 +334,6 @@ fn keep_message(
             rules,
             text
         ],
-        |row| row.get("id"),
     )
 }
 

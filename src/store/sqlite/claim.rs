@@ -7,6 +7,7 @@ use rusqlite::{Row, params};
 
 use super::db::{Db, Json, Ms, rows, state, time, time_or_none};
 use super::settle;
+use super::tally::{self, Tally};
 use super::targets;
 use crate::model::delivery::{Claim, Job, Lease, StateName};
 use crate::model::id::DeliveryId;
@@ -130,6 +131,9 @@ fn lease(
          WHERE seq IN (SELECT value FROM json_each(?1))",
         params![Json(&seqs), Ms(until), Ms(now), tokens],
     )?;
+    let mut tally = Tally::default();
+    tally.moved(&want.target, StateName::Pending, StateName::Sending, found.len());
+    tally.write(db)?;
     let mut messages = messages_of(db, &seqs)?;
     let mut jobs = Vec::with_capacity(found.len());
     for (seq, mut job, payload, notice) in found {
@@ -203,15 +207,20 @@ fn messages_of(db: &Db, seqs: &[i64]) -> Result<HashMap<i64, Vec<String>>> {
 
 /// Settles what is too old to be sent, wherever its target stands. What is being sent is left to its holder.
 fn expire(db: &Db, now: Timestamp, ended: &mut Vec<Ended>) -> Result<()> {
-    ended.extend(db.all(
+    let expired = db.all(
         "UPDATE deliveries SET state = 'expired', settled_at = ?1, due_at = NULL, why = ?3
          WHERE seq IN (SELECT seq FROM deliveries WHERE settled_at IS NULL AND expires_at IS NOT NULL
            AND expires_at <= ?1 AND state = 'pending' ORDER BY expires_at LIMIT ?2)
          RETURNING id, rule, target, state, why",
         params![Ms(now), rows(SWEEP_MAX), EXPIRED],
         ended_row,
-    )?);
-    Ok(())
+    )?;
+    let mut tally = Tally::default();
+    for one in &expired {
+        tally.moved(&one.target, StateName::Pending, StateName::Expired, 1);
+    }
+    ended.extend(expired);
+    tally.write(db)
 }
 
 fn ended_row(row: &Row<'_>) -> rusqlite::Result<Ended> {
@@ -272,16 +281,18 @@ pub(super) fn take_over(db: &Db) -> Result<()> {
 /// their commit was said to have failed.
 pub(super) fn take_back_untold(db: &Db, answered: u64) -> Result<()> {
     let held =
-        db.all("SELECT seq, lease, claimed_at FROM deliveries WHERE state = 'sending'", [], |row| {
-            Ok((row.get::<_, i64>("seq")?, row.get::<_, String>("lease")?, time(row, "claimed_at")?))
+        db.all("SELECT seq, lease, claimed_at, target FROM deliveries WHERE state = 'sending'", [], |row| {
+            let (seq, lease): (i64, String) = (row.get("seq")?, row.get("lease")?);
+            Ok((seq, lease, time(row, "claimed_at")?, row.get::<_, String>("target")?))
         })?;
-    for (seq, token, claimed_at) in held {
+    for (seq, token, claimed_at, target) in held {
         if db.claim_of(&token).is_some_and(|claim| claim > answered) {
             db.run(
                 "UPDATE deliveries SET state = 'pending', lease = NULL, due_at = created_at, starts = starts - 1
                  WHERE seq = ?1",
                 params![seq],
             )?;
+            tally::moved(db, &target, StateName::Sending, StateName::Pending)?;
             targets::end_probe(db, &token, claimed_at)?;
         }
     }
@@ -304,25 +315,33 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
 fn give_back(db: &Db, held: &Held, now: Option<Timestamp>) -> Result<()> {
     let row = db.one(
         "UPDATE deliveries SET state = 'pending', lease = NULL, due_at = created_at, maybe_duplicate = 1
-         WHERE seq = ?1 RETURNING claimed_at, created_at",
+         WHERE seq = ?1 RETURNING claimed_at, created_at, target",
         params![held.seq],
-        |row| Ok((time_or_none(row, "claimed_at")?, time(row, "created_at")?)),
+        |row| {
+            let target: String = row.get("target")?;
+            Ok((time_or_none(row, "claimed_at")?, time(row, "created_at")?, target))
+        },
     )?;
-    let Some((claimed_at, created_at)) = row else {
+    let Some((claimed_at, created_at, target)) = row else {
         return Err(StoreError::Corrupt(format!("row {} of deliveries is gone", held.seq)));
     };
+    tally::moved(db, &target, StateName::Sending, StateName::Pending)?;
     let at = now.or(claimed_at).unwrap_or(created_at);
     settle::record(db, &[(held.seq, &lost_attempt(at))])
 }
 
 fn bury(db: &Db, seq: i64, why: &str, now: Timestamp) -> Result<Ended> {
+    let from = db.one("SELECT state FROM deliveries WHERE seq = ?1", params![seq], state)?;
     let ended = db.one(
         "UPDATE deliveries SET state = ?2, settled_at = ?3, due_at = NULL, lease = NULL, why = ?4 WHERE seq = ?1
          RETURNING id, rule, target, state, why",
         params![seq, StateName::Dead.as_str(), Ms(now), why],
         ended_row,
     )?;
-    ended.ok_or_else(|| StoreError::Corrupt(format!("row {seq} of deliveries is gone")))
+    let gone = || StoreError::Corrupt(format!("row {seq} of deliveries is gone"));
+    let (from, ended) = from.zip(ended).ok_or_else(gone)?;
+    tally::moved(db, &ended.target, from, StateName::Dead)?;
+    Ok(ended)
 }
 
 /// How the targets stand, and when the first pending delivery of each wanted one is due; suspects that wait for
@@ -352,7 +371,9 @@ pub(super) fn next_due(db: &Db, wanted: &[String]) -> Result<Option<Timestamp>> 
             continue;
         }
         let due = db.one(
-            "SELECT min(due_at) AS due_at FROM deliveries WHERE target = ?1 AND settled_at IS NULL",
+            "SELECT min(due_at) AS due_at FROM (
+               SELECT min(due_at) AS due_at FROM deliveries WHERE target = ?1 AND state = 'pending'
+               UNION ALL SELECT min(due_at) FROM deliveries WHERE target = ?1 AND state = 'sending')",
             params![target],
             |row| time_or_none(row, "due_at"),
         )?;

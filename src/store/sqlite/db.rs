@@ -59,6 +59,12 @@ impl Db {
         run().map_err(|error| self.noted(error))
     }
 
+    /// Inserts one row into a table that numbers its rows: which one it is; `None` if it was there. (A `RETURNING` would
+    /// make a table of its own for its one row, each time.)
+    pub(super) fn insert(&self, sql: &str, params: impl Params) -> Result<Option<i64>> {
+        Ok((self.run(sql, params)? > 0).then(|| self.connection.last_insert_rowid()))
+    }
+
     /// All rows of a query or of a `RETURNING`.
     pub(super) fn all<T>(
         &self,
@@ -70,6 +76,16 @@ impl Db {
         let all =
             || self.connection.prepare_cached(sql)?.query_map(params, read)?.collect::<rusqlite::Result<_>>();
         all().map_err(|error| self.noted(error))
+    }
+
+    /// All rows of a query that is no part of the work and is not counted as such.
+    pub(super) fn uncounted<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.connection.prepare_cached(sql)?.query_map(params, read)?.collect()
     }
 
     /// The first row, if there is one; the statement is run to its end all the same.

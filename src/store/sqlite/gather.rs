@@ -5,7 +5,8 @@ use rusqlite::{Row, params};
 
 use super::admit;
 use super::db::{Db, Json, Ms, rows, time, time_or_none};
-use crate::model::delivery::{Planned, Waiting};
+use super::tally::Tally;
+use crate::model::delivery::{Planned, StateName, Waiting};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 
@@ -55,13 +56,19 @@ pub(super) fn gather(db: &Db, mut whole: Planned, parts: &[DeliveryId], now: Tim
     let ids: Vec<&str> = parts.iter().map(DeliveryId::as_str).collect();
     let ended = db.all(
         "UPDATE deliveries SET state = 'withheld', settled_at = ?2, due_at = NULL, why = ?3
-         WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'pending' RETURNING seq",
+         WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'pending' RETURNING seq, target",
         params![Json(&ids), Ms(now), format!("sent together with others in {}", whole.id)],
-        |row| row.get::<_, i64>("seq"),
+        |row| Ok((row.get::<_, i64>("seq")?, row.get::<_, String>("target")?)),
     )?;
     if ended.is_empty() {
         return Ok(0);
     }
+    let mut tally = Tally::default();
+    for (_, target) in &ended {
+        tally.moved(target, StateName::Pending, StateName::Withheld, 1);
+    }
+    tally.write(db)?;
+    let ended: Vec<i64> = ended.into_iter().map(|(seq, _)| seq).collect();
     whole.messages = db.all(
         "SELECT DISTINCT m.uid, m.created_at FROM json_each(?1) part
          CROSS JOIN delivery_messages dm ON dm.delivery = part.value

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::db::{Db, Json, Ms, rows};
+use super::db::{Db, Json, Ms, rows, state};
+use super::tally::Tally;
 use crate::model::message::Triple;
 use crate::store::Result;
 
@@ -57,7 +58,17 @@ fn forget(db: &Db, ended: &[i64]) -> Result<usize> {
     ] {
         db.run(sql, params![Json(ended)])?;
     }
-    db.run("DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?1))", params![Json(ended)])
+    let gone = db.all(
+        "DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?1)) RETURNING target, state",
+        params![Json(ended)],
+        |row| Ok((row.get::<_, String>("target")?, state(row)?)),
+    )?;
+    let mut tally = Tally::default();
+    for (target, state) in &gone {
+        tally.left(target, *state, 1);
+    }
+    tally.write(db)?;
+    Ok(gone.len())
 }
 
 /// How many messages of each triple were ever seen.

@@ -26,6 +26,15 @@ pub(super) const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
     AND a.n = (SELECT max(n) FROM attempts WHERE delivery = d.seq)
   LEFT JOIN targets h ON h.name = d.target";
 
+/// Whatever waits or is being sent.
+const UNSETTLED: &str = " AND d.seq IN (SELECT seq FROM deliveries WHERE state = 'pending'
+  UNION ALL SELECT seq FROM deliveries WHERE state = 'sending')";
+
+/// The accounts that messages are of, from one to the next by the index that begins with them: what is known by its uid alone
+/// is looked for in each.
+const OF_ACCOUNTS: &str = "WITH RECURSIVE of (name) AS (SELECT min(account) FROM messages
+  UNION ALL SELECT (SELECT min(account) FROM messages WHERE account > of.name) FROM of WHERE of.name IS NOT NULL)";
+
 fn is_open(state: StateName) -> bool {
     matches!(state, StateName::Pending | StateName::Sending)
 }
@@ -43,10 +52,12 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     if !filter.states.is_empty() {
         let names: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
         let open = filter.states.iter().filter(|state| is_open(**state)).count();
-        let implied = match open {
-            0 => " AND d.settled_at IS NOT NULL",
-            n if n == filter.states.len() => " AND d.settled_at IS NULL",
-            _ => "",
+        // In the words of the indexes: what waits and what is being sent has one each, what ended has another.
+        let implied = match (open, &filter.states[..]) {
+            (0, _) => " AND d.settled_at IS NOT NULL".to_owned(),
+            (1, [state]) => format!(" AND d.state = '{state}'"),
+            (_, states) if open == states.len() => UNSETTLED.to_owned(),
+            _ => String::new(),
         };
         add(&format!("d.state IN (SELECT value FROM json_each(?)){implied}"), Box::new(Json(names)));
     }
@@ -60,9 +71,11 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
         add("d.created_at >= ?", Box::new(Ms(since)));
     }
     if let Some(uid) = &filter.message {
-        let of_message = "d.seq IN (SELECT dm.delivery FROM messages m JOIN delivery_messages dm
-             ON dm.message = m.id WHERE m.uid = ?)";
-        add(of_message, Box::new(uid.clone()));
+        let of_message = format!(
+            "d.seq IN ({OF_ACCOUNTS} SELECT dm.delivery FROM of CROSS JOIN messages m ON m.account = of.name AND m.uid = ?
+             JOIN delivery_messages dm ON dm.message = m.id)"
+        );
+        add(&of_message, Box::new(uid.clone()));
     }
     if let Some(number) = filter.before {
         add("d.seq < ?", Box::new(number));
@@ -88,7 +101,7 @@ pub(super) fn page(db: &Db, filter: &Filter) -> Result<Vec<Row>> {
         None => ("ASC", -1),
     };
     // Sorting few is cheaper than walking past the many that were delivered; the plus keeps SQLite from the walk.
-    let few = !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
+    let few = filter.open || !filter.states.is_empty() && !filter.states.contains(&StateName::Delivered);
     let key = if few { "+d.seq" } else { "d.seq" };
     let limit_place = values.len() + 1;
     values.push(Box::new(limit));
@@ -207,12 +220,11 @@ pub(super) fn ids_like(db: &Db, prefix: &str, limit: usize) -> Result<Vec<Delive
 
 /// A stored message, by uid; the one seen last, where several accounts have it.
 pub(super) fn message(db: &Db, account: Option<&str>, uid: &str) -> Result<Option<StoredMessage>> {
-    db.one(
-        "SELECT message, seen_at, rules FROM messages WHERE uid = ?1 AND (?2 IS NULL OR account = ?2)
-         ORDER BY id DESC LIMIT 1",
-        params![uid, account],
-        stored,
-    )
+    let sql = format!(
+        "{OF_ACCOUNTS} SELECT message, seen_at, rules FROM of CROSS JOIN messages m ON m.account = of.name AND m.uid = ?1
+         WHERE ?2 IS NULL OR of.name = ?2 ORDER BY m.id DESC LIMIT 1"
+    );
+    db.one(&sql, params![uid, account], stored)
 }
 
 /// An account's messages made in a period, in order of their making.

@@ -20,6 +20,7 @@ mod polling;
 mod replay;
 mod roles;
 mod settle;
+mod tally;
 mod targets;
 mod throttles;
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::admit::Texts;
 use super::db::{Db, Notes};
 use super::{
-    admit, claim, figures, gather, history, listing, polling, replay, roles, schema, settle, targets,
+    admit, claim, figures, gather, history, listing, polling, replay, roles, schema, settle, tally, targets,
 };
 use crate::model::delivery::{Attempt, Planned, State, StateName};
 use crate::model::group::{Join, Kind, Over, Quota};
@@ -135,12 +135,13 @@ fn do_everything(db: &Db) {
     listing::counts_by_target(db).unwrap();
     listing::oldest_due(db).unwrap();
     let any = Filter { rule: Some("r".into()), ..Filter::default() };
-    for states in [vec![StateName::Dead], vec![StateName::Pending]] {
+    let open = vec![StateName::Pending, StateName::Sending];
+    for states in [vec![StateName::Dead], vec![StateName::Pending], open] {
         listing::deliveries(db, &Filter { states, ..any.clone() }).unwrap();
     }
     listing::deliveries(db, &Filter { message: Some("m1".into()), ..any.clone() }).unwrap();
     listing::deliveries(db, &Filter { limit: Some(9), ..Filter::default() }).unwrap();
-    history::prune(db, at(0), at(0), 9).unwrap();
+    history::prune(db, at(9), at(9), 9).unwrap();
     history::triples(db).unwrap();
     listing::page(db, &Filter { limit: Some(9), before: Some(5), ..Filter::default() }).unwrap();
     figures::ended_per(db, at(0), Duration::from_hours(1)).unwrap();
@@ -148,6 +149,7 @@ fn do_everything(db: &Db) {
     figures::arrivals(db, None, 9).unwrap();
     figures::ended_since(db, at(0), 9).unwrap();
     figures::triples_since(db, at(0)).unwrap();
+    tally::check(db);
 }
 
 /// What several couriers and instances need of it, once.

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::db::{Db, Ms};
+use super::db::{Db, Ms, state};
+use super::tally::{self, Tally};
+use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 use crate::store::ends::DISCARDED;
@@ -11,16 +13,19 @@ use crate::store::gathering::OPEN;
 
 /// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
 pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
-    let mut planned = Vec::with_capacity(ids.len());
+    let (mut planned, mut tally) = (Vec::with_capacity(ids.len()), Tally::default());
     for id in ids {
         // The ordinal makes every replay of the same delivery a delivery of its own.
         let original = db.one(
             "UPDATE deliveries SET replays = replays + 1 WHERE id = ?1 AND settled_at IS NOT NULL
-             RETURNING seq, replays",
+             RETURNING seq, replays, target",
             params![id.as_str()],
-            |row| Ok((row.get::<_, i64>("seq")?, row.get::<_, u32>("replays")?)),
+            |row| {
+                let target: String = row.get("target")?;
+                Ok((row.get::<_, i64>("seq")?, row.get::<_, u32>("replays")?, target))
+            },
         )?;
-        let Some((seq, ordinal)) = original else { continue };
+        let Some((seq, ordinal, target)) = original else { continue };
         let new = DeliveryId::derive(now, &["replay", id.as_str(), &ordinal.to_string()]);
         // Whoever replays wants it sent: the end of the original's life is not taken over.
         db.run(
@@ -37,9 +42,11 @@ pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<
              FROM delivery_messages WHERE delivery = ?1",
             params![seq, new.as_str()],
         )?;
+        tally.came(&target, StateName::Pending, 1);
         crate::failpoint::pass("replay");
         planned.push(new);
     }
+    tally.write(db)?;
     Ok(planned)
 }
 
@@ -63,14 +70,19 @@ pub(super) fn flush(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<D
 pub(super) fn discard(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
     let mut discarded = Vec::new();
     for id in ids {
-        let changed = db.run(
+        let found = db.one(
+            "SELECT target, state FROM deliveries WHERE id = ?1 AND state IN ('pending', 'sending', 'dead')",
+            params![id.as_str()],
+            |row| Ok((row.get::<_, String>("target")?, state(row)?)),
+        )?;
+        let Some((target, from)) = found else { continue };
+        db.run(
             "UPDATE deliveries SET state = 'discarded', settled_at = ?2, due_at = NULL, lease = NULL, why = ?3
-             WHERE id = ?1 AND state IN ('pending', 'sending', 'dead')",
+             WHERE id = ?1",
             params![id.as_str(), Ms(now), DISCARDED],
         )?;
-        if changed > 0 {
-            discarded.push(id.clone());
-        }
+        tally::moved(db, &target, from, StateName::Discarded)?;
+        discarded.push(id.clone());
     }
     Ok(discarded)
 }

@@ -7,13 +7,14 @@ use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
 /// The files, oldest first; the number of one is its place in the list, from 1.
-pub(super) const MIGRATIONS: [Step; 6] = [
+pub(super) const MIGRATIONS: [Step; 7] = [
     ("start", include_str!("migrations/0001_start.sql")),
     ("instances", include_str!("migrations/0002_instances.sql")),
     ("told", include_str!("migrations/0003_told.sql")),
     ("mutes", include_str!("migrations/0004_mutes.sql")),
     ("time", include_str!("migrations/0005_time.sql")),
-    ("seen", include_str!("migrations/0006_seen.sql")),
+    ("lean", include_str!("migrations/0006_lean.sql")),
+    ("seen", include_str!("migrations/0007_seen.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

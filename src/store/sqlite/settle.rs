@@ -8,8 +8,9 @@ use rusqlite::types::{ToSqlOutput, Value};
 
 use super::admit;
 use super::db::{Db, Ms, json};
+use super::tally::{self, Tally};
 use super::targets;
-use crate::model::delivery::{Attempt, Claim};
+use crate::model::delivery::{Attempt, Claim, StateName};
 use crate::model::settle::TargetChange;
 use crate::store::ends::Columns;
 use crate::store::{Result, Settlement};
@@ -34,22 +35,27 @@ pub(super) fn settle(
 ) -> Result<Vec<bool>> {
     let mut written = Vec::with_capacity(settlements.len());
     let (mut ended, mut sent) = (Vec::with_capacity(settlements.len()), Vec::new());
+    let (mut tally, mut troubled) = (Tally::default(), targets::troubled(db)?);
     for (settlement, payload) in settlements.iter().zip(payloads) {
         let settled = settle_one(db, settlement)?;
         written.push(settled.is_some() || is_written(db, settlement)?);
-        let Some(Settled { seq, troubled }) = settled else { continue };
+        let Some(seq) = settled else { continue };
+        let target = &settlement.target;
+        let state = Columns::of(&settlement.verdict, &settlement.attempt).state;
+        tally.moved(target, StateName::Sending, state, 1);
         ended.push((seq, &**settlement));
         sent.extend(payload.map(|payload| (seq, settlement.plain, payload)));
         admit::owe(db, &settlement.notices, now)?;
         // Most targets are healthy, and another good answer says nothing new of them.
-        if settlement.verdict.target != TargetChange::Healthy || troubled {
-            let token = Some(settlement.claim.lease.token.as_str());
-            let (target, reason) = (&settlement.target, &settlement.attempt.reason);
+        if settlement.verdict.target != TargetChange::Healthy || troubled.contains(target) {
+            let (token, reason) = (Some(settlement.claim.lease.token.as_str()), &settlement.attempt.reason);
             if targets::change(db, target, settlement.verdict.target, reason, token, Some(now))? {
                 admit::owe(db, &settlement.turn_notices, now)?;
             }
+            troubled = targets::troubled(db)?;
         }
     }
+    tally.write(db)?;
     keep_payloads(db, sent)?;
     crate::failpoint::pass("settle");
     let attempts: Vec<_> = ended.iter().map(|(seq, settlement)| (*seq, &settlement.attempt)).collect();
@@ -57,38 +63,33 @@ pub(super) fn settle(
     Ok(written)
 }
 
-/// What is known once an attempt's end is written.
-struct Settled {
-    seq: i64,
-    /// Its target is parked, waits or took nothing for a while.
-    troubled: bool,
-}
-
-/// `None` where the lease was lost.
-fn settle_one(db: &Db, settlement: &Settlement) -> Result<Option<Settled>> {
+/// The row's number; `None` where the lease was lost.
+fn settle_one(db: &Db, settlement: &Settlement) -> Result<Option<i64>> {
     let Settlement { claim, verdict, attempt, .. } = settlement;
     let columns = Columns::of(verdict, attempt);
-    db.one(
-        "UPDATE deliveries SET state = ?3, due_at = ?4, settled_at = ?5, why = ?6,
-           lease = NULL, attempts = attempts + ?7, starts = attempts + ?7,
-           plain = ?8, maybe_duplicate = maybe_duplicate OR ?9
-         WHERE id = ?1 AND lease = ?2
-         RETURNING seq, EXISTS (SELECT 1 FROM targets WHERE name = ?10 AND (wait_until IS NOT NULL
-           OR parked_until IS NOT NULL OR failing_since IS NOT NULL)) AS troubled",
+    let seq = db.one(
+        "SELECT seq FROM deliveries WHERE id = ?1 AND lease = ?2",
+        params![claim.id.as_str(), claim.lease.token],
+        |row| row.get::<_, i64>(0),
+    )?;
+    let Some(seq) = seq else { return Ok(None) };
+    db.run(
+        "UPDATE deliveries SET state = ?2, due_at = ?3, settled_at = ?4, why = ?5,
+           lease = NULL, attempts = attempts + ?6, starts = attempts + ?6,
+           plain = ?7, maybe_duplicate = maybe_duplicate OR ?8
+         WHERE seq = ?1",
         params![
-            claim.id.as_str(),
-            claim.lease.token,
+            seq,
             columns.state.as_str(),
             columns.due_at.map(Ms),
             columns.settled_at.map(Ms),
             columns.why,
             verdict.counts,
             verdict.plain,
-            settlement.maybe_duplicate,
-            settlement.target
+            settlement.maybe_duplicate
         ],
-        |row| Ok(Settled { seq: row.get("seq")?, troubled: row.get("troubled")? }),
-    )
+    )?;
+    Ok(Some(seq))
 }
 
 /// Whether it was written before: a commit that was said to have failed is found in the log now and then, when the disk is
@@ -149,12 +150,16 @@ pub(super) fn record(db: &Db, attempts: &[(i64, &Attempt)]) -> Result<()> {
 /// Gives claims back unattempted; a lost lease needs no giving back.
 pub(super) fn release(db: &Db, claims: &[Claim], now: Timestamp) -> Result<()> {
     for claim in claims {
-        db.run(
+        let released = db.one(
             "UPDATE deliveries SET state = 'pending', lease = NULL, due_at = min(created_at, ?3),
                starts = starts - 1
-             WHERE id = ?1 AND lease = ?2",
+             WHERE id = ?1 AND lease = ?2 RETURNING target",
             params![claim.id.as_str(), claim.lease.token, Ms(now)],
+            |row| row.get::<_, String>(0),
         )?;
+        if let Some(target) = released {
+            tally::moved(db, &target, StateName::Sending, StateName::Pending)?;
+        }
         targets::end_probe(db, &claim.lease.token, now)?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Targets that are not simply ready: paused by a person, told to wait, or parked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use rusqlite::{Row, params};
@@ -13,6 +13,17 @@ use crate::store::{Result, TargetState};
 /// All targets that have a row, by name.
 pub(super) fn standings(db: &Db) -> Result<HashMap<String, TargetState>> {
     Ok(list(db)?.into_iter().map(|state| (state.name.clone(), state)).collect())
+}
+
+/// The targets that are parked, wait or took nothing for a while.
+pub(super) fn troubled(db: &Db) -> Result<HashSet<String>> {
+    let troubled = db.all(
+        "SELECT name FROM targets
+         WHERE wait_until IS NOT NULL OR parked_until IS NOT NULL OR failing_since IS NOT NULL",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(troubled.into_iter().collect())
 }
 
 /// All targets that have a row, in the order of their names.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connections::Connections;
 use super::db::Db;
+use super::tally;
 use crate::store::commits::Commits;
 use crate::store::{Result, StoreError};
 
@@ -102,6 +103,7 @@ fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &C
     }
     // Work that is alone and fails has nothing to commit, and its answer says why.
     if failed.is_none() && (!alone || succeeded) {
+        tally::check(db);
         let began = Instant::now();
         match db.batch("COMMIT") {
             Ok(()) => commits.add(began.elapsed()),

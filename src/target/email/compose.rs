@@ -4,11 +4,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
 use lettre::address::{Address, Envelope};
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox, MessageBuilder, MultiPart, SinglePart};
 
 use crate::model::id::hex_of;
-use crate::model::payload::Mail;
+use crate::model::payload::{Attachment, Mail};
 
 use super::Settings;
 
@@ -83,16 +83,39 @@ fn message(settings: &Settings, mail: &Mail, id: &str, recipient: &Address) -> R
         builder = builder.in_reply_to(thread.clone()).references(thread);
     }
     let text = part(ContentType::TEXT_PLAIN, &mail.text);
-    let built = match &mail.html {
-        None => builder.singlepart(text),
-        Some(html) => {
-            // Made of what it separates: nobody can write a text that holds its own digest.
-            let boundary = format!("=_{}", hex_of(&[id, &mail.text, html], 16));
-            let parts = MultiPart::alternative().boundary(boundary).build();
-            builder.multipart(parts.singlepart(text).singlepart(part(ContentType::TEXT_HTML, html)))
+    // Made of what it separates: nobody can write a text that holds its own digest.
+    let html = mail.html.as_deref();
+    let boundary = format!("=_{}", hex_of(&[id, &mail.text, html.unwrap_or_default()], 16));
+    let both = html.map(|html| {
+        let parts = MultiPart::alternative().boundary(boundary.clone()).build();
+        parts.singlepart(text.clone()).singlepart(part(ContentType::TEXT_HTML, html))
+    });
+    let built = match (both, mail.attachments.as_slice()) {
+        (None, []) => builder.singlepart(text),
+        (Some(both), []) => builder.multipart(both),
+        (both, files) => {
+            let mixed = MultiPart::mixed().boundary(format!("{boundary}-files")).build();
+            let mixed = match both {
+                Some(both) => mixed.multipart(both),
+                None => mixed.singlepart(text),
+            };
+            builder.multipart(
+                files
+                    .iter()
+                    .try_fold(mixed, |mixed, file| attached(file).map(|one| mixed.singlepart(one)))?,
+            )
         }
     };
     built.map_err(|error| format!("the mail cannot be composed: {error}"))
+}
+
+/// A file as a part of the mail: Base64, so that its line ends stay as they are.
+fn attached(file: &Attachment) -> Result<SinglePart, String> {
+    let kind = ContentType::parse(&file.content_type)
+        .map_err(|error| format!("the attachment {} has no proper type: {error}", one_line(&file.name)))?;
+    let body = Body::new_with_encoding(file.text.clone().into_bytes(), ContentTransferEncoding::Base64)
+        .map_err(|_| format!("the attachment {} cannot be encoded", one_line(&file.name)))?;
+    Ok(lettre::message::Attachment::new(one_line(&file.name)).body(body, kind))
 }
 
 /// To, Cc and Reply-To as configured. Blind copies appear in no header.
@@ -172,6 +195,7 @@ mod tests {
             html: Some("<p>Hello</p>".to_owned()),
             thread: Some("client-1".to_owned()),
             date_ms: 1_772_484_600_000,
+            attachments: Vec::new(),
         }
     }
 

@@ -147,6 +147,14 @@ impl Line {
         Ok(Self { row, message, story })
     }
 
+    /// What comes next or came last, in words.
+    fn last(&self) -> String {
+        match &self.row.last {
+            Some(last) if self.story.is_empty() => format!("{} ms", last.latency_ms),
+            _ => short(&self.story, 140),
+        }
+    }
+
     /// What it is about, in words.
     fn about(&self) -> String {
         if let Some(notice) = &self.row.notice {

@@ -1,6 +1,7 @@
 //! The console's pages: each gathers what it shows and renders it with a template of its own.
 
 pub(super) mod configuration;
+pub(super) mod coverage;
 pub(super) mod deliveries;
 pub(super) mod feed;
 pub(super) mod login;
@@ -26,11 +27,12 @@ use crate::model::delivery::StateName;
 use crate::store::StoreError;
 
 /// Where the pages are, in the order of the navigation.
-const NAVIGATION: [(&str, &str); 6] = [
+const NAVIGATION: [(&str, &str); 7] = [
     ("/", "Overview"),
     ("/feed", "Live feed"),
     ("/deliveries", "Deliveries"),
     ("/targets", "Targets"),
+    ("/coverage", "Coverage"),
     ("/mutes", "Mutes"),
     ("/configuration", "Configuration"),
 ];
@@ -49,6 +51,23 @@ impl Moment for Timestamp {
 impl<T: Moment> Moment for &T {
     fn moment(&self) -> Timestamp {
         (**self).moment()
+    }
+}
+
+/// A number, or a reference to one, as templates hand it over.
+trait Number {
+    fn number(&self) -> u64;
+}
+
+impl Number for u64 {
+    fn number(&self) -> u64 {
+        *self
+    }
+}
+
+impl<T: Number> Number for &T {
+    fn number(&self) -> u64 {
+        (**self).number()
     }
 }
 
@@ -219,8 +238,8 @@ fn segment(name: &str) -> String {
 }
 
 /// A number as people read it: `12,345`.
-fn grouped(number: impl Borrow<u64>) -> String {
-    let digits = number.borrow().to_string();
+fn grouped(number: impl Number) -> String {
+    let digits = number.number().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index) % 3 == 0 {
@@ -232,8 +251,8 @@ fn grouped(number: impl Borrow<u64>) -> String {
 }
 
 /// `1 delivery`, `12 deliveries`.
-fn deliveries_in_words(number: impl Borrow<u64>) -> String {
-    let number = *number.borrow();
+fn deliveries_in_words(number: impl Number) -> String {
+    let number = number.number();
     format!("{} {}", grouped(number), if number == 1 { "delivery" } else { "deliveries" })
 }
 
