@@ -6,6 +6,7 @@
 )]
 
 mod alerts;
+mod api;
 mod cli_check;
 mod cli_contract;
 mod cli_docs;

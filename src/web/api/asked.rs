@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use url::form_urlencoded;
 
 use super::problem::Problem;
@@ -104,6 +105,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
 }
 
+/// A field that may be left out, but is no `null`.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
 /// A length of time, such as `2h`.
 pub(super) fn length(text: &str) -> Result<SignedDuration, Problem> {
     let wrong = || Problem::wrong(format!("`{text}` is no length of time: write 90s, 30m, 2h or 3d"));
@@ -119,12 +127,13 @@ pub(super) fn after(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
 
 /// A text that is kept and shown: on one line, not too long, not empty.
 pub(super) fn line(name: &str, text: &str) -> Result<String, Problem> {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let length = text.chars().count();
-    if length == 0 || length > TEXT_CHARS_MAX {
-        return Err(Problem::wrong(format!("`{name}` has 1 to {TEXT_CHARS_MAX} characters")));
+    let begun = text.chars().next().is_some_and(|first| !first.is_whitespace());
+    if !begun || text.chars().count() > TEXT_CHARS_MAX || text.chars().any(char::is_control) {
+        return Err(Problem::wrong(format!(
+            "`{name}` is one line of 1 to {TEXT_CHARS_MAX} characters that does not begin with a space"
+        )));
     }
-    Ok(text)
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// The one delivery whose id is, or begins with, the text.

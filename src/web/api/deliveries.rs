@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asked::{Body, Query, delivery};
+use super::asked::{Body, Query, delivery, present};
 use super::problem::Problem;
 use super::schemas::{self, integer, one_of, reference, text};
 use super::{Answer, Operation, Parameter, json};
@@ -107,7 +107,9 @@ async fn show(State(console): State<Console>, Path(id): Path<String>, _: Query) 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::web) struct Chosen {
+    #[serde(default, deserialize_with = "present")]
     ids: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
     filter: Option<Asked>,
     #[serde(default)]
     dry_run: bool,
@@ -119,9 +121,13 @@ pub(in crate::web) struct Chosen {
 struct Asked {
     #[serde(default)]
     state: Vec<StateName>,
+    #[serde(default, deserialize_with = "present")]
     rule: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     target: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     message: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     since: Option<String>,
 }
 

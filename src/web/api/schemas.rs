@@ -6,13 +6,16 @@ use super::deliveries::chosen_schema;
 use super::problem::TYPES;
 use crate::model::delivery::StateName;
 
+/// One line: no control characters, and something to see at its beginning.
+const LINE: &str = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
+
 pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
 /// A text on one line that is not empty.
 pub(super) fn line() -> Value {
-    json!({ "type": "string", "minLength": 1, "maxLength": 300, "pattern": "^[!-~]" })
+    json!({ "type": "string", "minLength": 1, "maxLength": 300, "pattern": LINE })
 }
 
 /// A whole number.
