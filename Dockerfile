@@ -20,7 +20,8 @@ ENV RELAY_CONFIG=/etc/activity-relay/rules.yaml \
     RELAY_STORE=sqlite:///data/relay.db
 WORKDIR /data
 VOLUME /data
-# Health and metrics answer inside the container only, unless the command is `run --listen 0.0.0.0:8787`.
+# Console, health and metrics answer inside the container only, unless the command is `run --listen 0.0.0.0:8787`, which
+# demands RELAY_CONSOLE_TOKEN.
 EXPOSE 8787
 USER nonroot
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["/usr/local/bin/activity-relay", "health"]

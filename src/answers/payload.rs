@@ -14,13 +14,16 @@ pub fn as_json(payload: &Payload, target: Option<&Target>, id: &str) -> Value {
         }
         Payload::Email(mail) => {
             let headers = headers(mail, target, id).into_iter().map(|(name, value)| (name, json!(value)));
-            json!({
+            let mut parts = json!({
                 "subject": mail.subject,
                 "text": mail.text,
                 "html": mail.html,
                 "headers": headers.collect::<Map<_, _>>(),
-                "attachments": mail.attachments,
-            })
+            });
+            if !mail.attachments.is_empty() {
+                parts["attachments"] = json!(mail.attachments);
+            }
+            parts
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::config::{Loaded, codes, report};
 
 use super::online::{self, Answers};
 use super::output::{BAD, GOOD, WARN, counted, paint};
+use super::upcoming::Upcoming;
 use super::{Context, Exit, Stop, samples};
 
 /// Check the rules file and the templates, and show all problems at once
@@ -75,13 +76,21 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         answers.report(&mut loaded);
     }
     let (errors, warnings) = count(&loaded.problems);
+    let upcoming = loaded.config.as_ref().and_then(|config| Upcoming::of(config, context.clock.now()));
     match args.format {
         ReportFormat::Text => {
             changes(&fixed, args, context)?;
             show(&loaded, offline, answers.as_ref(), args, context)?;
+            if let Some(upcoming) = &upcoming {
+                context.out.line("")?;
+                upcoming.lines().into_iter().try_for_each(|line| context.out.line(line))?;
+            }
         }
         ReportFormat::Json => {
             let mut document = as_json(&loaded, answers.as_ref())?;
+            if let (Some(upcoming), Value::Object(fields)) = (&upcoming, &mut document) {
+                fields.insert("upcoming".to_owned(), serde_json::to_value(upcoming)?);
+            }
             if let (true, Value::Object(fields)) = (args.fix, &mut document) {
                 fields.insert("fixed".to_owned(), serde_json::to_value(&fixed)?);
             }

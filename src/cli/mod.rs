@@ -27,6 +27,7 @@ pub mod subject;
 pub mod table;
 pub mod targets;
 pub mod test;
+mod upcoming;
 pub mod when;
 
 use std::ffi::OsString;

@@ -31,7 +31,7 @@ pub fn as_text(payload: &Payload, target: Option<&Target>, id: &str) -> anyhow::
         lines.push(format!("\n{}", paint(DIM, size)));
     }
     for file in &mail.attachments {
-        let size = format!("(and the file {} of {} lines)", file.name, file.text.lines().count());
+        let size = format!("(and the file {} of {} characters)", file.name, file.text.chars().count());
         lines.push(paint(DIM, size));
     }
     Ok(lines.join("\n"))

@@ -16,8 +16,11 @@ use crate::model::payload::Format;
 use crate::model::sample;
 use crate::render::view::{Around, Seen, View};
 use crate::rules::condition::Subject;
+use crate::rules::timing::IfEmpty;
 use crate::rules::{Deliver, Rule};
 use crate::source::wire;
+
+use super::subject;
 
 /// Where links lead while no account is configured.
 const APP_HOST: &str = "https://app.vcita.com";
@@ -25,6 +28,8 @@ const APP_HOST: &str = "https://app.vcita.com";
 /// How long the body of the long sample is, and its names.
 const LONG_BODY_CHARS: usize = 50_000;
 const LONG_NAME_CHARS: usize = 300;
+/// How many messages the sample of a digest has: more than any target shows.
+const DIGEST_ITEMS: usize = 60;
 /// So many names of activity types stand in a message.
 const TYPES_SHOWN: usize = 4;
 
@@ -44,6 +49,10 @@ enum Shape {
     Bare,
     /// With a very long text and very long names.
     Long,
+    /// Many of them, in a digest with everything that may be said beside them.
+    Digest,
+    /// None of them, in a digest that is sent all the same.
+    Empty,
 }
 
 /// What came of rendering a template for a target's format and a sample.
@@ -75,6 +84,8 @@ struct Known<'c> {
     usual: HashMap<(&'c str, Format, usize), Outcome>,
     /// The odd shapes, for each template and format on the first message type that is asked for.
     odd: HashMap<(&'c str, Format), Outcome>,
+    /// Digests, whole and empty, for each template and format on the first message type that is asked for.
+    digests: HashMap<(&'c str, Format, bool), Outcome>,
 }
 
 /// A trouble with what a rule delivers: which, and on which samples.
@@ -176,7 +187,7 @@ fn reshaped(config: &Config, sample: &Sample, shape: Shape) -> Option<View> {
     let mut item = sample::item(&sample.triple, now);
     let mut names = sample::names();
     match shape {
-        Shape::Usual => {}
+        Shape::Usual | Shape::Digest | Shape::Empty => {}
         Shape::Bare => {
             for field in ["client_uid", "staff_uid", "message_text", "meeting_data", "channels"] {
                 item.as_object_mut()?.remove(field);
@@ -232,6 +243,18 @@ fn troubles<'c>(
             troubles.push(Trouble { outcome: outcome.clone(), on: vec![*first] });
         }
     }
+    if let (Some(digest), Some(first)) =
+        (&deliver.timing.digest, taken.first().filter(|_| troubles.is_empty()))
+    {
+        let empty = digest.if_empty == IfEmpty::Send;
+        let outcome = known
+            .digests
+            .entry((deliver.template.as_str(), format, empty))
+            .or_insert_with(|| judge_digest(config, &deliver.template, format, &samples[*first], empty));
+        if *outcome != Outcome::Fine {
+            troubles.push(Trouble { outcome: outcome.clone(), on: vec![*first] });
+        }
+    }
     troubles
 }
 
@@ -260,6 +283,31 @@ fn judge_odd(config: &Config, template: &str, format: Format, sample: &Sample) -
         let rendered = view.map(|view| config.templates.render(template, format, &view));
         if let Some(problem) = rendered.and_then(|rendered| rendered.problem) {
             return Outcome::Failed(shape, problem);
+        }
+    }
+    Outcome::Fine
+}
+
+/// The same of a long digest, and of an empty one where that is sent.
+fn judge_digest(config: &Config, template: &str, format: Format, sample: &Sample, empty: bool) -> Outcome {
+    let now = sample.view.now;
+    for (shape, items) in [(Shape::Digest, DIGEST_ITEMS), (Shape::Empty, 0)] {
+        if shape == Shape::Empty && !empty {
+            continue;
+        }
+        let mut view = sample.view.clone();
+        let types = std::slice::from_ref(&sample.triple);
+        let made = subject::gather(&mut view, types, items, now).and_then(|()| subject::note(&mut view, now));
+        if made.is_err() {
+            continue;
+        }
+        let rendered = config.templates.render(template, format, &view);
+        let markers = rendered.markers();
+        if let Some(problem) = rendered.problem {
+            return Outcome::Failed(shape, problem);
+        }
+        if let Some(marker) = markers.first().filter(|_| shape == Shape::Empty) {
+            return Outcome::Failed(shape, format!("it shows {marker}, where there is no message"));
         }
     }
     Outcome::Fine
@@ -295,6 +343,10 @@ fn report(
             let what = match shape {
                 Shape::Bare => "without a client, a staff member, an appointment and a text",
                 Shape::Usual | Shape::Long => "with a very long text and very long names",
+                Shape::Digest | Shape::Empty => {
+                    report_digest(loaded, about, deliver, *shape, why, &sample);
+                    return;
+                }
             };
             let message = format!("the template `{name}` fails on a message {what}, as {on} may be: {why}");
             let help =
@@ -317,6 +369,27 @@ fn report(
             loaded.add(codes::CUT, Severity::Warning, about, message, &help);
         }
     }
+}
+
+/// A template that does not bear the digest it is used for.
+fn report_digest(
+    loaded: &mut Loaded,
+    about: About<'_>,
+    deliver: &Deliver,
+    shape: Shape,
+    why: &str,
+    sample: &str,
+) {
+    let (name, target) = (&deliver.template, &deliver.target);
+    let (what, items, ask) = match shape {
+        Shape::Empty => ("an empty digest", 0, "ask by {{#if count}} whether there is a message; "),
+        _ => ("a digest", DIGEST_ITEMS, "go through the messages by {{#each items}}; "),
+    };
+    let message = format!("the template `{name}` fails on {what}: {why}");
+    let help = format!(
+        "{ask}`activity-relay render {name} --target {target} --sample {sample} --items {items}` shows it"
+    );
+    loaded.add(codes::SAMPLE, Severity::Warning, about, message, &help);
 }
 
 /// Which of the activity types that a rule takes have the value, in words, if some do.

@@ -58,14 +58,12 @@ pub(super) fn read(text: &str) -> Listed {
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
         let Some(first) = line.split_whitespace().next() else { continue };
-        match dates(first) {
-            Some(found) => listed.dates.extend(found),
-            None => {
-                let message = format!("`{first}` is no date");
-                let help = "begin each line with a date such as 2026-12-25, or 12-25 for every year; the rest of the line is yours, and # begins a comment";
-                return Listed { wrong: Some(Wrong { line: index + 1, message, help }), ..listed };
-            }
-        }
+        let Some(found) = dates(first) else {
+            let message = format!("`{first}` is no date");
+            let help = "begin each line with a date such as 2026-12-25, or 12-25 for every year; the rest of the line is yours, and # begins a comment";
+            return Listed { wrong: Some(Wrong { line: index + 1, message, help }), ..listed };
+        };
+        listed.dates.extend(found);
     }
     listed
 }
@@ -124,7 +122,7 @@ fn calendar(text: &str) -> Listed {
         let kind = property.value.to_ascii_uppercase();
         match (property.name.as_str(), &mut event) {
             ("BEGIN", None) if kind == "VEVENT" => {
-                event = Some(Event { at: property.line, ..Event::default() })
+                event = Some(Event { at: property.line, ..Event::default() });
             }
             ("BEGIN", Some(_)) => inner += 1,
             ("END", Some(_)) if inner > 0 => inner -= 1,

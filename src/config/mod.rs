@@ -25,6 +25,7 @@ pub mod secret;
 mod slips;
 mod stand_in;
 mod trees;
+pub mod trial;
 mod value;
 mod words;
 mod yaml;

@@ -95,7 +95,8 @@ pub(super) fn check(rule: &RawRule) -> Vec<Finding> {
     if rule.allow_unknown {
         return Vec::new();
     }
-    let blocks = rule.any_of.iter().chain(&rule.except);
+    let passing = rule.deliver.iter().filter_map(|deliver| deliver.timing.during.as_ref());
+    let blocks = rule.any_of.iter().chain(&rule.except).chain(passing.flat_map(|during| &during.except));
     blocks.flat_map(|block| check_block(block, &KNOWN)).collect()
 }
 

@@ -157,10 +157,14 @@ impl Material {
         }
     }
 
-    /// A file of holidays, which belongs to the schedule of this name.
-    pub(super) fn holidays(&mut self, schedule: &str, path: &Path, text: Option<&str>) {
+    /// A file of holidays, which belongs to the schedule of this name, or to a digest.
+    pub(super) fn holidays(&mut self, schedule: Option<&str>, path: &Path, text: Option<&str>) {
         self.file(path, text);
-        self.key(Section::Schedules, schedule, "holidays", figure(&text));
+        let name = path.strip_prefix(&self.folder).unwrap_or(path).display().to_string();
+        match schedule {
+            Some(schedule) => self.key(Section::Schedules, schedule, &name, figure(&text)),
+            None => self.key(Section::Settings, &name, "", figure(&text)),
+        }
     }
 
     /// The content of a secret file, read once.

@@ -22,34 +22,44 @@ use super::{Config, Places};
 /// The template of rules that name none.
 const TEMPLATE: &str = "default";
 
-/// Names that something may refer to.
-struct Known {
-    accounts: Vec<String>,
-    targets: Vec<String>,
-    templates: Vec<String>,
-    schedules: Vec<String>,
-    rules: Vec<String>,
+/// Names of one kind that something may refer to.
+struct Names {
+    all: Vec<String>,
     /// Some could not be read, so that a name may be missing for that reason alone.
-    targets_lost: bool,
-    accounts_lost: bool,
-    schedules_lost: bool,
-    rules_lost: bool,
+    lost: bool,
+}
+
+/// Everything that something may refer to.
+struct Known {
+    accounts: Names,
+    targets: Names,
+    templates: Names,
+    schedules: Names,
+    rules: Names,
+}
+
+impl Known {
+    fn of(raw: &Raw, templates: &Templates) -> Self {
+        let accounts = raw.accounts.iter().map(|spot| spot.value.name.clone()).collect();
+        let targets = raw.targets.iter().map(|target| target.name.value.clone()).collect();
+        let templates = templates.names().into_iter().map(str::to_owned).collect();
+        let schedules = raw.schedules.iter().map(|schedule| schedule.name.value.clone()).collect();
+        let rules = raw.rules.iter().filter_map(|rule| Some(rule.name.as_ref()?.value.clone())).collect();
+        // Rules are in the same files as targets, and one whose name cannot be read may be meant.
+        let rules_lost = raw.targets_lost || raw.rules.iter().any(|rule| rule.name.is_none());
+        Self {
+            accounts: Names { all: accounts, lost: raw.accounts_lost },
+            targets: Names { all: targets, lost: raw.targets_lost },
+            templates: Names { all: templates, lost: false },
+            schedules: Names { all: schedules, lost: raw.schedules_lost },
+            rules: Names { all: rules, lost: rules_lost },
+        }
+    }
 }
 
 /// Looks up every name that something is referred to by.
 pub(super) fn look_up(reader: &mut Reader<'_>, raw: &Raw, templates: &Templates) {
-    let known = Known {
-        accounts: raw.accounts.iter().map(|spot| spot.value.name.clone()).collect(),
-        targets: raw.targets.iter().map(|target| target.name.value.clone()).collect(),
-        templates: templates.names().into_iter().map(str::to_owned).collect(),
-        schedules: raw.schedules.iter().map(|schedule| schedule.name.value.clone()).collect(),
-        rules: raw.rules.iter().filter_map(|rule| Some(rule.name.as_ref()?.value.clone())).collect(),
-        targets_lost: raw.targets_lost,
-        accounts_lost: raw.accounts_lost,
-        schedules_lost: raw.schedules_lost,
-        // Rules are in the same files, and one whose name cannot be read may be meant.
-        rules_lost: raw.targets_lost || raw.rules.iter().any(|rule| rule.name.is_none()),
-    };
+    let known = Known::of(raw, templates);
     unique(reader, "account", raw.accounts.iter().map(|spot| (spot.value.name.as_str(), spot.span)));
     unique(reader, "target", raw.targets.iter().map(|target| (target.name.value.as_str(), target.name.span)));
     let schedules = raw.schedules.iter().map(|schedule| (schedule.name.value.as_str(), schedule.name.span));
@@ -171,15 +181,15 @@ fn references(reader: &mut Reader<'_>, raw: &Raw, known: &Known) -> HashSet<Stri
             let help = "name another target, or leave `fallback` out";
             reader.error(codes::UNKNOWN_TARGET, fallback.span, "a target cannot be its own fallback", help);
         }
-        lookup(reader, fallback, codes::UNKNOWN_TARGET, "target", &known.targets, known.targets_lost);
+        lookup(reader, fallback, codes::UNKNOWN_TARGET, "target", &known.targets);
         used.insert(fallback.value.clone());
     }
     if let Some(alerts) = &raw.alerts {
-        lookup(reader, alerts, codes::UNKNOWN_TARGET, "target", &known.targets, known.targets_lost);
+        lookup(reader, alerts, codes::UNKNOWN_TARGET, "target", &known.targets);
         used.insert(alerts.value.clone());
     }
     if let Some(template) = &raw.defaults.template {
-        lookup(reader, template, codes::UNKNOWN_TEMPLATE, "template", &known.templates, false);
+        lookup(reader, template, codes::UNKNOWN_TEMPLATE, "template", &known.templates);
     }
     for rule in &raw.rules {
         rule_references(reader, rule, known);
@@ -191,17 +201,16 @@ fn references(reader: &mut Reader<'_>, raw: &Raw, known: &Known) -> HashSet<Stri
 
 fn rule_references(reader: &mut Reader<'_>, rule: &RawRule, known: &Known) {
     for account in rule.accounts.iter().flatten() {
-        lookup(reader, account, codes::UNKNOWN_ACCOUNT, "account", &known.accounts, known.accounts_lost);
+        lookup(reader, account, codes::UNKNOWN_ACCOUNT, "account", &known.accounts);
     }
     let templates = rule.deliver.iter().filter_map(|deliver| deliver.template.as_ref());
     for template in rule.template.iter().chain(templates) {
-        lookup(reader, template, codes::UNKNOWN_TEMPLATE, "template", &known.templates, false);
+        lookup(reader, template, codes::UNKNOWN_TEMPLATE, "template", &known.templates);
     }
     for deliver in &rule.deliver {
-        lookup(reader, &deliver.to, codes::UNKNOWN_TARGET, "target", &known.targets, known.targets_lost);
+        lookup(reader, &deliver.to, codes::UNKNOWN_TARGET, "target", &known.targets);
         if let Some(during) = &deliver.timing.during {
-            let (schedules, lost) = (&known.schedules, known.schedules_lost);
-            lookup(reader, &during.schedule, codes::UNKNOWN_SCHEDULE, "schedule", schedules, lost);
+            lookup(reader, &during.schedule, codes::UNKNOWN_SCHEDULE, "schedule", &known.schedules);
         }
     }
     for name in rule.resolves.iter().flat_map(|resolves| &resolves.rules) {
@@ -209,7 +218,7 @@ fn rule_references(reader: &mut Reader<'_>, rule: &RawRule, known: &Known) {
             let help = "name the rule of the messages that are made good";
             reader.error(codes::UNKNOWN_RULE, name.span, "a rule cannot resolve itself", help);
         }
-        lookup(reader, name, codes::UNKNOWN_RULE, "rule", &known.rules, known.rules_lost);
+        lookup(reader, name, codes::UNKNOWN_RULE, "rule", &known.rules);
     }
 }
 
@@ -218,10 +227,9 @@ fn lookup(
     spot: &Spot<String>,
     code: &'static Code,
     what: &str,
-    known: &[String],
-    lost: bool,
+    Names { all: known, lost }: &Names,
 ) {
-    if lost || known.contains(&spot.value) {
+    if *lost || known.contains(&spot.value) {
         return;
     }
     let finding = Finding::error(code, spot.span, format!("there is no {what} `{}`", spot.written));

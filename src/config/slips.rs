@@ -6,6 +6,11 @@ use super::codes::{self, Code};
 use super::mend::Edit;
 use super::problem::{Finding, Span, quoted};
 
+/// What is said of a file that nests more deeply than is read, by this reader or by the YAML crate's own limit.
+pub(super) const TOO_DEEP: &str = "lists and mappings are nested too deeply";
+/// And what helps.
+pub(super) const TOO_DEEP_HELP: &str = "no rules file needs that; look for brackets that are never closed";
+
 /// A place where the parser cannot go on, and the change with which it can.
 pub(super) struct Stop {
     /// What is wrong.
@@ -146,12 +151,13 @@ pub(super) fn diagnose(error: &ScanError, lines: &[&str], file: usize) -> Stop {
     if let Some(found) = found {
         return found;
     }
+    if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+        return Finding::error(codes::TOO_MUCH, here, TOO_DEEP).help(TOO_DEEP_HELP).into();
+    }
     let info = error.info();
     let said = info.lines().next().unwrap_or_default();
-    let deep = matches!(error.kind(), ErrorKind::RecursionLimitExceeded);
-    let code = if deep { codes::TOO_MUCH } else { codes::SYNTAX };
     let help = "look here and at the line above: indentation, a missing colon or space after it, an open quote or bracket; quote text that holds `: `, ` #`, or begins with { [ * & ! @ %";
-    Finding::error(code, here, format!("not valid YAML: {said}")).help(help).into()
+    Finding::error(codes::SYNTAX, here, format!("not valid YAML: {said}")).help(help).into()
 }
 
 /// A template without quotes, which YAML reads as a mapping whose key is a mapping.

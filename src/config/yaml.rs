@@ -265,8 +265,7 @@ impl<'t> Builder<'t> {
 
     fn node(&mut self, event: Event<'t>, marks: Marks, depth: usize) -> Built<Node> {
         if depth > DEPTH_MAX {
-            let help = "no rules file needs that; look for brackets that are never closed";
-            return Err(self.error(codes::TOO_MUCH, marks, "lists and mappings are nested too deeply", help));
+            return Err(self.error(codes::TOO_MUCH, marks, slips::TOO_DEEP, slips::TOO_DEEP_HELP));
         }
         let span = self.span(marks);
         let (node, anchor) = match event {

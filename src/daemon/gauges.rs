@@ -46,14 +46,15 @@ impl Gauges {
             |moment: Timestamp| Duration::try_from(now.duration_since(moment)).unwrap_or(Duration::ZERO);
         let polled = store.accounts().await?;
         let last = |name: &str| {
-            let status = polled.iter().find(|status: &&AccountStatus| status.name == name);
-            status.and_then(|status| status.last_success).unwrap_or(relay.started)
+            let known = polled.iter().find(|one: &&AccountStatus| one.name == name);
+            known.and_then(|status| status.last_success).unwrap_or(relay.started)
         };
         let accounts = config.accounts.iter();
         let lags = accounts.map(|account| (account.name.clone(), since(last(&account.name)))).collect();
         let oldest_due = store.oldest_due().await?.map_or(Duration::ZERO, since);
         let mutes = store.mutes(now).await?;
-        let muted = config.rules.list().iter().filter(|rule| mutes.iter().any(|mute| mute.rule == rule.name));
-        Ok(Self { counts, held, oldest_due, lags, muted: muted.count() })
+        let silenced =
+            config.rules.list().iter().filter(|rule| mutes.iter().any(|mute| mute.rule == rule.name));
+        Ok(Self { counts, held, oldest_due, lags, muted: silenced.count() })
     }
 }

@@ -91,3 +91,17 @@ pub struct Body {
     /// The exact bytes, which are always UTF-8.
     pub body: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_that_was_kept_before_there_were_files_is_read() {
+        let kept = r#"{"email":{"subject":"a","text":"b","date_ms":1}}"#;
+        let mail = Mail { subject: "a".into(), text: "b".into(), date_ms: 1, ..Mail::default() };
+        let read: Payload = serde_json::from_str(kept).unwrap();
+        assert_eq!(read, Payload::Email(mail));
+        assert_eq!(serde_json::to_string(&read).unwrap(), kept);
+    }
+}

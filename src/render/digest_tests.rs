@@ -80,8 +80,37 @@ fn texts(view: &View) -> (String, Mail) {
 #[test]
 fn two_messages_are_told_on_slack_and_by_mail() {
     let (slack, mail) = texts(&with_notes(failures(2)));
-    insta::assert_snapshot!(slack, @"");
-    insta::assert_snapshot!(format!("{}\n\n{}", mail.subject, mail.text), @"");
+    insta::assert_snapshot!(slack, @r#"
+    2 failed payments, 9 Mar 08:00 – 10 Mar 08:00
+    2 × Payment failed
+    ⚠️ *<https://app.vcita.com/app/clients/mat%2F1|Ann Bloom>*, Invoice #1000: Payment failed · Tue 10 Mar, 10:00
+    ⚠️ *<https://app.vcita.com/app/clients/mat%2F1|שרה כהן>*, Invoice #1001: Payment failed · Tue 10 Mar, 10:01
+    Late by 2 h 5 min: it was due Tue 10 Mar 2026, 08:00
+    3 more were held back since the last one
+    1 settled since, not listed: Cy (Payment came in, notice to business, Tue 10 Mar, 10:09)
+    2 messages expired unsent
+    Open vCita
+    https://app.vcita.com/app/dashboard
+    Calm Hands · rule client-cancellations
+    "#);
+    insta::assert_snapshot!(format!("{}\n\n{}", mail.subject, mail.text), @r#"
+    2 failed payments, Tue 10 Mar
+
+    2 failed payments
+    9 Mar 08:00 – 10 Mar 08:00
+
+    2 × Payment failed
+
+    Tue 10 Mar, 10:00  Ann Bloom: Payment failed, Invoice #1000
+    Tue 10 Mar, 10:01  שרה כהן: Payment failed, Invoice #1001
+
+    Late by 2 h 5 min: it was due Tue 10 Mar 2026, 08:00
+    3 more were held back since the last one
+    1 settled since, not listed: Cy (Payment came in, notice to business, Tue 10 Mar, 10:09)
+    2 messages expired unsent
+
+    Open vCita (https://app.vcita.com/app/dashboard)
+    "#);
     assert_eq!(mail.attachments, []);
     assert_eq!(mail.thread, None);
 }
@@ -130,8 +159,8 @@ fn seven_are_all_shown_and_three_hundred_say_how_many_are_not() {
     );
     assert!(mail.html.unwrap().len() < 100_000, "some readers cut a longer mail off");
     let [file] = mail.attachments.as_slice() else { panic!("one file") };
-    assert_eq!((file.name.as_str(), file.text.lines().count()), (name, 301));
-    let last = file.text.lines().last().unwrap();
+    assert_eq!((file.name.as_str(), file.text.matches("\r\n").count()), (name, 301));
+    let last = file.text.trim_end().rsplit("\r\n").next().unwrap();
     assert!(last.starts_with("2026-03-10 14:59,Bo <!channel> & Sons,ann@example.com,"), "{last}");
     assert!(last.contains(",\"'+39 055 123\",Scheduled payment failed,Invoice #1299,"), "{last}");
 }

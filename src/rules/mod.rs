@@ -168,10 +168,13 @@ impl Rules {
         self.list.iter().find(|rule| rule.name == name)
     }
 
-    /// Some rule's `where:` looks at the client, the staff member or the business, so that their names
-    /// have to be looked up before rules are evaluated.
+    /// Some rule's `where:`, or a key by which its deliveries wait, looks at the client, the staff member or the business, so
+    /// that their names have to be looked up before rules are evaluated and deliveries planned.
     pub fn need_names(&self) -> bool {
-        self.list.iter().any(|rule| rule.filter.as_ref().is_some_and(Expression::needs_names))
+        self.list.iter().any(|rule| {
+            rule.filter.as_ref().is_some_and(Expression::needs_names)
+                || rule.deliver.iter().any(|deliver| deliver.timing.needs_names())
+        })
     }
 }
 

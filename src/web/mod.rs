@@ -26,7 +26,10 @@ use crate::daemon::reload::Reloader;
 use access::Access;
 pub use access::{Settings, Unsafe};
 use events::Events;
-use pages::{configuration, coverage, deliveries, feed, login, messages, mutes, overview, targets};
+use pages::{
+    configuration, coverage, deliveries, feed, login, messages, mutes, overview, playground, targets,
+};
+use playground::Mails;
 
 /// What the pages look at. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,6 +38,7 @@ pub(crate) struct Console {
     reloader: Reloader,
     access: Arc<Access>,
     events: Arc<Events>,
+    mails: Arc<Mails>,
     /// Cancelled when nothing more is served.
     closing: CancellationToken,
 }
@@ -54,6 +58,7 @@ pub async fn serve(
     let console = Console {
         events: Arc::new(Events::new(relay.clone())),
         access: Arc::new(Access::new(settings)),
+        mails: Arc::new(Mails::default()),
         closing: closing.clone(),
         relay,
         reloader: reloader.clone(),
@@ -85,6 +90,9 @@ fn routes() -> Router<Console> {
         .route("/targets/resume", post(targets::resume))
         .route("/targets/test", post(targets::test))
         .route("/coverage", get(coverage::show))
+        .route("/playground", get(playground::show))
+        .route("/playground/preview", post(playground::preview))
+        .route("/playground/mail/{id}", get(playground::mail))
         .route("/mutes", get(mutes::list))
         .route("/mutes/add", post(mutes::add))
         .route("/mutes/lift", post(mutes::lift))

@@ -370,3 +370,27 @@ async fn unknown_lists_what_was_seen_beside_the_catalogue_with_how_often() {
     let (_, text) = folder.text("catalog --unknown").await;
     assert!(text.contains("teleported") && text.contains("2 seen"), "{text}");
 }
+
+#[tokio::test]
+async fn a_template_that_cannot_tell_a_digest_is_found_before_one_is_due() {
+    let digest = "  - name: failed\n    match: { activity_type: Payment, message_type: payment_failed }\n    deliver: [{ to: desk, template: t, digest: { at: \"08:00\", if_empty: send } }]\n";
+    let text = rules("token: \"${T:-x}\"", DESK, digest);
+    let folder = Folder::new(&text).template("t/text.hbs", "{{who}}: {{message.label}}\n");
+    let (code, said) = folder.text("check").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("the template `t` fails on an empty digest"), "{said}");
+    assert!(said.contains("--sample Payment/payment_failed/to_pivot --items 0` shows it"), "{said}");
+
+    let whole =
+        "{{#if count}}{{summary}}{{#each items}}\n{{who}}{{/each}}{{else}}none{{/if}}{{> notes-text}}\n";
+    let folder = folder.template("t/text.hbs", whole);
+    let (code, said) = folder.text("check").await;
+    assert!(code == 0 && !said.contains("digest"), "{said}");
+    let render = "render t --target desk --sample Payment/payment_failed/to_pivot --items";
+    let (code, shown) = folder.json(&format!("{render} 3 --notes")).await;
+    let shown = shown["payload"]["blocks"][0]["text"]["text"].as_str().unwrap();
+    assert!(code == 0 && shown.starts_with("3 failed payments\nAnn Bloom\n"), "{shown}");
+    assert!(shown.contains("Late by 2 h") && shown.contains("3 more were held back"), "{shown}");
+    let (_, shown) = folder.json(&format!("{render} 0")).await;
+    assert_eq!(shown["payload"]["blocks"][0]["text"]["text"], "none");
+}

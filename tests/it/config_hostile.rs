@@ -102,3 +102,15 @@ fn files_that_are_made_to_harm_are_refused_or_read() {
         judge(&path, text.as_bytes());
     }
 }
+
+#[test]
+fn what_nests_too_deeply_is_refused_in_words_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yaml");
+    for depth in [100, 300, 10_000] {
+        fs::write(&path, format!("a: {}{}\n", "[".repeat(depth), "]".repeat(depth))).unwrap();
+        let problems = config::load(&path, &environment()).problems;
+        let deep = problems.iter().find(|problem| problem.code == "R005");
+        assert!(deep.is_some_and(|problem| problem.message.contains("nested too deeply")), "{problems:?}");
+    }
+}

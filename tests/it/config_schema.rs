@@ -31,11 +31,22 @@ fn whole() -> Value {
             "crm": { "type": "http", "url": "https://crm.example.com/", "auth": auth, "retry": {} },
             "other": { "type": "http", "url": "https://crm.example.com/", "auth": { "basic": { "user": "u", "password": "p" } } },
         },
+        "schedules": { "office": { "days": "mon-sun", "from": "00:00", "holidays": [{ "file": "days.txt" }] } },
         "rules": [{
             "name": "one",
             "match": [{ "activity_type": "Meeting" }],
             "except": { "message_type": "schedule" },
-            "deliver": [{ "to": "desk" }, { "to": "mail" }, { "to": "crm" }, { "to": "other" }],
+            "deliver": [
+                { "to": "desk", "during": "office", "except": [{ "message_type": "cancelled" }], "throttle": { "limit": 1, "per": "1h" } },
+                { "to": "mail", "during": "office", "digest": { "at": "08:00" } },
+                { "to": "crm", "during": "office", "collapse": { "by": "client.uid", "within": "60s" } },
+                { "to": "other", "during": "office" },
+            ],
+        }, {
+            "name": "two",
+            "match": { "activity_type": "Payment" },
+            "resolves": { "rules": "one" },
+            "deliver": [{ "to": "desk", "during": "office" }],
         }],
     })
 }
@@ -44,6 +55,9 @@ fn load(file: &Value) -> Loaded {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rules.yaml");
     std::fs::write(&path, serde_json::to_string_pretty(file).unwrap()).unwrap();
+    for holidays in ["days.txt", "holidays.ics"] {
+        std::fs::write(folder.path().join(holidays), "2026-12-25\n").unwrap();
+    }
     std::fs::create_dir(folder.path().join("templates")).unwrap();
     config::load(&path, &Environment::default())
 }
@@ -113,7 +127,14 @@ fn with(way: &[String], value: Value) -> Value {
     }
     *place = value;
     // Where one of two excludes the other, the new one stays.
-    for (one, other) in [("token_file", "token"), ("activity_action", "message_type")] {
+    let apart = [
+        ("token_file", "token"),
+        ("activity_action", "message_type"),
+        ("every", "at"),
+        ("cron", "at"),
+        ("rule", "rules"),
+    ];
+    for (one, other) in apart {
         if way.last().unwrap() == one
             && let Some(Value::Object(fields)) = parent(&mut file, way)
         {
@@ -183,7 +204,9 @@ fn what_the_schema_calls_a_default_is_what_holds_without_it() {
         let config = loaded.config.as_ref().unwrap();
         let rules = config.rules.list().iter();
         let rules: Vec<_> = rules
-            .map(|rule| (&rule.accounts, &rule.any_of, &rule.except, rule.stop, &rule.deliver))
+            .map(|rule| {
+                (&rule.accounts, &rule.any_of, &rule.except, rule.stop, &rule.deliver, &rule.resolves)
+            })
             .collect();
         format!("{:?}", (&config.accounts, &config.timezone, &config.retention, &config.targets, rules))
     };
@@ -249,7 +272,7 @@ fn what_the_schema_requires_the_reader_requires_and_nothing_else() {
         };
         parents.iter().any(lists)
     };
-    let fields = ["token", "bearer", "basic", "oauth2"];
+    let fields = ["token", "bearer", "basic", "oauth2", "at", "rules"];
     for Found { way, .. } in
         all_keys().iter().filter(|found| !fields.contains(&found.way.last().unwrap().as_str()))
     {

@@ -56,6 +56,8 @@ async fn each_message_is_in_one_digest_whoever_is_killed() {
     let (messages, kills) = (setting("KILL_MESSAGES", 100), setting("KILLS", 6));
     let mut rng = fastrand::Rng::with_seed(u64::try_from(setting("KILL_SEED", 1)).unwrap());
     let (stage, started) = (&shared.stage, Instant::now());
+    // Its tables are there from here on.
+    drop(stage.store().await);
     let mut running = vec![stage.start(RUN), stage.start(RUN)];
     for round in 0..kills {
         stage.receive(messages / kills);

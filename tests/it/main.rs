@@ -20,6 +20,8 @@ mod config_fix;
 mod config_hostile;
 mod config_init;
 mod config_schema;
+mod config_time;
+mod console;
 mod crash;
 mod daemon_once;
 mod digests_killed;

@@ -79,8 +79,13 @@ pub(crate) async fn what_is_withheld_or_too_old_joins_nothing(store: Store) {
     take(&store, "a", 0, joining("a", day(100))).await;
     let withheld = Planned { withheld: Some("muted".into()), ..joining("b", day(100)) };
     assert!(take(&store, "b", 1, withheld).await);
-    let expired = Planned { expires_at: Some(at(0)), ..joining("c", day(100)) };
-    assert!(take(&store, "c", 1, expired).await);
+    let expired = |uid, day| Planned { expires_at: Some(at(0)), ..joining(uid, day) };
+    assert!(take(&store, "c", 1, expired("c", day(100))).await);
+    assert!(take(&store, "d", 1, expired("d", Join { key: "night".into(), ..day(100) })).await);
+    assert!(
+        take(&store, "e", 1, joining("e", Join { key: "night".into(), ..day(200) })).await,
+        "nor does it open"
+    );
     assert_eq!(claim_one(&store, "desk", at(100)).await.messages.len(), 1);
 }
 

@@ -1,5 +1,6 @@
 //! `demo`: a business's morning, from its messages to Slack posts, mails and webhooks, in one process and without an account.
 
+mod browser;
 mod oracle;
 mod show;
 
@@ -90,6 +91,9 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         let reloader = Reloader::new(stage.relay.clone(), origin, Systemd::default());
         serve(&tasks, &stage.relay, (listener, settings), reloader, closing.clone())?;
         show.console(address)?;
+        if !args.headless && context.out.width().is_some() {
+            browser::open(&format!("http://{address}/"), &context.environment);
+        }
     }
     let relay = stage.relay.clone();
     let running = tasks.spawn(async move { driver::run(&relay, GRACE).await });

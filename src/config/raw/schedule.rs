@@ -82,17 +82,22 @@ fn hours(reader: &mut Reader<'_>, name: &str, node: &Node, zone: &TimeZone) -> O
         return None;
     }
     let days = fields.get("days").map_or(Some(Days::ALL), |node| days(reader, node));
-    let from = fields.get("from").map_or(Some(Some(Time::midnight())), |node| time_of_day(reader, node));
-    let to = fields.get("to").map_or(Some(None), |node| time_of_day(reader, node));
+    let midnight = Some(TimeOfDay::At(Time::midnight()));
+    let from = fields.get("from").map_or(midnight, |node| time_of_day(reader, node));
+    let to = fields.get("to").map_or(Some(TimeOfDay::End), |node| time_of_day(reader, node));
     let zone = fields.get("timezone").map_or(Some(zone.clone()), |node| reader.zone(node));
     let holidays =
-        fields.get("holidays").map_or(Some(BTreeSet::new()), |node| holidays_of(reader, name, node));
-    let Some(from) = from? else {
+        fields.get("holidays").map_or(Some(BTreeSet::new()), |node| holidays_of(reader, Some(name), node));
+    let TimeOfDay::At(from) = from? else {
         let help = "write \"00:00\" for the beginning of a day";
         reader.error(codes::TIME_OF_DAY, fields.key_span("from"), "no day has a time 24:00 to open at", help);
         return None;
     };
-    let hours = Hours { days: days?, from, to: to?, zone: zone?, holidays: holidays? };
+    let to = match to? {
+        TimeOfDay::At(to) => Some(to),
+        TimeOfDay::End => None,
+    };
+    let hours = Hours { days: days?, from, to, zone: zone?, holidays: holidays? };
     if let Some(day) = hours.idle_from() {
         let message = format!("`{name}` never opens: not once in the year from {day} on");
         let help = "mend `days` or `holidays`: what waits for it would wait for ever";
@@ -126,8 +131,17 @@ pub(super) fn days(reader: &mut Reader<'_>, node: &Node) -> Option<Days> {
     found
 }
 
-/// A time of day; `Some(None)` is 24:00, the end of the day.
-pub(super) fn time_of_day(reader: &mut Reader<'_>, node: &Node) -> Option<Option<Time>> {
+/// A time of day as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimeOfDay {
+    /// Up to 23:59.
+    At(Time),
+    /// 24:00, the end of the day.
+    End,
+}
+
+/// A time of day.
+pub(super) fn time_of_day(reader: &mut Reader<'_>, node: &Node) -> Option<TimeOfDay> {
     let spot = reader.text(node, "a time of day such as \"08:00\"")?;
     let time = time(&spot.value);
     if time.is_none() {
@@ -138,20 +152,20 @@ pub(super) fn time_of_day(reader: &mut Reader<'_>, node: &Node) -> Option<Option
     time
 }
 
-fn time(text: &str) -> Option<Option<Time>> {
+fn time(text: &str) -> Option<TimeOfDay> {
     let (hour, minute) = text.trim().split_once(':')?;
     let digits = |part: &str| part.len() <= 2 && part.chars().all(|c| c.is_ascii_digit());
     if !digits(hour) || !digits(minute) || minute.len() != 2 {
         return None;
     }
     match (hour.parse().ok()?, minute.parse().ok()?) {
-        (24, 0) => Some(None),
-        (hour, minute) => Time::new(hour, minute, 0, 0).ok().map(Some),
+        (24, 0) => Some(TimeOfDay::End),
+        (hour, minute) => Time::new(hour, minute, 0, 0).ok().map(TimeOfDay::At),
     }
 }
 
-/// The days of `holidays:`, of a schedule or a digest by this name.
-pub(super) fn holidays_of(reader: &mut Reader<'_>, of: &str, node: &Node) -> Option<BTreeSet<Date>> {
+/// The days of `holidays:`, of the schedule of this name or of a digest.
+pub(super) fn holidays_of(reader: &mut Reader<'_>, of: Option<&str>, node: &Node) -> Option<BTreeSet<Date>> {
     let mut found = BTreeSet::new();
     let mut whole = true;
     for item in reader.one_or_more(node) {
@@ -179,7 +193,7 @@ pub(super) fn holidays_of(reader: &mut Reader<'_>, of: &str, node: &Node) -> Opt
     whole.then_some(found)
 }
 
-fn file(reader: &mut Reader<'_>, of: &str, node: &Node) -> Option<BTreeSet<Date>> {
+fn file(reader: &mut Reader<'_>, of: Option<&str>, node: &Node) -> Option<BTreeSet<Date>> {
     let fields = reader.fields(node, HOLIDAY_FILE)?;
     let path = reader.required(fields, "file", "name a file: { file: holidays.ics }")?;
     let spot = reader.text(path, "the path of a file")?;

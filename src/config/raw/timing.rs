@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::rule::{BLOCKS, RawBlock, blocks};
-use super::schedule::{DAYS, HOLIDAYS, TIMEZONE, days, holidays_of, time_of_day};
+use super::schedule::{DAYS, HOLIDAYS, TIMEZONE, TimeOfDay, days, holidays_of, time_of_day};
 use super::{days as whole_days, seconds};
 use crate::config::codes;
 use crate::config::keys::{Key as KeyOf, Keys, Named, Shape, key};
-use crate::config::problem::{Finding, Span, similar};
-use crate::config::read::{Fields, Reader, Spot};
+use crate::config::problem::{Finding, similar};
+use crate::config::read::{Fields, Reader, Spot, Unreadable};
 use crate::config::value::shown;
 use crate::config::yaml::Node;
 use crate::model::throttle::Throttle;
@@ -97,8 +97,6 @@ pub(in crate::config) struct RawTiming {
     pub(in crate::config) during: Option<RawDuring>,
     /// Its keys, each with its place.
     pub(in crate::config) keys: Vec<Spot<Key>>,
-    /// Where `digest:` stands.
-    pub(in crate::config) digest: Option<Span>,
 }
 
 /// `during:` with what belongs to it.
@@ -116,7 +114,6 @@ pub(in crate::config) struct RawDuring {
 pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> RawTiming {
     let mut found = RawTiming::default();
     if let Some(node) = fields.get("digest") {
-        found.digest = Some(fields.key_span("digest"));
         found.timing.digest = digest(reader, node, zone, &mut found.keys);
     }
     if let Some(node) = fields.get("throttle") {
@@ -181,7 +178,7 @@ fn digest(
     let leading = fields.get("leading").map_or(Some(false), |node| reader.truth(node));
     let words = [("skip", IfEmpty::Skip), ("send", IfEmpty::Send)];
     let if_empty = fields.get("if_empty").map_or(Some(IfEmpty::Skip), |node| reader.choice(node, &words));
-    if fields.get("every").is_some() && fields.get("if_empty").is_some() {
+    if fields.get("every").is_some() && if_empty == Some(IfEmpty::Send) {
         let help = "take it out, or say with `at` or `cron` when it is sent";
         let message = "`if_empty` belongs to a digest with set times: one that opens with its first message is never empty";
         reader.error(codes::TIMING, fields.key_span("if_empty"), message, help);
@@ -192,7 +189,7 @@ fn digest(
             "`if_empty: send` and `group_by` do not go together: a value that no message has makes no digest";
         reader.error(codes::TIMING, fields.key_span("if_empty"), message, help);
     }
-    if leading == Some(true) && fields.get("extend").is_some() {
+    if leading == Some(true) && matches!(closes, Some(Closes::After { extend_max: Some(_), .. })) {
         let help = "take one of the two out";
         let message = "`leading` and `extend` do not go together: after the first message the digest is due at a fixed time";
         reader.error(codes::TIMING, fields.key_span("leading"), message, help);
@@ -210,6 +207,9 @@ fn digest(
 fn closes(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> Option<Closes> {
     let given: Vec<&str> =
         ["every", "at", "cron"].into_iter().filter(|key| fields.get(key).is_some()).collect();
+    let extend = fields.get("extend").map_or(Some(false), |node| reader.truth(node));
+    let max =
+        fields.get("max").map(|node| reader.duration(node, EVERY_MIN..=whole_days(90)).ok_or(Unreadable));
     let [way] = given.as_slice() else {
         if given.is_empty() {
             let help =
@@ -229,7 +229,7 @@ fn closes(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> Optio
     ];
     for key in ["extend", "max", "days", "timezone", "holidays"] {
         let belongs = belonging.iter().any(|(of, keys)| of == way && keys.contains(&key));
-        if fields.get(key).is_some() && !belongs {
+        if fields.get(key).is_some() && !belongs && !(key == "extend" && extend == Some(false)) {
             let of = if ["extend", "max"].contains(&key) { "every" } else { "at" };
             let message = format!("`{key}` belongs to `{of}`, and this digest goes by `{way}`");
             let help = if *way == "cron" && key == "days" {
@@ -240,14 +240,21 @@ fn closes(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone) -> Optio
             reader.error(codes::TIMING, fields.key_span(key), message, help);
         }
     }
-    if *way == "every" { after(reader, fields) } else { moments(reader, fields, way, zone).map(Closes::At) }
+    if *way == "every" {
+        after(reader, fields, extend, max)
+    } else {
+        moments(reader, fields, way, zone).map(Closes::At)
+    }
 }
 
 /// `every:` with `extend:` and `max:`.
-fn after(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Closes> {
+fn after(
+    reader: &mut Reader<'_>,
+    fields: Fields<'_>,
+    extend: Option<bool>,
+    max: Option<Result<Duration, Unreadable>>,
+) -> Option<Closes> {
     let every = fields.get("every").and_then(|node| reader.duration(node, EVERY_MIN..=whole_days(31)));
-    let extend = fields.get("extend").map_or(Some(false), |node| reader.truth(node));
-    let max = fields.get("max").map(|node| reader.duration(node, EVERY_MIN..=whole_days(90)));
     match (extend?, max) {
         (true, None) => {
             let help = "add `max: 4h`: so long after its first message it is sent at the latest";
@@ -263,7 +270,7 @@ fn after(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Closes> {
             None
         }
         (true, Some(max)) => {
-            let (every, max) = (every?, max?);
+            let (every, max) = (every?, max.ok()?);
             if max < every {
                 let message = format!("`max` is shorter than `every`, which is {}", shown(every));
                 reader.error(
@@ -283,7 +290,7 @@ fn after(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Closes> {
 fn moments(reader: &mut Reader<'_>, fields: Fields<'_>, way: &str, zone: &TimeZone) -> Option<Moments> {
     let zone = fields.get("timezone").map_or(Some(zone.clone()), |node| reader.zone(node));
     let holidays =
-        fields.get("holidays").map_or(Some(BTreeSet::new()), |node| holidays_of(reader, "a digest", node));
+        fields.get("holidays").map_or(Some(BTreeSet::new()), |node| holidays_of(reader, None, node));
     let node = fields.get(way)?;
     let times = if way == "cron" { cron(reader, node) } else { of_day(reader, fields, node) };
     let moments = Moments { times: times?, zone: zone?, holidays: holidays? };
@@ -301,7 +308,7 @@ fn of_day(reader: &mut Reader<'_>, fields: Fields<'_>, node: &Node) -> Option<Ti
     let days = fields.get("days").map_or(Some(Days::ALL), |node| days(reader, node));
     let mut at = Vec::new();
     for node in reader.one_or_more(node) {
-        let Some(time) = time_of_day(reader, node)? else {
+        let TimeOfDay::At(time) = time_of_day(reader, node)? else {
             let help = "write \"00:00\"; it counts as the beginning of its day";
             reader.error(codes::TIME_OF_DAY, node.span, "a digest is not sent at 24:00", help);
             return None;

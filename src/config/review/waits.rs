@@ -38,13 +38,13 @@ pub(super) fn keys(raw: &Raw, reaches: &[Reach], samples: &Samples) -> Vec<Findi
 
 fn absent(rule: &RawRule, reach: &Reach, key: &Spot<Key>, field: &str, samples: &Samples) -> Option<Finding> {
     let only = Key::of_fields([field]).ok()?;
-    let names = sample::names();
+    let people = sample::names();
     let taken =
         |message: &&Message| rule.filter.as_ref().is_none_or(|filter| filter.by_type(message) != Some(false));
     let taken: Vec<&Message> =
         reach.known().filter_map(|at| samples.get(at)?.as_ref()).filter(taken).collect();
     let without: Vec<&Message> =
-        taken.iter().filter(|message| !only.of(message, &names).missing.is_empty()).copied().collect();
+        taken.iter().filter(|message| !only.of(message, &people).missing.is_empty()).copied().collect();
     let first = without.first()?;
     let message = if without.len() == taken.len() {
         format!("no message that this rule takes has `{field}`, so all of them have the same key")
@@ -83,10 +83,10 @@ pub(super) fn expiries(raw: &Raw, trees: &Trees) -> Vec<Finding> {
             if seen.insert((span.file, span.start)) {
                 let message = format!(
                     "messages expire while they wait: {what} up to {}, and this is {}",
-                    shown(wait),
+                    hours(wait),
                     shown(expires)
                 );
-                let help = "make it longer than the longest wait; it counts from when the message was made";
+                let help = "make it longer than the longest wait, as it counts from when the message was made; or leave it, if such messages are to be left out: they are listed as expired";
                 findings.push(Finding::warning(codes::EXPIRES_WAITING, span, message).help(help));
             }
         }
@@ -110,4 +110,13 @@ fn longest_wait(raw: &Raw, deliver: &RawDeliver) -> Option<(String, Duration)> {
         Some((format!("`{}` is closed for", during.schedule.value), hours.closed_max()))
     });
     digest.into_iter().chain(hours).max_by_key(|(_, wait)| *wait)
+}
+
+/// A time in hours and minutes, as the file may say it too.
+fn hours(wait: Duration) -> String {
+    match (wait.as_secs() / 3_600, wait.as_secs() / 60 % 60) {
+        (hours, 0) => format!("{hours}h"),
+        (0, minutes) => format!("{minutes}m"),
+        (hours, minutes) => format!("{hours}h{minutes}m"),
+    }
 }

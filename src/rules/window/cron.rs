@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime};
 
 /// A pattern of five fields: minute, hour, day of the month, month, day of the week.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cron(croner::Cron);
+pub struct Cron(Box<croner::Cron>);
 
 impl Cron {
     /// A pattern as `cron` reads it, or a word such as `@daily`.
@@ -15,7 +15,7 @@ impl Cron {
     /// What is wrong with it, for a person.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        parser.parse(text).map(Self).map_err(|error| error.to_string())
+        parser.parse(text).map(|cron| Self(Box::new(cron))).map_err(|error| error.to_string())
     }
 
     /// The times of a day that it fits, in order. It is asked about the calendar alone: what the clocks do on that day is

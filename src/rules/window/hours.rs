@@ -7,7 +7,8 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use super::{Days, instant};
+use super::{Days, Odd, instant, odd};
+use crate::model::settle::after_now;
 
 /// Days that are looked at for the next opening: a year of holidays in a row is closed for good.
 const DAYS_AHEAD_MAX: usize = 366;
@@ -28,6 +29,15 @@ impl Span {
     pub fn has(self, at: Timestamp) -> bool {
         self.start <= at && at < self.end
     }
+}
+
+/// It opens or closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// Which of the two.
+    pub opens: bool,
 }
 
 /// When it is open: `{ days: mon-fri, from: "08:00", to: "18:30" }`.
@@ -61,6 +71,33 @@ impl Hours {
         let first = at.to_zoned(self.zone.clone()).date();
         let days = first.yesterday().unwrap_or(first).series(1.day());
         days.take(DAYS_AHEAD_MAX).filter_map(|day| self.span(day)).filter(move |span| span.start > at)
+    }
+
+    /// When it opens and closes next, so many times at the most; nothing where it never does within a year. Openings that
+    /// follow one another without a break are one.
+    pub fn changes(&self, after: Timestamp, count: usize) -> Vec<Change> {
+        let open = self.around(after).filter(|span| span.has(after));
+        let mut whole: Vec<Span> = Vec::new();
+        for span in open.chain(self.spans(after)) {
+            let known = whole.len();
+            match whole.last_mut().filter(|last| span.start <= last.end) {
+                Some(last) => last.end = last.end.max(span.end),
+                None if known > count => break,
+                None => whole.push(span),
+            }
+        }
+        // Where the days end that are looked at is no closing.
+        let end = after_now(after, Duration::from_hours(24 * (DAYS_AHEAD_MAX as u64 - 2)));
+        let changes = whole
+            .iter()
+            .flat_map(|span| [Change { at: span.start, opens: true }, Change { at: span.end, opens: false }]);
+        changes.filter(|change| change.at > after && change.at < end).take(count).collect()
+    }
+
+    /// What the clocks do at an instant at which it opens or closes.
+    pub fn odd(&self, at: Timestamp) -> Option<Odd> {
+        let to = self.to.unwrap_or(Time::midnight());
+        odd(&self.zone, at, |local| local.time() == self.from || local.time() == to)
     }
 
     /// How long it is closed at the longest, holidays and changes of the clocks aside.

@@ -10,7 +10,7 @@ mod moments;
 
 pub use cron::Cron;
 pub use days::Days;
-pub use hours::{Hours, Span};
+pub use hours::{Change, Hours, Span};
 pub use moments::{Moments, Times};
 
 use std::collections::BTreeSet;
@@ -30,6 +30,30 @@ pub fn instant(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
             zone.following(before_gap).next().map(|change| change.timestamp())
         }
     }
+}
+
+/// What the clocks do at a local time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Odd {
+    /// They skip it.
+    Skipped,
+    /// They show it twice.
+    Twice,
+}
+
+/// What the clocks do at an instant that stands for a local time; `wanted` says whether a local time was asked for.
+fn odd(zone: &TimeZone, at: Timestamp, wanted: impl Fn(DateTime) -> bool) -> Option<Odd> {
+    let local = at.to_zoned(zone.clone()).datetime();
+    if !wanted(local) {
+        return Some(Odd::Skipped);
+    }
+    let fold = matches!(zone.to_ambiguous_timestamp(local).offset(), AmbiguousOffset::Fold { .. });
+    fold.then_some(Odd::Twice)
+}
+
+/// A zone's name, for people.
+pub fn zone_name(zone: &TimeZone) -> String {
+    zone.iana_name().unwrap_or("UTC").to_owned()
 }
 
 /// The first day from which on nothing comes for a year, of what comes again but for holidays: a calendar that leaves no

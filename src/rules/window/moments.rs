@@ -7,7 +7,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use super::{Cron, Days, instant};
+use super::{Cron, Days, Odd, instant, odd};
 
 /// Days that are looked at for the next moment.
 const DAYS_AHEAD_MAX: usize = 366;
@@ -66,6 +66,14 @@ impl Moments {
     /// The last moment before `at`.
     pub fn before(&self, at: Timestamp) -> Option<Timestamp> {
         self.last(at.checked_sub(1.nanosecond()).ok()?)
+    }
+
+    /// What the clocks do at one of these moments.
+    pub fn odd(&self, at: Timestamp) -> Option<Odd> {
+        odd(&self.zone, at, |local| match &self.times {
+            Times::OfDay { at, .. } => at.contains(&local.time()),
+            Times::Cron(cron) => cron.on(local.date()).contains(&local),
+        })
     }
 
     /// How far they are apart at the most, in a year without holidays and changes of the clocks.

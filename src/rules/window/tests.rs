@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
 
-use super::{Cron, Days, Hours, Moments, Times};
+use super::{Cron, Days, Hours, Moments, Odd, Times};
 
 /// The model walks in steps of five minutes, which all offsets of these years and all times of the test are multiples of.
 const STEP_SECONDS: i64 = 300;
@@ -222,4 +222,31 @@ fn a_cron_pattern_is_read_in_local_time_and_goes_by_the_same_clock() {
     for wrong in ["", "0 8", "0 8 * * 1-5 2026", "61 8 * * *", "0 0 8 * * 1"] {
         assert!(Cron::parse(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn openings_without_a_break_are_one_and_a_time_that_the_clocks_bother_is_told() {
+    let mut hours = Hours {
+        days: Days::parse("sat-sun").unwrap(),
+        from: Time::midnight(),
+        to: None,
+        zone: zone("Europe/Rome"),
+        holidays: BTreeSet::new(),
+    };
+    let shown = |hours: &Hours, after: &str| -> Vec<(String, bool)> {
+        hours.changes(at(after), 3).iter().map(|change| (change.at.to_string(), change.opens)).collect()
+    };
+    let weekend =
+        [("2026-03-08T23:00:00Z", false), ("2026-03-13T23:00:00Z", true), ("2026-03-15T23:00:00Z", false)];
+    assert_eq!(shown(&hours, "2026-03-07T12:00:00Z"), weekend.map(|(at, opens)| (at.to_owned(), opens)));
+    hours.days = Days::ALL;
+    assert!(shown(&hours, "2026-03-07T12:00:00Z").is_empty(), "it never closes");
+    (hours.from, hours.to) = (time(2, 30, 0, 0), Some(time(2, 45, 0, 0)));
+    assert_eq!(hours.odd(at("2026-03-28T01:30:00Z")), None);
+    assert_eq!(hours.odd(at("2026-10-25T00:30:00Z")), Some(Odd::Twice));
+    let times = Times::OfDay { at: vec![time(2, 30, 0, 0)], days: Days::ALL };
+    let moments = Moments { times, zone: zone("Europe/Rome"), holidays: BTreeSet::new() };
+    let skipped = moments.next(at("2026-03-28T12:00:00Z")).unwrap();
+    assert_eq!(moments.odd(skipped), Some(Odd::Skipped));
+    assert_eq!(moments.odd(moments.next(skipped).unwrap()), None);
 }

@@ -139,7 +139,9 @@ fn sort<'a>(owed: &'a [Owed<'a>], meeting: &mut Meeting, now: Timestamp) -> Sort
     for one in owed {
         let planned = one.planned;
         let mut entry = Entry::of(one);
-        if meets_others(planned) && may_join(planned, now) && !meeting.knows(planned) {
+        if !may_join(planned, now) {
+            entry.joins = None;
+        } else if meets_others(planned) && !meeting.knows(planned) {
             let mut joins = planned.joins.as_ref();
             let mut place = joins.and_then(|join| meeting.join(planned, join, now));
             if let Some(quota) = planned.quota.as_ref().filter(|_| place.is_none()) {

@@ -118,7 +118,7 @@ fn gather(db: &Db, planned: &Planned, links: &mut Links, now: Timestamp) -> Resu
         return Ok(false);
     }
     if !may_join(planned, now) {
-        return put(db, planned, &Entry::of(planned), links, now);
+        return put(db, planned, &Entry { joins: None, ..Entry::of(planned) }, links, now);
     }
     if let Some(join) = &planned.joins
         && join_open(db, planned, join, links, now)?

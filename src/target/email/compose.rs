@@ -85,16 +85,17 @@ fn message(settings: &Settings, mail: &Mail, id: &str, recipient: &Address) -> R
     let text = part(ContentType::TEXT_PLAIN, &mail.text);
     // Made of what it separates: nobody can write a text that holds its own digest.
     let html = mail.html.as_deref();
-    let boundary = format!("=_{}", hex_of(&[id, &mail.text, html.unwrap_or_default()], 16));
+    let parts = [id, &mail.text, html.unwrap_or_default(), "files"];
+    let boundary = |of: &[&str]| format!("=_{}", hex_of(of, 16));
     let both = html.map(|html| {
-        let parts = MultiPart::alternative().boundary(boundary.clone()).build();
-        parts.singlepart(text.clone()).singlepart(part(ContentType::TEXT_HTML, html))
+        let both = MultiPart::alternative().boundary(boundary(&parts[..3])).build();
+        both.singlepart(text.clone()).singlepart(part(ContentType::TEXT_HTML, html))
     });
     let built = match (both, mail.attachments.as_slice()) {
         (None, []) => builder.singlepart(text),
         (Some(both), []) => builder.multipart(both),
         (both, files) => {
-            let mixed = MultiPart::mixed().boundary(format!("{boundary}-files")).build();
+            let mixed = MultiPart::mixed().boundary(boundary(&parts)).build();
             let mixed = match both {
                 Some(both) => mixed.multipart(both),
                 None => mixed.singlepart(text),
@@ -234,6 +235,31 @@ mod tests {
         <p>Hello</p>
         --=_eb07cc670836910544ea15de59bfce47--
         "#);
+    }
+
+    #[test]
+    fn a_file_is_carried_beside_the_texts_and_arrives_as_it_was() {
+        let text = "\u{feff}Time,Client\r\n\"a\nb\",שרה\r\n".to_owned();
+        let file = Attachment {
+            name: "failed-2026-03-03.csv".to_owned(),
+            content_type: "text/csv; charset=utf-8".to_owned(),
+            text: text.clone(),
+        };
+        for html in [None, Some("<p>Hello</p>".to_owned())] {
+            let mail = Mail { attachments: vec![file.clone()], html, ..mail() };
+            let bytes = bytes_of(&mail);
+            assert_eq!(bytes, bytes_of(&mail));
+            assert!(bytes.contains("Content-Type: multipart/mixed;"), "{bytes}");
+            let ends: Vec<&str> =
+                bytes.match_indices("boundary=\"").map(|(at, _)| &bytes[at + 10..at + 44]).collect();
+            assert!(ends.windows(2).all(|pair| pair[0] != pair[1]), "{ends:?}");
+            assert!(bytes.contains("filename=\"failed-2026-03-03.csv\""), "{bytes}");
+            let (_, part) = bytes.split_once("text/csv; charset=utf-8").unwrap();
+            let (_, body) = part.split_once("\r\n\r\n").unwrap();
+            let packed: String = body.split("\r\n--").next().unwrap().split_whitespace().collect();
+            let back = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, packed).unwrap();
+            assert_eq!(String::from_utf8(back).unwrap(), text);
+        }
     }
 
     #[test]

@@ -19,8 +19,11 @@ use crate::store::{Row, Store};
 /// How long a text may be that is kept, in characters.
 const TEXT_CHARS_MAX: usize = 300;
 
+/// Of one operation: method, path, and its fields with whether each may be there several times.
+type Fields = (Method, &'static str, Vec<(&'static str, bool)>);
+
 /// Of each operation the fields of its query, and whether one may be there several times.
-static KNOWN: LazyLock<Vec<(Method, &str, Vec<(&str, bool)>)>> = LazyLock::new(|| {
+static KNOWN: LazyLock<Vec<Fields>> = LazyLock::new(|| {
     let fields = |query: Vec<Parameter>| query.iter().map(|field| (field.name, field.several)).collect();
     operations().into_iter().map(|one| (one.method, one.path, fields(one.query))).collect()
 });

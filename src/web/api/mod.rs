@@ -1,4 +1,4 @@
-//! `/api/v1`: what the pages do, for programs. Routes, parameters and the OpenAPI document come from one list.
+//! `/api/v1`: what the pages do, for programs. Routes, parameters and the `OpenAPI` document come from one list.
 
 mod asked;
 mod configuration;

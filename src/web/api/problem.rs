@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::store::StoreError;
 use crate::web::pages::Said;
@@ -18,7 +18,7 @@ pub(in crate::web) struct Problem {
     title: &'static str,
     detail: String,
     /// What else a program may want to know.
-    more: Map<String, Value>,
+    more: Option<Box<(String, Value)>>,
 }
 
 impl Problem {
@@ -37,12 +37,12 @@ impl Problem {
     /// With the type and title of its status.
     pub(super) fn of(status: StatusCode, detail: impl Into<String>) -> Self {
         let (kind, title) = kind(status);
-        Self { status, kind, title, detail: detail.into(), more: Map::new() }
+        Self { status, kind, title, detail: detail.into(), more: None }
     }
 
     /// The same with a further member.
     pub(super) fn with(mut self, name: &str, value: Value) -> Self {
-        self.more.insert(name.to_owned(), value);
+        self.more = Some(Box::new((name.to_owned(), value)));
         self
     }
 }
@@ -90,7 +90,7 @@ impl IntoResponse for Problem {
             "detail": self.detail,
         });
         if let Value::Object(fields) = &mut body {
-            fields.extend(self.more);
+            fields.extend(self.more.map(|more| *more));
         }
         let media = HeaderValue::from_static("application/problem+json");
         (self.status, [(header::CONTENT_TYPE, media)], body.to_string()).into_response()

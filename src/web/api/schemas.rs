@@ -1,6 +1,6 @@
 //! The shapes of what is asked and answered, as JSON Schema: those of the commands' `--format json`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::deliveries::chosen_schema;
 use super::problem::TYPES;
@@ -54,7 +54,7 @@ pub(super) fn reference(name: &str) -> Value {
 }
 
 pub(super) fn one_of<const N: usize>(schemas: [Value; N]) -> Value {
-    json!({ "oneOf": schemas.to_vec() })
+    keyed([("oneOf", Value::Array(schemas.into()))])
 }
 
 /// An object with one list.
@@ -68,7 +68,7 @@ pub(super) fn page(name: &str, of: &str) -> Value {
 }
 
 fn array(items: Value) -> Value {
-    json!({ "type": "array", "items": items })
+    keyed([("type", json!("array")), ("items", items)])
 }
 
 fn moment() -> Value {
@@ -88,15 +88,18 @@ fn any() -> Value {
 }
 
 fn nullable(schema: Value) -> Value {
-    json!({ "anyOf": [schema, { "type": "null" }] })
+    keyed([("anyOf", Value::Array(vec![schema, json!({ "type": "null" })]))])
+}
+
+fn keyed<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Object(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// An object with all of these; keys may be added.
 fn object<const N: usize>(properties: [(&str, Value); N]) -> Value {
     let names: Vec<&str> = properties.iter().map(|(name, _)| *name).collect();
-    let properties: Map<String, Value> =
-        properties.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-    json!({ "type": "object", "required": names, "properties": properties })
+    let required = json!(names);
+    keyed([("type", json!("object")), ("required", required), ("properties", keyed(properties))])
 }
 
 /// The same with more properties, all of which are always there.
@@ -228,6 +231,21 @@ fn target() -> Value {
     ])
 }
 
+fn digest() -> Value {
+    object([
+        ("id", text()),
+        ("rule", text()),
+        ("target", text()),
+        ("recipient", nullable(text())),
+        ("account", text()),
+        ("key", text()),
+        ("count", count()),
+        ("messages", array(text())),
+        ("opened_at", moment()),
+        ("closes_at", moment()),
+    ])
+}
+
 /// Everything that has a name.
 pub(super) fn all() -> Value {
     let problem = object([
@@ -246,18 +264,6 @@ pub(super) fn all() -> Value {
         ("until", moment()),
         ("reason", text()),
         ("created_at", moment()),
-    ]);
-    let digest = object([
-        ("id", text()),
-        ("rule", text()),
-        ("target", text()),
-        ("recipient", nullable(text())),
-        ("account", text()),
-        ("key", text()),
-        ("count", count()),
-        ("messages", array(text())),
-        ("opened_at", moment()),
-        ("closes_at", moment()),
     ]);
     let tested = object([
         ("target", text()),
@@ -292,7 +298,7 @@ pub(super) fn all() -> Value {
         "Changed": object([("id", text()), ("replay_of", nullable(text()))]),
         "Id": object([("id", text())]),
         "Ids": ids,
-        "Digest": digest,
+        "Digest": digest(),
         "Status": status(),
         "Target": target(),
         "Tested": tested,

@@ -8,6 +8,7 @@ pub(super) mod login;
 pub(super) mod messages;
 pub(super) mod mutes;
 pub(super) mod overview;
+pub(super) mod playground;
 pub(super) mod targets;
 
 use std::borrow::Borrow;
@@ -27,12 +28,13 @@ use crate::model::delivery::StateName;
 use crate::store::StoreError;
 
 /// Where the pages are, in the order of the navigation.
-const NAVIGATION: [(&str, &str); 7] = [
+const NAVIGATION: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/feed", "Live feed"),
     ("/deliveries", "Deliveries"),
     ("/targets", "Targets"),
     ("/coverage", "Coverage"),
+    ("/playground", "Playground"),
     ("/mutes", "Mutes"),
     ("/configuration", "Configuration"),
 ];

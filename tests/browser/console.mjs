@@ -1,0 +1,238 @@
+// What the console has to be in a browser. Arguments: its address, the browser, a folder for pictures or nothing.
+import assert from "node:assert/strict";
+import { AxeBuilder } from "@axe-core/playwright";
+import { chromium } from "playwright-core";
+
+const [base, executablePath, shots] = process.argv.slice(2);
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const complaints = [];
+const pages = ["/", "/feed", "/deliveries", "/targets", "/coverage", "/playground", "/mutes", "/configuration"];
+
+/** A window whose complaints are remembered: errors, warnings and violations of the policy. */
+async function open(options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, timezoneId: "Asia/Tokyo", ...options });
+  context.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(`${message.page()?.url()}: ${message.text()}`);
+  });
+  context.on("weberror", (error) => complaints.push(String(error.error())));
+  await context.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
+  });
+  const page = await context.newPage();
+  page.on("request", (request) => { if (!request.url().startsWith(base) && !request.url().startsWith("data:")) complaints.push(`asks elsewhere: ${request.url()}`); });
+  page.on("dialog", (dialog) => { complaints.push(`a dialog: ${dialog.message()}`); dialog.dismiss(); });
+  return page;
+}
+
+async function step(name, work) {
+  await work();
+  console.log(`ok  ${name}`);
+}
+
+/** Waits until something holds, at most 30 seconds. */
+async function until(what, holds) {
+  const end = Date.now() + 30_000;
+  while (Date.now() < end) {
+    if (await holds()) return;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  assert.fail(`waited in vain: ${what}`);
+}
+
+async function visit(page, path) {
+  const answer = await page.goto(base + path);
+  assert.equal(answer.status(), 200, path);
+}
+
+/** The pages of the navigation, and those that are found from the list. */
+async function everywhere(page, look) {
+  for (const path of pages) {
+    await visit(page, path);
+    await look(path.slice(1) || "overview");
+  }
+  await visit(page, "/deliveries?state=dead");
+  await page.locator("tbody th a").first().click();
+  await look("delivery");
+  await page.locator("dl.facts a").first().click();
+  await look("message");
+}
+
+async function sound(page, name) {
+  const { violations } = await new AxeBuilder({ page }).exclude("iframe").analyze();
+  const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`), [], name);
+}
+
+const first = await open();
+await until("a delivery has died", async () => {
+  await visit(first, "/deliveries?state=dead");
+  return (await first.locator("tbody tr").count()) > 0;
+});
+await until("the others have arrived", async () => {
+  await visit(first, "/deliveries?state=delivered");
+  return (await first.locator("tbody tr").count()) === 50;
+});
+
+for (const [name, options] of [
+  ["desktop", {}],
+  ["dark", { colorScheme: "dark" }],
+  ["phone", { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }],
+]) {
+  await step(`every page, ${name}: nothing serious for axe, nothing wider than the window`, async () => {
+    const page = await open(options);
+    await everywhere(page, async (what) => {
+      await sound(page, `${what}, ${name}`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${what} is ${wide} pixels wider than ${name}`);
+      assert.equal(await page.locator("h1").count(), 1, what);
+      if (shots) await page.screenshot({ path: `${shots}/${what}-${name}.png`, fullPage: true });
+    });
+    await page.context().close();
+  });
+}
+
+await step("dark is dark", async () => {
+  const page = await open({ colorScheme: "dark" });
+  await visit(page, "/");
+  const color = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  assert.ok(color.match(/\d+/g).slice(0, 3).every((part) => Number(part) < 60), color);
+  await page.context().close();
+});
+
+await step("times are in the reader's zone, the exact one on hover", async () => {
+  await visit(first, "/deliveries");
+  const time = first.locator("time[data-show]").first();
+  const [iso, title] = [await time.getAttribute("datetime"), await time.getAttribute("title")];
+  const expected = await first.evaluate((at) => new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long", timeZone: "Asia/Tokyo" }).format(new Date(at)), iso);
+  assert.equal(title, expected);
+});
+
+await step("what a client writes is text", async () => {
+  await visit(first, "/deliveries?rule=everything");
+  const link = first.locator("tbody th a", { hasText: "Review" }).first();
+  await link.click();
+  await first.locator("dl.facts a").first().click();
+  assert.ok((await first.textContent("main")).includes("<img src=x onerror=alert(1)>"));
+  assert.equal(await first.locator("main img, main script").count(), 0);
+});
+
+await step("the overview says what needs attention, and leads to what mends it", async () => {
+  await visit(first, "/");
+  await first.getByText("1 delivery given up").waitFor();
+  await first.getByRole("link", { name: "Look and replay" }).click();
+  await first.waitForURL(/state=dead/);
+});
+
+await step("a failure is selected, looked at again, replayed and arrives", async () => {
+  await first.getByRole("checkbox", { name: /^select / }).first().check();
+  await first.getByText("1 selected").waitFor();
+  await first.getByRole("button", { name: "Replay selected…" }).click();
+  await first.getByRole("heading", { name: "Replay 1 delivery?" }).waitFor();
+  await sound(first, "review");
+  await first.getByRole("button", { name: "Replay 1 delivery" }).click();
+  await until("the replay is delivered", async () => {
+    await first.reload();
+    return (await first.locator("main .badge", { hasText: "delivered" }).count()) > 0;
+  });
+});
+
+await step("pages do not slip while deliveries come", async () => {
+  await visit(first, "/deliveries");
+  const ids = async () => first.locator("input[name=id]").evaluateAll((boxes) => boxes.map(({ value }) => value));
+  const before = await ids();
+  await first.getByRole("link", { name: "Older" }).click();
+  await first.waitForURL(/before=/);
+  assert.ok((await ids()).every((id) => !before.includes(id)));
+});
+
+await step("the feed moves, pauses and is filtered", async () => {
+  await visit(first, "/feed");
+  await first.getByText("live", { exact: true }).waitFor();
+  const entries = first.locator("#entries > li");
+  const before = await entries.count();
+  await until("something new comes", async () => (await entries.count()) > before);
+  await first.getByRole("button", { name: "Pause" }).click();
+  await first.getByText(/paused, \d+ waiting/).waitFor({ timeout: 30_000 });
+  const held = await entries.count();
+  await first.getByRole("button", { name: "Go on" }).click();
+  await until("what was held back is there", async () => (await entries.count()) > held);
+  await first.getByLabel("Kind").selectOption("dead");
+  assert.equal(await first.locator("#entries > li:visible").count(), await first.locator("#entries > li[data-kind=dead]").count());
+});
+
+await step("a target is paused, shown as such on the overview, and resumed there", async () => {
+  await visit(first, "/targets");
+  await first.getByRole("article", { name: "crm" }).getByRole("button", { name: "Pause" }).click();
+  await first.getByText("crm is paused").waitFor();
+  await visit(first, "/");
+  await first.locator(".note", { hasText: "Target crm is paused" }).getByRole("button", { name: "Resume" }).click();
+  await first.getByText("crm is resumed").waitFor();
+});
+
+await step("a target is tested", async () => {
+  await visit(first, "/targets");
+  await first.getByRole("article", { name: "crm" }).getByRole("button", { name: "Send a test" }).click();
+  await first.getByText(/Test of crm: delivered/).waitFor();
+});
+
+await step("a rule is muted with a reason, and the mute is lifted", async () => {
+  await visit(first, "/mutes");
+  await first.getByRole("combobox", { name: "Rule" }).selectOption("client-messages");
+  await first.getByRole("textbox", { name: "Reason" }).fill("we move the calendar");
+  await first.getByRole("button", { name: "Mute", exact: true }).click();
+  await first.getByRole("cell", { name: "we move the calendar" }).waitFor();
+  await first.getByRole("button", { name: "Lift the mute of client-messages" }).click();
+  await first.getByText("No rule is muted").waitFor();
+});
+
+await step("a rule and a template are judged and rendered as they are written", async () => {
+  await visit(first, "/playground");
+  const [rule, text, preview] = [first.getByLabel("Rules, as they stand"), first.getByLabel("text.hbs"), first.locator("#preview")];
+  await preview.getByText("my-rule takes it").waitFor();
+  await rule.fill((await rule.inputValue()).replace("cancelled", "reschedule"));
+  await preview.getByText("my-rule does not take it").waitFor();
+  await preview.getByText(/the rule wants `reschedule`/).waitFor();
+  await text.fill("Look: {{client.name}} <b>&</b>");
+  await preview.getByRole("region", { name: "As a Slack post" }).getByText(/Look: .* <b>&<\/b>/).waitFor();
+  await text.fill("{{client.nmae}}");
+  await preview.getByText(/text.hbs, line 1/).waitFor();
+  await rule.fill("- name: x\n  match: {}\n  delivr: []");
+  await preview.getByText("rule, line 3").first().waitFor();
+  await text.fill("");
+  await first.getByLabel("Message").selectOption("sample:Payment/payment_failed/to_pivot");
+  await until("the mail is in its frame", async () => (await first.frameLocator("#preview iframe").locator("body").textContent())?.length > 20);
+});
+
+await step("the configuration is read again", async () => {
+  await visit(first, "/configuration");
+  await first.getByRole("button", { name: "Read the files again" }).click();
+  await first.getByText("Last reload: unchanged").waitFor();
+});
+
+await step("by keyboard alone: past the navigation, to a filter, to a delivery", async () => {
+  const page = await open();
+  await visit(page, "/deliveries");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.name), "state");
+  for (let presses = 0; (await page.evaluate(() => !document.activeElement.closest("tbody th a"))) && presses < 30; presses += 1) await page.keyboard.press("Tab");
+  const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.notEqual(ring, "none", "where the focus is can be seen");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/deliveries\/d/);
+  await page.context().close();
+});
+
+await step("without a script every page still says what it has to say", async () => {
+  const page = await open({ javaScriptEnabled: false });
+  for (const path of pages) {
+    await visit(page, path);
+    assert.ok((await page.locator("main").textContent()).trim().length > 20, path);
+  }
+  await page.context().close();
+});
+
+assert.deepEqual(complaints, [], "what browsers complained about");
+await browser.close();

@@ -1,0 +1,333 @@
+//! The console under attack, over real sockets: what it refuses, what it escapes, and what it does for who may.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use activity_relay::sandbox::incoming::Incoming;
+use activity_relay::sandbox::script::status;
+
+use crate::stage::{RULES, Running, Stage};
+use crate::world::PATIENCE;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const EVIL: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&";
+
+/// An answer as it came.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// What the page's forms prove themselves with.
+    fn proof(&self) -> String {
+        let (_, rest) = self.body.split_once("name=\"csrf\" value=\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+async fn raw(address: &str, request: String) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let answer = tokio::task::spawn_blocking(move || {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    let answer = answer.await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+async fn get(address: &str, path: &str, headers: &str) -> Answer {
+    raw(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n"))
+        .await
+}
+
+async fn post(address: &str, path: &str, headers: &str, form: &str) -> Answer {
+    let length = form.len();
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: {address}\r\n{kind}\r\nContent-Length: {length}\r\n{headers}");
+    raw(address, format!("{head}Connection: close\r\n\r\n{form}")).await
+}
+
+async fn started(stage: &Stage, options: &str) -> (Running, String) {
+    let address = Stage::address();
+    let running = stage.start(&format!("run --listen {address} {options}"));
+    stage.until_logged(&running, "console, health and metrics are served").await;
+    (running, address)
+}
+
+async fn ends(mut running: Running) {
+    running.signal("TERM");
+    assert_eq!(running.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn it_is_not_served_to_others_without_a_token() {
+    let stage = Stage::new().await;
+    for options in ["--listen 0.0.0.0:0", "--listen [::]:0", "--listen 127.0.0.1:0 --console-token short"] {
+        let refused = stage.output(&format!("run {options}")).await;
+        assert_eq!(refused.status.code(), Some(2), "{options}");
+    }
+    let told = stage.logged();
+    assert!(told.contains("RELAY_CONSOLE_TOKEN") && told.contains("openssl rand"), "{told}");
+    assert!(told.contains("fewer than 16 characters") && !told.contains("short"), "{told}");
+}
+
+#[tokio::test]
+async fn a_token_opens_a_session_and_nothing_else_does() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, &format!("--console-token {TOKEN}")).await;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(get(&address, path, "").await.status, 200, "{path} needs no token");
+    }
+    for path in ["/", "/deliveries", "/feed/events", "/messages/main/x", "/nowhere"] {
+        let closed = get(&address, path, "").await;
+        assert_eq!(closed.status, 401, "{path}");
+        assert_eq!(
+            get(&address, path, "Accept: text/html\r\n").await.status,
+            303,
+            "{path} leads to the door"
+        );
+        assert!(!closed.body.contains("crm"), "nothing shows through");
+    }
+    let door = get(&address, "/login?next=%2Ftargets", "").await;
+    let origin = format!("Origin: http://{address}\r\n");
+    let wrong = post(&address, "/login", &origin, &format!("csrf={}&token=guess", door.proof())).await;
+    assert!(wrong.status == 401 && wrong.header("set-cookie").is_none());
+    let form = format!("csrf={}&token={TOKEN}&next=%2Ftargets", door.proof());
+    let opened = post(&address, "/login", &origin, &form).await;
+    assert_eq!((opened.status, opened.header("location")), (303, Some("/targets")));
+    let cookie = opened.header("set-cookie").unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(!cookie.contains(TOKEN));
+    let session = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    let page = get(&address, "/targets", &session).await;
+    assert_eq!(page.status, 200);
+    assert!(!page.body.contains(TOKEN) && page.body.contains("Sign out"));
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    assert_eq!(get(&address, "/deliveries", &bearer).await.status, 200);
+    assert_eq!(
+        get(&address, &format!("/?token={TOKEN}"), &session).await.status,
+        400,
+        "a token in an address"
+    );
+    assert!(!stage.logged().contains(TOKEN));
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, &format!("--console-token {TOKEN}")).await;
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        statuses.push(get(&address, "/", "Authorization: Bearer guess\r\n").await.status);
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+    let slowed = get(&address, "/", &format!("Authorization: Bearer {TOKEN}\r\n")).await;
+    assert!(slowed.status == 429 && slowed.header("retry-after").is_some());
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn a_change_comes_from_a_page_of_ours_or_is_none() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "").await;
+    let proof = get(&address, "/targets", "").await.proof();
+    let form = format!("csrf={proof}&name=crm");
+    let own = format!("Origin: http://{address}\r\n");
+    for headers in [
+        "Origin: https://evil.test\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+        "Origin: http://127.0.0.1:1\r\n",
+    ] {
+        assert_eq!(post(&address, "/targets/pause", headers, &form).await.status, 403, "{headers}");
+    }
+    for forged in ["name=crm", "csrf=&name=crm", "csrf=00&name=crm", &form.replace("csrf=", "csrf=0")] {
+        assert_eq!(post(&address, "/targets/pause", &own, forged).await.status, 403, "{forged}");
+    }
+    assert_eq!(get(&address, "/targets/pause", "").await.status, 405, "nothing changes by a link");
+    assert!(!get(&address, "/targets", "").await.body.contains(">paused<"));
+    assert_eq!(post(&address, "/targets/pause", &own, &form).await.status, 303);
+    assert!(get(&address, "/targets", "").await.body.contains(">paused<"));
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn a_name_of_somebody_elses_leads_nowhere() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "--console-host relay.example.com").await;
+    let ask = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    for host in ["evil.test", "evil.test:8787", "127.0.0.1.evil.test", "localhost.evil.test"] {
+        assert_eq!(raw(&address, ask(host)).await.status, 421, "{host}");
+    }
+    for host in ["localhost", "127.0.0.1", "relay.example.com", &address] {
+        assert_eq!(raw(&address, ask(host)).await.status, 200, "{host}");
+    }
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn what_a_client_writes_is_text() {
+    // A name of a rule holds no slash.
+    let name = EVIL.replace('/', "").replace('\'', "''");
+    let rules = RULES.replace("name: all", &format!("name: 'all {name}'"));
+    let stage = Stage::with(&rules).await;
+    stage.sandbox.http.answers([status(302)]);
+    let incoming = Incoming::text(EVIL, EVIL).about(EVIL);
+    let uid = stage.sandbox.business.receive(incoming);
+    let (running, address) = started(&stage, "").await;
+    stage.sandbox.http.wait_until(PATIENCE, |arrivals| !arrivals.is_empty()).await.unwrap();
+    let id = loop {
+        let list = String::from_utf8(stage.output("deliveries list --state dead --format json").await.stdout)
+            .unwrap();
+        if let Some(line) = list.lines().next() {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            break row["id"].as_str().unwrap().to_owned();
+        }
+    };
+    let pages = [
+        "/".to_owned(),
+        "/feed".to_owned(),
+        "/deliveries".to_owned(),
+        format!("/deliveries?rule={}", "%3Cscript%3E"),
+        format!("/deliveries/{id}"),
+        format!("/messages/main/{uid}"),
+        "/configuration".to_owned(),
+        "/coverage".to_owned(),
+        "/mutes?did=mute&rule=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
+        "/find?q=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
+        "/messages/main/%3Cscript%3Ealert(1)%3C%2Fscript%3E".to_owned(),
+    ];
+    for path in pages {
+        let page = get(&address, &path, "").await;
+        assert!(page.status == 200 || page.status == 404, "{path} {}", page.status);
+        let inside = page.body.replace("<script src=\"/assets/console.js\" defer></script>", "");
+        assert!(!inside.contains("<script") && !inside.contains("<img src=x"), "{path}:\n{}", page.body);
+        assert!(!inside.contains(" style=") && !inside.contains("javascript:"), "{path}");
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(page.header("cache-control"), Some("no-store"), "{path}");
+    }
+    let message = get(&address, &format!("/messages/main/{uid}"), "").await;
+    assert!(message.body.contains("&#60;script&#62;alert(1)"), "{}", message.body);
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn paths_lead_to_nothing_but_pages() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "").await;
+    for path in [
+        "/assets/../../Cargo.toml",
+        "/assets/..%2f..%2fetc%2fpasswd",
+        "/assets/%2e%2e/rules.yaml",
+        "/assets/console.css%00",
+        "//etc/passwd",
+        "/deliveries/..%2f..%2f",
+        "/messages/main/..%2f..%2frules.yaml",
+    ] {
+        let answer = get(&address, path, "").await;
+        assert!(matches!(answer.status, 400 | 404), "{path}: {}", answer.status);
+        assert!(!answer.body.contains("root:") && !answer.body.contains("targets:"), "{path}");
+    }
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn what_is_huge_or_slow_is_cut_off_and_the_rest_goes_on() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "").await;
+    let own = format!("Origin: http://{address}\r\n");
+    let huge = format!("csrf=x&reason={}", "x".repeat(300 * 1024));
+    assert_eq!(post(&address, "/mutes/add", &own, &huge).await.status, 413);
+    let long = get(&address, &format!("/{}", "x".repeat(100 * 1024)), "").await;
+    assert!(matches!(long.status, 0 | 414 | 431), "{}", long.status);
+    // A head that never ends holds its connection for so long and no longer; others are served meanwhile.
+    let began = Instant::now();
+    let mut slow: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    slow.iter_mut().for_each(|stream| stream.write_all(b"GET / HTTP/1.1\r\nHost: 127").unwrap());
+    assert_eq!(get(&address, "/", "").await.status, 200);
+    let cut = tokio::task::spawn_blocking(move || {
+        slow.iter_mut().for_each(|stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+            let mut answer = Vec::new();
+            // Whether it is answered or reset, it ends.
+            let _ = stream.read_to_end(&mut answer);
+        });
+    });
+    cut.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(35), "{:?}", began.elapsed());
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn nothing_is_changed_by_who_may_only_look() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "--console-read-only").await;
+    let page = get(&address, "/targets", "").await;
+    assert!(page.body.contains("read-only") && !page.body.contains("method=\"post\""), "{}", page.body);
+    let own = format!("Origin: http://{address}\r\n");
+    for path in
+        ["/targets/pause", "/targets/test", "/deliveries/change", "/mutes/add", "/configuration/reload"]
+    {
+        assert_eq!(post(&address, path, &own, "name=crm").await.status, 403, "{path}");
+    }
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn a_line_of_the_log_is_a_line() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "").await;
+    let proof = get(&address, "/mutes", "").await.proof();
+    let own = format!("Origin: http://{address}\r\n");
+    let form =
+        format!("csrf={proof}&rule=all&for=2h&reason=x%0a2026-01-01T00:00:00Z%20ERROR%20forged%1b[31m");
+    assert_eq!(post(&address, "/mutes/add", &own, &form).await.status, 303);
+    stage.until_logged(&running, "muted in the console").await;
+    let log = stage.logged();
+    assert!(!log.lines().any(|line| line.starts_with("2026-01-01T00:00:00Z")), "{log}");
+    assert!(log.lines().filter(|line| line.contains("forged")).all(|line| !line.contains('\u{1b}')), "{log}");
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn what_died_is_replayed_from_the_console() {
+    let stage = Stage::new().await;
+    stage.sandbox.http.answers([status(302)]);
+    stage.receive(1);
+    let (running, address) = started(&stage, "").await;
+    stage.sandbox.http.wait_until(PATIENCE, |arrivals| !arrivals.is_empty()).await.unwrap();
+    let dead = loop {
+        let page = get(&address, "/deliveries?state=dead", "").await;
+        if page.body.contains("name=\"id\"") {
+            break page;
+        }
+    };
+    let (_, id) = dead.body.split_once("name=\"id\" value=\"").unwrap();
+    let id = id.split('"').next().unwrap();
+    let own = format!("Origin: http://{address}\r\n");
+    let form = format!("csrf={}&state=dead&scope=all&change=replay", dead.proof());
+    let review = post(&address, "/deliveries/review", &own, &form).await;
+    assert!(review.body.contains("Replay 1 delivery?") && review.body.contains(id), "{}", review.body);
+    assert_eq!(stage.sandbox.http.received().len(), 0, "nothing is sent before it is confirmed");
+    let form = format!("csrf={}&id={id}&change=replay", dead.proof());
+    assert_eq!(post(&address, "/deliveries/change", &own, &form).await.status, 303);
+    stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+    ends(running).await;
+}
