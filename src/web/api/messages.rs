@@ -51,9 +51,9 @@ pub(super) fn operations() -> Vec<Operation> {
 /// `GET /api/v1/messages/{uid}`
 async fn explain(State(console): State<Console>, Path(uid): Path<String>, query: Query) -> Answer {
     let (store, config, now) = (&console.relay.store, console.relay.config(), console.relay.clock.now());
-    let story = Story::of_stored(&config, store, query.one("account"), &uid, now).await?;
+    let known = Story::of_stored(&config, store, query.one("account"), &uid, now).await?;
     let unknown = || Problem::missing(format!("no message with the uid `{uid}` is stored"));
-    json(&document(&story.ok_or_else(unknown)?, now)?)
+    json(&document(&known.ok_or_else(unknown)?, now)?)
 }
 
 /// `GET /api/v1/explain`
@@ -68,8 +68,8 @@ async fn explain_type(State(console): State<Console>, query: Query) -> Answer {
     }
     let sample = subject::sample_of(&subject::canonical(given), account, now);
     let (message, names) = sample.map_err(Problem::wrong)?;
-    let story = Story::of_other(&config, store, (About::Type, message, names), now).await?;
-    json(&document(&story, now)?)
+    let would = Story::of_other(&config, store, (About::Type, message, names), now).await?;
+    json(&document(&would, now)?)
 }
 
 /// `GET /api/v1/catalog`
