@@ -99,8 +99,8 @@ async fn found<'c>(
             (About::File, message, names)
         }
         Some(uid) => {
-            let story = Story::of_stored(config, store, args.account.as_deref(), uid, now).await?;
-            let (None, Some(triple)) = (&story, subject::known_type(uid)) else { return Ok(story) };
+            let stored = Story::of_stored(config, store, args.account.as_deref(), uid, now).await?;
+            let (None, Some(triple)) = (&stored, subject::known_type(uid)) else { return Ok(stored) };
             let (message, names) = subject::sample_of(&triple, account, now)?;
             (About::Type, message, names)
         }

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::Context;
 
-pub use crate::answers::when::{NOW, ago, moment, since};
+pub use crate::answers::when::{NOW, ago, moment, since, span};
 
 /// The rules file's time zone if it loads, UTC otherwise.
 pub fn zone(context: &Context) -> TimeZone {

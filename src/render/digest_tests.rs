@@ -44,7 +44,7 @@ fn failures(count: usize) -> View {
 }
 
 fn with_notes(mut view: View) -> View {
-    view.around.late = Some(Duration::from_secs(7_500));
+    view.around.late = Some(Duration::from_mins(125));
     view.around.due = Some("2026-03-10T07:00:00Z".parse().unwrap());
     view.around.throttled = 3;
     view.around.expired = 2;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use activity_relay::config::secret::Environment;
 use activity_relay::daemon::clock::Clock;
 use activity_relay::sandbox::scenario::Scenario;
 use activity_relay::sandbox::{Sandbox, Settings};
@@ -117,7 +118,7 @@ async fn walked(guide: &str) -> (String, Vec<String>) {
                     let printed = walk.command(line).await;
                     let same =
                         all_fit(&shown.lines().collect::<Vec<_>>(), &printed.lines().collect::<Vec<_>>());
-                    text.push_str(&format!("$ {line}\n{}", if same { shown } else { &printed }));
+                    text.extend(["$ ", line, "\n", if same { shown } else { &printed }]);
                 }
                 continue;
             }
@@ -137,7 +138,7 @@ async fn the_guide_s_commands_print_what_it_shows() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md");
     let guide = fs::read_to_string(&path).unwrap();
     let (walked, mails) = walked(&guide).await;
-    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+    if Environment::of_process().get("INSTA_UPDATE").is_some_and(|update| update == "always") {
         fs::write(&path, &walked).unwrap();
     } else {
         same_or_where(&guide, &walked);

@@ -346,6 +346,8 @@ async fn a_time_that_comes_twice_or_never_is_one_digest() {
 /// A week of a busy business with everything on: each message ends where it must, by a count of its own.
 #[tokio::test]
 async fn a_busy_week_comes_out_to_the_message() {
+    const KINDS: [&str; 4] =
+        [FAILED, PAID, "Meeting/cancelled/client_to_pivot", "Meeting/rescheduled/client_to_pivot"];
     let rules = "
 rules:
   - name: failed
@@ -357,8 +359,6 @@ rules:
   - { name: cancelled, match: { message_type: cancelled }, deliver: [{ to: crm, digest: { every: 1h, group_by: client.uid } }] }
   - { name: moved, match: { message_type: rescheduled }, deliver: [{ to: crm, during: office-hours, outside: drop }] }
 ";
-    const KINDS: [&str; 4] =
-        [FAILED, PAID, "Meeting/cancelled/client_to_pivot", "Meeting/rescheduled/client_to_pivot"];
     let messages = setting("WEEK_MESSAGES", 5_000);
     let (started, mut play) = (Instant::now(), Play::new(rules, "09 00:00").await);
     let mut rng = fastrand::Rng::with_seed(7);

@@ -128,7 +128,14 @@ fn do_everything(db: &Db) {
     share_everything(db, &wants, &id);
     polling::seen(db, "main", &["m1".into()]).unwrap();
     polling::seen_between(db, "main", at(0), at(1)).unwrap();
-    listing::delivery(db, &id).unwrap();
+    show_everything(db, &id);
+    history::prune(db, at(9), at(9), 9).unwrap();
+    tally::check(db);
+}
+
+/// What people and pages are shown, once.
+fn show_everything(db: &Db, id: &DeliveryId) {
+    listing::delivery(db, id).unwrap();
     listing::message(db, None, "m1").unwrap();
     listing::ids_like(db, "d", 2).unwrap();
     listing::counts(db, None).unwrap();
@@ -141,7 +148,6 @@ fn do_everything(db: &Db) {
     }
     listing::deliveries(db, &Filter { message: Some("m1".into()), ..any.clone() }).unwrap();
     listing::deliveries(db, &Filter { limit: Some(9), ..Filter::default() }).unwrap();
-    history::prune(db, at(9), at(9), 9).unwrap();
     history::triples(db).unwrap();
     listing::page(db, &Filter { limit: Some(9), before: Some(5), ..Filter::default() }).unwrap();
     figures::ended_per(db, at(0), Duration::from_hours(1)).unwrap();
@@ -149,7 +155,6 @@ fn do_everything(db: &Db) {
     figures::arrivals(db, None, 9).unwrap();
     figures::ended_since(db, at(0), 9).unwrap();
     figures::triples_since(db, at(0)).unwrap();
-    tally::check(db);
 }
 
 /// What several couriers and instances need of it, once.
