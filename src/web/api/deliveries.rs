@@ -151,7 +151,7 @@ pub(super) fn chosen_schema() -> Value {
     let filter = json!({
         "type": "object", "additionalProperties": false,
         "properties": {
-            "state": { "type": "array", "items": schemas::state(), "uniqueItems": true },
+            "state": { "type": "array", "items": schemas::state() },
             "rule": text(), "target": text(), "message": text(), "since": schemas::since(),
         },
     });
@@ -219,9 +219,9 @@ fn changed(id: &DeliveryId, replay_of: Option<&DeliveryId>) -> Value {
 async fn rows(change: Change, console: &Console, chosen: &Chosen) -> Result<Vec<Row>, Problem> {
     let store = &console.relay.store;
     match (&chosen.ids, &chosen.filter) {
-        (Some(ids), None) if !ids.is_empty() && ids.len() <= CHANGED_MAX => {
-            let mut rows = Vec::with_capacity(ids.len());
-            for id in ids.iter().filter(|id| !id.is_empty()) {
+        (Some(ids), None) if (1..=CHANGED_MAX).contains(&ids.len()) && !ids.iter().any(String::is_empty) => {
+            let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
+            for id in ids {
                 let row = delivery(store, id).await?;
                 if !change.fits(row.state) {
                     return Err(Problem::conflict(format!(
@@ -231,9 +231,12 @@ async fn rows(change: Change, console: &Console, chosen: &Chosen) -> Result<Vec<
                         change.unfit()
                     )));
                 }
-                rows.push(row);
+                // Named twice is meant once.
+                if !rows.iter().any(|known| known.id == row.id) {
+                    rows.push(row);
+                }
             }
-            if rows.len() == ids.len() { Ok(rows) } else { Err(Problem::wrong("an id is empty")) }
+            Ok(rows)
         }
         (None, Some(asked)) => {
             let filter = Filter { limit: Some(CHANGED_MAX), ..asked.filter(console)? };
@@ -242,6 +245,6 @@ async fn rows(change: Change, console: &Console, chosen: &Chosen) -> Result<Vec<
             rows.reverse();
             Ok(rows)
         }
-        _ => Err(Problem::wrong(format!("give either `ids` (1 to {CHANGED_MAX}) or `filter`"))),
+        _ => Err(Problem::wrong(format!("give either `ids` (1 to {CHANGED_MAX}, none empty) or `filter`"))),
     }
 }
