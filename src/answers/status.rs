@@ -8,7 +8,10 @@ use super::targets::{NOT_THERE, Standing, standing};
 use crate::config::Config;
 use crate::model::delivery::StateName;
 use crate::model::mute::Mute;
-use crate::store::{AccountStatus, Counts, Result, Store};
+use crate::store::{AccountStatus, Counts, Moment, Result, Store};
+
+/// So many moments are shown that deliveries wait for.
+const MOMENTS_MAX: usize = 20;
 
 /// How an account's polling goes.
 #[derive(Debug, Serialize)]
@@ -54,6 +57,8 @@ pub struct Status {
     pub counts: Counts,
     /// When the oldest pending delivery became due, or becomes so.
     pub oldest_due: Option<Timestamp>,
+    /// The next moments that deliveries wait for because their rules say so.
+    pub waiting: Vec<Moment>,
     /// The targets that are not simply ready.
     pub targets: Vec<Held>,
     /// The relays that run.
@@ -72,6 +77,7 @@ pub struct Document<'s> {
     accounts: &'s [Account],
     deliveries: serde_json::Map<String, serde_json::Value>,
     oldest_due_seconds: Option<i64>,
+    waiting: &'s [Moment],
     targets: &'s [Held],
     instances: &'s [Instance],
     cleaned_by: Option<String>,
@@ -96,6 +102,7 @@ impl Status {
             accounts: accounts(store, config, &instances, now).await?,
             counts: store.counts(None).await?,
             oldest_due: store.oldest_due().await?,
+            waiting: store.moments(now, MOMENTS_MAX).await?,
             targets,
             instances,
             mutes,
@@ -123,6 +130,7 @@ impl Status {
             accounts: &self.accounts,
             deliveries: StateName::ALL.iter().map(counted).collect(),
             oldest_due_seconds: self.oldest_due_seconds(),
+            waiting: &self.waiting,
             targets: &self.targets,
             instances: &self.instances.all,
             cleaned_by: self.instances.cleaning(),

@@ -10,7 +10,7 @@ use super::{Context, Exit, Format, mute, when};
 use crate::answers::status::{Account, Held, Status};
 use crate::model::delivery::StateName;
 use crate::model::mute::Mute;
-use crate::store::Counts;
+use crate::store::{Counts, Moment};
 
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
@@ -47,6 +47,7 @@ fn show(context: &Context, status: &Status) -> anyhow::Result<()> {
     show_accounts(context, &status.accounts, status.instances.are_shared(), now)?;
     instances::show(&status.instances, context, now)?;
     show_deliveries(context, counts, status.oldest_due, now)?;
+    show_waiting(context, &status.waiting, now)?;
     show_targets(context, &status.targets, now)?;
     show_mutes(context, &status.mutes, now)?;
     show_ruleless(context, &status.ruleless)?;
@@ -109,6 +110,31 @@ fn show_deliveries(
         let due = when::ago(oldest, now);
         let due = if due == when::NOW { "now" } else { &due };
         context.out.line(format!("oldest pending: due {due}"))?;
+    }
+    Ok(())
+}
+
+fn show_waiting(context: &Context, waiting: &[Moment], now: Timestamp) -> anyhow::Result<()> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let zone = when::zone(context);
+    let rows = waiting.iter().map(|one| {
+        let what = match (one.gathers, one.deliveries) {
+            (true, 1) => "1 digest".to_owned(),
+            (true, n) => format!("{n} digests"),
+            (false, n) => format!("{n} held"),
+        };
+        vec![
+            plain(what),
+            plain(when::moment(one.at, &zone)),
+            (DIM, when::ago(one.at, now)),
+            plain(format!("{} → {}", one.rule, one.target)),
+        ]
+    });
+    context.out.line("")?;
+    for line in table::lines(&["WAITS", "UNTIL", "", "RULE, TARGET"], rows.collect(), context.out.width()) {
+        context.out.line(line.trim_end())?;
     }
     Ok(())
 }

@@ -11,7 +11,30 @@ use crate::model::message::Triple;
 /// A part of a period.
 pub type Window = (Timestamp, Timestamp);
 
+/// A moment that deliveries of a rule wait for, as the rule said.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Moment {
+    /// The rule.
+    pub rule: String,
+    /// To which target.
+    pub target: String,
+    /// When they are due.
+    pub at: Timestamp,
+    /// They gather messages until then; else they are held.
+    pub gathers: bool,
+    /// How many deliveries.
+    pub deliveries: u64,
+}
+
 impl Store {
+    /// The moments ahead that deliveries wait for because their rules say so, the next ones first.
+    pub async fn moments(&self, now: Timestamp, limit: usize) -> Result<Vec<Moment>> {
+        match self {
+            Self::Sqlite(store) => store.moments(now, limit).await,
+            Self::Postgres(store) => store.moments(now, limit).await,
+        }
+    }
+
     /// How many deliveries ended in each state since, in steps of so long: (the step's beginning, state, how many). Steps
     /// begin at multiples of their length since the epoch; one in which nothing ended is not in it.
     pub async fn ended_per(

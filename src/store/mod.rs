@@ -15,7 +15,7 @@ mod steps;
 mod work;
 
 pub use admission::{AccountStatus, Admission, Admitted, Cursor, Quarantined, Taken};
-pub use figures::Window;
+pub use figures::{Moment, Window};
 pub use roles::{Hold, Instance};
 pub use rows::{Counts, Detail, Filter, MessagePage, Row, StoredMessage};
 pub use work::{Claimed, Ended, Outlook, Settlement, TargetState, Want};

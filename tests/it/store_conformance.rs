@@ -500,4 +500,5 @@ behaviours! {
     a_person_closes_a_digest_or_takes_it_out
     figures_are_counted_step_by_step news_is_what_is_behind_what_is_known pages_do_not_slip
     what_expired_is_counted_for_who_is_told what_was_held_for_its_moment_is_listed_until_it_is_begun
+    moments_ahead_are_told_with_what_waits_for_them
 }

@@ -186,3 +186,15 @@ pub(crate) async fn what_was_held_for_its_moment_is_listed_until_it_is_begun(sto
     assert_eq!(claim(&store, "desk", 2, at(20)).await.len(), 2);
     assert_eq!(listed(9).await, ids[1..], "`d` was due before them");
 }
+
+pub(crate) async fn moments_ahead_are_told_with_what_waits_for_them(store: Store) {
+    for (uid, due) in [("a", 10), ("b", 10), ("c", 0)] {
+        take(&store, uid, 0, planned("desk", uid, at(due))).await;
+    }
+    take(&store, "e", 0, joining("e", day(20))).await;
+    let told = store.moments(at(0), 9).await.unwrap();
+    let told: Vec<_> = told.iter().map(|one| (one.at, one.gathers, one.deliveries)).collect();
+    assert_eq!(told, [(at(10), false, 2), (at(20), true, 1)]);
+    assert_eq!(store.moments(at(10), 9).await.unwrap().len(), 1);
+    assert_eq!(store.moments(at(0), 1).await.unwrap()[0].rule, "cancellations");
+}

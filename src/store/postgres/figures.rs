@@ -12,7 +12,7 @@ use crate::model::delivery::StateName;
 use crate::model::message::Triple;
 use crate::store::figures::Window;
 use crate::store::gathering::OPEN;
-use crate::store::{Result, Row, StoredMessage};
+use crate::store::{Moment, Result, Row, StoredMessage};
 
 /// The states in which a delivery ends, as SQL.
 const ENDED: &str =
@@ -89,6 +89,31 @@ impl Postgres {
             );
             let found = tx.all(&sql, &[&ms(since), &rows(limit)]).await?;
             found.iter().map(row).collect()
+        })
+    }
+
+    /// What waits for a moment that its rule said: what is held, and what gathers messages.
+    pub(in crate::store) async fn moments(&self, now: Timestamp, limit: usize) -> Result<Vec<Moment>> {
+        let sql = format!(
+            "SELECT rule, target, first_due, gathers, count(*) AS n FROM (
+               SELECT d.rule, d.target, d.first_due, false AS gathers FROM deliveries d WHERE d.state = 'pending'
+                 AND d.starts = 0 AND d.first_due IS NOT NULL AND d.group_key IS NULL AND d.first_due > $1
+               UNION ALL SELECT d.rule, d.target, d.first_due, true FROM deliveries d
+                 WHERE {OPEN} AND d.first_due > $1) AS waiting
+             GROUP BY 1, 2, 3, 4 ORDER BY 3, 1, 2 LIMIT $2"
+        );
+        query!(self.db, |tx| {
+            let found = tx.all(&sql, &[&ms(now), &rows(limit)]).await?;
+            let moment = |row| {
+                Ok(Moment {
+                    rule: get(row, "rule")?,
+                    target: get(row, "target")?,
+                    at: time(row, "first_due")?,
+                    gathers: get(row, "gathers")?,
+                    deliveries: get::<i64>(row, "n")?.unsigned_abs(),
+                })
+            };
+            found.iter().map(moment).collect()
         })
     }
 

@@ -16,8 +16,8 @@ use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::model::settle::TargetChange;
 use crate::store::{
-    AccountStatus, Admission, Claimed, Counts, Cursor, Detail, Filter, Hold, Instance, MessagePage, NameKind,
-    Outlook, Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want, Window,
+    AccountStatus, Admission, Claimed, Counts, Cursor, Detail, Filter, Hold, Instance, MessagePage, Moment,
+    NameKind, Outlook, Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want, Window,
 };
 
 impl Sqlite {
@@ -168,6 +168,10 @@ impl Sqlite {
 
     pub(in crate::store) async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
         self.read(move |db| figures::ended_since(db, since, limit)).await
+    }
+
+    pub(in crate::store) async fn moments(&self, now: Timestamp, limit: usize) -> Result<Vec<Moment>> {
+        self.read(move |db| figures::moments(db, now, limit)).await
     }
 
     pub(in crate::store) async fn triples_since(&self, since: Timestamp) -> Result<Vec<(Triple, u64)>> {

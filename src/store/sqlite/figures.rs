@@ -11,7 +11,7 @@ use crate::model::delivery::StateName;
 use crate::model::message::Triple;
 use crate::store::figures::Window;
 use crate::store::gathering::OPEN;
-use crate::store::{Result, Row, StoredMessage};
+use crate::store::{Moment, Result, Row, StoredMessage};
 
 /// The states in which a delivery ends.
 const ENDED: [&str; 5] = ["delivered", "dead", "expired", "withheld", "discarded"];
@@ -64,6 +64,26 @@ pub(super) fn ended_since(db: &Db, since: Timestamp, limit: usize) -> Result<Vec
            AND d.settled_at >= ?2 ORDER BY d.settled_at, d.seq LIMIT ?3"
     );
     db.all(&sql, params![Json(ENDED), Ms(since), rows(limit)], row)
+}
+
+/// What waits for a moment that its rule said: what is held, and what gathers messages.
+pub(super) fn moments(db: &Db, now: Timestamp, limit: usize) -> Result<Vec<Moment>> {
+    let sql = format!(
+        "SELECT rule, target, first_due, gathers, count(*) AS n FROM (
+           SELECT d.rule, d.target, d.first_due, 0 AS gathers FROM deliveries d WHERE d.state = 'pending'
+             AND d.starts = 0 AND d.first_due IS NOT NULL AND d.group_key IS NULL AND d.first_due > ?1
+           UNION ALL SELECT d.rule, d.target, d.first_due, 1 FROM deliveries d WHERE {OPEN} AND d.first_due > ?1)
+         GROUP BY 1, 2, 3, 4 ORDER BY 3, 1, 2 LIMIT ?2"
+    );
+    db.all(&sql, params![Ms(now), rows(limit)], |row| {
+        Ok(Moment {
+            rule: row.get("rule")?,
+            target: row.get("target")?,
+            at: time(row, "first_due")?,
+            gathers: row.get("gathers")?,
+            deliveries: row.get::<_, i64>("n")?.unsigned_abs(),
+        })
+    })
 }
 
 /// How many messages of each triple came.

@@ -155,6 +155,7 @@ fn show_everything(db: &Db, id: &DeliveryId) {
     figures::arrivals(db, None, 9).unwrap();
     figures::ended_since(db, at(0), 9).unwrap();
     figures::triples_since(db, at(0)).unwrap();
+    figures::moments(db, at(0), 9).unwrap();
 }
 
 /// What several couriers and instances need of it, once.
