@@ -231,13 +231,18 @@ async fn what_a_person_decides_by_it_is_done_or_refused_with_the_reason() {
     ] {
         is_problem(&api.post("/deliveries/replay", wrong).await, 400, "bad-request");
     }
+    let twice = api.post("/deliveries/replay", json!({ "ids": [id, id] })).await.document;
+    assert_eq!(twice["deliveries"].as_array().unwrap().len(), 1, "named twice is meant once");
+    while api.get("/status").await["deliveries"]["delivered"] != 2 {
+        tokio::task::yield_now().await;
+    }
     let dry = api
         .post("/deliveries/replay", json!({ "filter": { "state": ["delivered"] }, "dry_run": true }))
         .await;
-    assert_eq!(dry.document["deliveries"].as_array().unwrap().len(), 1);
+    assert_eq!(dry.document["deliveries"].as_array().unwrap().len(), 2);
     assert_eq!(
         api.get("/deliveries").await["deliveries"].as_array().unwrap().len(),
-        1,
+        2,
         "nothing was changed"
     );
     let mute = json!({ "rule": "all", "for": "2h", "reason": "moving" });
