@@ -200,8 +200,14 @@ impl Loaded {
 /// Reads and checks a rules file with everything it includes, and its templates.
 pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let material = Material::of(path.parent().map(Path::to_path_buf).unwrap_or_default());
-    let mut reader =
-        Reader { environment, sources: Vec::new(), findings: Vec::new(), egresses: Vec::new(), material };
+    let mut reader = Reader {
+        environment,
+        sources: Vec::new(),
+        findings: Vec::new(),
+        egresses: Vec::new(),
+        material,
+        reads_files: true,
+    };
     let (raw, trees) = files::read(&mut reader, path).unzip();
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
     let names = names(raw.as_ref(), &templates);

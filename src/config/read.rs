@@ -61,6 +61,8 @@ pub(super) struct Reader<'e> {
     pub(super) egresses: Vec<Egress>,
     /// What was read so far.
     pub(super) material: Material,
+    /// Files that are named may be read; not so for rules that somebody is only trying.
+    pub(super) reads_files: bool,
 }
 
 /// A mapping whose keys have been checked.
@@ -435,6 +437,7 @@ mod tests {
             findings: Vec::new(),
             egresses: Vec::new(),
             material: Material::default(),
+            reads_files: true,
         };
         for policy in [Policy::Public, Policy::Any, Policy::Public] {
             assert_eq!(reader.egress(policy.clone()).policy(), &policy);

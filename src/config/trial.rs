@@ -34,9 +34,15 @@ pub fn try_rules(text: &str, config: &Config) -> Trial {
         );
     }
     let is_list = |node: &yaml::Node| matches!(node.kind, Kind::List(_));
+    // What follows the list would stand beside `rules:`, where files are named that are read.
     let alone = yaml::parse(&text, 0);
-    if !alone.node.as_ref().is_some_and(is_list) && alone.findings.is_empty() {
-        return refused("a list of rules is meant", "begin with `- name: my-rule`");
+    if !alone.node.as_ref().is_some_and(is_list) {
+        if alone.findings.is_empty() {
+            return refused("a list of rules is meant", "begin with `- name: my-rule`");
+        }
+        let files = [NAME.to_owned()];
+        let problems = alone.findings.into_iter().map(|finding| finding.into_problem(&files)).collect();
+        return Trial { rules: None, problems };
     }
     let environment = Environment::default();
     let whole = format!("rules:\n{}\n{}", text.trim_end(), around(config));
@@ -48,6 +54,7 @@ pub fn try_rules(text: &str, config: &Config) -> Trial {
         findings: Vec::new(),
         egresses: Vec::new(),
         material,
+        reads_files: false,
     };
     let parsed = yaml::parse(&whole, 0);
     reader.findings.extend(parsed.findings);
@@ -80,7 +87,16 @@ fn around(config: &Config) -> String {
         |name: &str| format!("  {}: {{ type: http, url: \"https://example.com/\" }}\n", quoted(name));
     let accounts: String = config.accounts.iter().map(|known| account(&known.name)).collect();
     let targets: String = config.targets.keys().map(|name| target(name)).collect();
-    format!("version: 1\naccounts:\n{accounts}targets:\n{targets}")
+    let schedule = |name: &String| {
+        format!(
+            "  {}: {{ days: mon-sun }}
+",
+            quoted(name)
+        )
+    };
+    let schedules: String = config.schedules.keys().map(schedule).collect();
+    let schedules = if schedules.is_empty() { schedules } else { format!("schedules:\n{schedules}") };
+    format!("version: 1\naccounts:\n{accounts}targets:\n{targets}{schedules}")
 }
 
 fn refused(message: &str, help: &str) -> Trial {
@@ -135,6 +151,7 @@ mod tests {
             "- name: ${file:/etc/passwd}\n  match: {}\n  deliver: [{ to: crm }]",
             "include: /etc/passwd",
             "- name: a\n  match: {}\n  deliver: [{ to: crm }]\ninclude: [/etc/passwd]",
+            "- name: a\n  match: {}\n  deliver:\n  - { to: crm, digest: { at: \"08:00\", holidays: { file: /etc/passwd } } }",
             "accounts: [{ name: x, token_file: /etc/passwd }]",
         ] {
             let tried = try_rules(text, &config());

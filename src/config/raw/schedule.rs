@@ -199,7 +199,11 @@ fn file(reader: &mut Reader<'_>, of: Option<&str>, node: &Node) -> Option<BTreeS
     let spot = reader.text(path, "the path of a file")?;
     let folder = reader.sources.get(spot.span.file).map(|source| source.folder.clone()).unwrap_or_default();
     let path = folder.join(&spot.value);
-    let read = files::read_text(&path, HOLIDAYS_BYTES_MAX);
+    let read = if reader.reads_files {
+        files::read_text(&path, HOLIDAYS_BYTES_MAX)
+    } else {
+        Err("no file is read here".to_owned())
+    };
     reader.material.holidays(of, &path, read.as_deref().ok());
     let text = match read {
         Ok(text) => text,

@@ -260,8 +260,14 @@ impl Opened {
         let Self { source, path, root, findings, inline, .. } = self;
         let (file, folder, text) = (source.name.clone(), source.folder.clone(), mask::mask(&source.text));
         let material = Material::of(folder.clone());
-        let mut reader =
-            Reader { environment, sources: vec![source], findings, egresses: Vec::new(), material };
+        let mut reader = Reader {
+            environment,
+            sources: vec![source],
+            findings,
+            egresses: Vec::new(),
+            material,
+            reads_files: true,
+        };
         let tests = root.map(|root| file::tests(&mut reader, &root, inline, config, &stem(&path)));
         let tests = tests.unwrap_or_default();
         let mut findings = reader.findings;
