@@ -59,7 +59,9 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
             (_, states) if open == states.len() => UNSETTLED.to_owned(),
             _ => String::new(),
         };
-        add(&format!("d.state IN (SELECT value FROM json_each(?)){implied}"), Box::new(Json(names)));
+        // Walking back from the newest soon finds what was delivered; the plus keeps SQLite from sorting them all.
+        let state = if filter.states.contains(&StateName::Delivered) { "+d.state" } else { "d.state" };
+        add(&format!("{state} IN (SELECT value FROM json_each(?)){implied}"), Box::new(Json(names)));
     }
     if let Some(rule) = &filter.rule {
         add("d.rule = ?", Box::new(rule.clone()));
