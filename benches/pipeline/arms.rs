@@ -13,6 +13,7 @@ use activity_relay::daemon::{Relay, Setup, driver};
 use activity_relay::egress::policy::Policy;
 use activity_relay::egress::{Egress, Request};
 use activity_relay::model::delivery::Planned;
+use activity_relay::model::delivery::StateName;
 use activity_relay::model::id::DeliveryId;
 use activity_relay::model::message::Message;
 use activity_relay::sandbox::incoming::Incoming;
@@ -224,7 +225,7 @@ async fn until_delivered(relay: &Arc<Relay>, count: usize) {
     sending.spawn(async move { driver::send_for_ever(&sender).await });
     let ended = relay.courier.ended();
     let count = u64::try_from(count).unwrap();
-    let of = OfEnd { rule: "all".into(), target: "crm".into(), state: "delivered".into() };
+    let of = OfEnd::new("all", "crm", StateName::Delivered, "accepted");
     let delivered = relay.metrics.ended.get_or_create_owned(&of);
     while delivered.get() < count {
         ended.notified().await;

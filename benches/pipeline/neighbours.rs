@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use activity_relay::daemon::clock::Clock;
 use activity_relay::daemon::metrics::{OfAttempt, OfEnd};
 use activity_relay::daemon::{Relay, driver};
+use activity_relay::model::delivery::StateName;
 use activity_relay::store::{Admission, Store};
 use tokio::net::TcpSocket;
 
@@ -158,7 +159,7 @@ async fn admit_paced(relay: &Arc<Relay>) -> HashMap<String, i64> {
 
 async fn until_delivered(relay: &Relay, count: usize) {
     let ended = relay.courier.ended();
-    let of = |number| OfEnd { rule: "all".into(), target: other(number), state: "delivered".into() };
+    let of = |number| OfEnd::new("all", &other(number), StateName::Delivered, "accepted");
     let delivered =
         || -> u64 { (0..OTHERS).map(|number| relay.metrics.ended.get_or_create(&of(number)).get()).sum() };
     while delivered() < u64::try_from(count).unwrap() {
@@ -168,10 +169,15 @@ async fn until_delivered(relay: &Relay, count: usize) {
 
 /// Those that ended, and those under way when all others have theirs.
 async fn dead_attempts(relay: &Relay) -> u64 {
-    let of = OfAttempt { rule: "all".into(), target: DEAD.into(), outcome: "retry".into() };
+    // It answers 503, or not at all.
+    let made = ["5xx", "none"].map(|answer| {
+        let (rule, target, outcome) = ("all".into(), DEAD.into(), "retry".into());
+        let of = OfAttempt { rule, target, outcome, answer: answer.into() };
+        relay.metrics.attempts.get_or_create(&of).get()
+    });
     let outlook = relay.store.outlook(&[DEAD.to_owned()]).await.unwrap();
     let under_way = outlook.sending.get(DEAD).copied().unwrap_or_default();
-    relay.metrics.attempts.get_or_create(&of).get() + u64::try_from(under_way).unwrap()
+    made.iter().sum::<u64>() + u64::try_from(under_way).unwrap()
 }
 
 fn other(number: usize) -> String {

@@ -11,8 +11,33 @@ use super::{payload, when};
 use crate::model::delivery::{Attempt, StateName};
 use crate::model::group::Kind;
 use crate::model::id::DeliveryId;
-use crate::store::{Detail, Row};
+use crate::store::{Detail, Row, Store, StoreError};
 use crate::target::Target;
+
+/// What a text that a person typed is the beginning of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Of one delivery's id, or all of it.
+    One(DeliveryId),
+    /// Of none.
+    None,
+    /// Of several.
+    Several,
+}
+
+/// The delivery whose id is, or begins with, the text.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn find(store: &Store, text: &str) -> Result<Found, StoreError> {
+    let found = if text.is_empty() { Vec::new() } else { store.ids_like(text, 2).await? };
+    Ok(match found.as_slice() {
+        [] => Found::None,
+        [id] => Found::One(id.clone()),
+        [id, ..] if id.as_str() == text => Found::One(id.clone()),
+        _ => Found::Several,
+    })
+}
 
 /// A delivery as the JSON contract has it; the keys behind `replay_of` are beyond it.
 #[derive(Debug, Serialize)]
@@ -104,7 +129,7 @@ impl<'a> Listed<'a> {
 }
 
 /// The list's object with `payload` and `history` behind it.
-pub fn json(detail: &Detail, target: Option<&Target>) -> anyhow::Result<Map<String, Value>> {
+pub fn json(detail: &Detail, target: Option<&Target>) -> serde_json::Result<Map<String, Value>> {
     let mut object = match serde_json::to_value(Listed::of(&detail.row))? {
         Value::Object(object) => object,
         other => Map::from_iter([("delivery".to_owned(), other)]),

@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod coverage;
 pub mod deliveries;
+pub mod digests;
 pub mod explain;
 pub mod figures;
 pub mod instances;

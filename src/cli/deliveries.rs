@@ -12,7 +12,7 @@ pub(super) use drawn::state_style;
 use super::output::{DIM, paint};
 use super::{Context, Exit, Format, Stop, when};
 use crate::answers::actions::Change;
-use crate::answers::deliveries::{self, Listed};
+use crate::answers::deliveries::{self, Found, Listed};
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
 use crate::store::{Counts, Filter, Row, Store};
@@ -185,12 +185,10 @@ pub(super) fn unknown(id: &str) -> anyhow::Error {
 
 /// The one delivery whose id is, or begins with, the text.
 pub(super) async fn resolve(store: &Store, text: &str) -> anyhow::Result<DeliveryId> {
-    let found = if text.is_empty() { Vec::new() } else { store.ids_like(text, 2).await? };
-    match <[DeliveryId; 1]>::try_from(found) {
-        Ok([id]) => Ok(id),
-        Err(found) if found.is_empty() => Err(unknown(text)),
-        Err(found) if found[0].as_str() == text => Ok(found[0].clone()),
-        Err(_) => Err(Stop::new(
+    match deliveries::find(store, text).await? {
+        Found::One(id) => Ok(id),
+        Found::None => Err(unknown(text)),
+        Found::Several => Err(Stop::new(
             Exit::Problem,
             format!("several deliveries' ids begin with `{text}`; give more of it"),
         )),

@@ -3,15 +3,15 @@
 use clap::Subcommand;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::deliveries::{resolve, unknown};
 use super::output::{DIM, paint};
 use super::table::{self, plain};
 use super::{Context, Exit, Format, Stop, when};
-use crate::model::group::{Kind, SEPARATOR, read_name};
+use crate::answers::digests;
 use crate::model::id::DeliveryId;
-use crate::store::{Filter, Row, Store};
+use crate::store::{Row, Store};
 
 /// What stands below the options.
 const AFTER_HELP: &str = "\
@@ -77,12 +77,12 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
 }
 
 async fn list(store: &Store, format: Format, context: &Context) -> anyhow::Result<Exit> {
-    let open = store.deliveries(Filter { open: true, ..Filter::default() }).await?.0;
-    let mut digests: Vec<Row> = open.into_iter().filter(is_digest).collect();
-    digests.sort_by_key(|row| row.first_due);
+    let digests = digests::open(store).await?;
     match format {
         Format::Json => {
-            context.out.json(&json!({ "digests": digests.iter().map(as_json).collect::<Vec<_>>() }))?;
+            context
+                .out
+                .json(&json!({ "digests": digests.iter().map(digests::as_json).collect::<Vec<_>>() }))?;
         }
         Format::Text if digests.is_empty() => context.out.line(paint(DIM, "no digest is open"))?,
         Format::Text => {
@@ -95,27 +95,6 @@ async fn list(store: &Store, format: Format, context: &Context) -> anyhow::Resul
     Ok(Exit::Fine)
 }
 
-fn is_digest(row: &Row) -> bool {
-    row.gathered.is_some_and(|gathered| gathered.kind == Kind::Digest)
-}
-
-/// What its messages have in common beside rule and target.
-fn key(row: &Row) -> String {
-    let (_, key) = read_name(row.group.as_deref().unwrap_or_default());
-    // The first part tells the time that it covers.
-    let parts: Vec<&str> = key.split(SEPARATOR).skip(1).filter(|part| !part.is_empty()).collect();
-    parts.join(", ")
-}
-
-fn as_json(row: &Row) -> Value {
-    json!({
-        "id": row.id, "rule": row.rule, "target": row.target, "recipient": row.recipient, "account": row.account,
-        "key": key(row), "count": row.messages.len(), "messages": row.messages, "opened_at": row.created_at,
-        "closes_at": row.first_due,
-        "window": row.gathered.map(|gathered| json!({ "from": gathered.from, "to": gathered.to })),
-    })
-}
-
 fn drawn(rows: &[Row], now: Timestamp, zone: &TimeZone, columns_max: Option<usize>) -> Vec<String> {
     let cells = rows.iter().map(|row| {
         let to =
@@ -126,7 +105,7 @@ fn drawn(rows: &[Row], now: Timestamp, zone: &TimeZone, columns_max: Option<usiz
             plain(when::moment(row.first_due, zone)),
             (DIM, when::ago(row.first_due, now)),
             plain(format!("{} → {to}", row.rule)),
-            (DIM, key(row)),
+            (DIM, digests::key(row)),
         ]
     });
     table::lines(&["ID", "HOLDS", "CLOSES", "", "RULE, TARGET", "KEY"], cells.collect(), columns_max)
@@ -137,7 +116,7 @@ async fn open_ones(store: &Store, ids: &[String]) -> anyhow::Result<Vec<Delivery
     for text in ids {
         let id = resolve(store, text).await?;
         let row = store.delivery(&id).await?.ok_or_else(|| unknown(text))?.row;
-        if !row.open || !is_digest(&row) {
+        if !row.open || !digests::is_digest(&row) {
             let message = format!(
                 "{id} is no open digest: it is {}; `activity-relay digests list` shows those that are open",
                 row.state

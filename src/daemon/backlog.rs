@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::model::delivery::Waiting;
+use crate::model::delivery::{StateName, Waiting};
 use crate::model::settle::after_now;
 use crate::rules::plan::together;
 use crate::store::{Outlook, Store, StoreError, TargetState};
@@ -90,7 +90,7 @@ async fn gather(
         let count = store.gather(whole, &parts, now).await?;
         if count > 0 {
             tracing::info!(target = target.name, rule, count, delivery = %id, "what queued up is sent together");
-            let of = OfEnd { rule, target: target.name.clone(), state: "withheld".to_owned() };
+            let of = OfEnd::new(&rule, &target.name, StateName::Withheld, "sent_together");
             metrics.ended.get_or_create(&of).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         }
         gathered += count;

@@ -24,7 +24,7 @@ use super::door::Door;
 use super::empties::Empties;
 use super::lanes::Lanes;
 pub use super::lanes::Ticked;
-use super::metrics::{Metrics, OfAttempt, OfEnd, OfTarget};
+use super::metrics::{self, Metrics, OfAttempt, OfEnd, OfTarget};
 use super::names::NameBooks;
 use super::scribe::{Next, Scribe};
 use super::telling::{owed, owed_for_ended};
@@ -245,7 +245,8 @@ impl Courier {
     /// Counts and tells of what the store ended by itself.
     async fn note_ended(&self, ended: &[Ended], config: &Config, now: Timestamp) -> Result<(), StoreError> {
         for Ended { id, rule, target, state, why } in ended {
-            let of = OfEnd { rule: rule.clone(), target: target.clone(), state: state.as_str().to_owned() };
+            let reason = if *state == StateName::Expired { "too_late" } else { "interrupted" };
+            let of = OfEnd::new(rule, target, *state, reason);
             self.shared.metrics.ended.get_or_create(&of).inc();
             tracing::error!(delivery = %id, rule, target, %state, why, "not delivered");
         }
@@ -332,7 +333,7 @@ impl Courier {
         let now = self.shared.clock.now();
         let state = StateName::Withheld.as_str();
         tracing::info!(delivery = %job.claim.id, rule = job.rule, target = job.target, reason = why, state, "not sent");
-        let of = OfEnd { rule: job.rule, target: job.target.clone(), state: state.to_owned() };
+        let of = OfEnd::new(&job.rule, &job.target, StateName::Withheld, "made_good");
         self.shared.metrics.ended.get_or_create(&of).inc();
         Settlement {
             plain: job.plain,
@@ -424,19 +425,23 @@ impl Courier {
 
     fn count(&self, job: &Job, target: &Target, report: &Report, verdict: &Verdict) {
         let metrics = &self.shared.metrics;
-        let (rule, name) = (job.rule.clone(), target.name.clone());
-        let outcome = report.outcome.as_str().to_owned();
-        metrics
-            .attempts
-            .get_or_create(&OfAttempt { rule: rule.clone(), target: name.clone(), outcome })
-            .inc();
-        metrics
-            .latency
-            .get_or_create(&OfTarget { target: name.clone() })
-            .observe(report.latency.as_secs_f64());
+        let (rule, name) = (&job.rule, &target.name);
+        let of = OfTarget { target: name.clone() };
+        let (outcome, answer) = (report.outcome.as_str().to_owned(), metrics::answer(report.status));
+        let attempt = OfAttempt { rule: rule.clone(), target: name.clone(), outcome, answer };
+        metrics.attempts.get_or_create(&attempt).inc();
+        metrics.latency.get_or_create(&of).observe(report.latency.as_secs_f64());
         if !matches!(verdict.state, State::Pending { .. } | State::Sending { .. }) {
-            let state = verdict.state.name().as_str().to_owned();
-            metrics.ended.get_or_create(&OfEnd { rule, target: name, state }).inc();
+            let reason = metrics::reason(&verdict.state, report.outcome);
+            metrics.ended.get_or_create(&OfEnd::new(rule, name, verdict.state.name(), reason)).inc();
+        }
+        if let State::Delivered { at } = verdict.state {
+            let waited = at.duration_since(job.first_due).as_secs_f64().max(0.0);
+            metrics.delivery_latency.get_or_create(&of).observe(waited);
+            if job.throttled > 0 {
+                let held = OfEnd::new(rule, name, StateName::Withheld, "throttled");
+                metrics.ended.get_or_create(&held).inc_by(u64::from(job.throttled));
+            }
         }
         let (delivery, state) = (&job.claim.id, verdict.state.name().as_str());
         let (rule, target, outcome) = (&job.rule, &job.target, report.outcome.as_str());

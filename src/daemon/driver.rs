@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
@@ -170,20 +171,17 @@ pub async fn poll_handing(relay: &Relay, post: &Post) -> Tick {
 
 async fn poll_counted(relay: &Relay, post: &Post, hand: Option<Hand>) -> Tick {
     let mut poller = post.poller().await;
-    let unknown_before = poller.unknown().values().sum::<u64>();
+    let began = Instant::now();
     let tick = poller.tick(&relay.config(), hand, relay.clock.now(), relay.chance.unit()).await;
     let of = OfAccount { account: poller.account().name.clone() };
     let metrics = &relay.metrics;
+    metrics.poll_duration.observe(began.elapsed().as_secs_f64());
+    tick.arrivals.count(metrics, &of.account);
     match &tick.result {
-        Ok(taken) => {
-            let figure = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-            metrics.messages.get_or_create(&of).inc_by(figure(taken.messages));
-            metrics.quarantined.get_or_create(&of).inc_by(figure(taken.quarantined));
+        Ok(_) => {
             if !post.over().is_cancelled() {
                 metrics.poll_success.get_or_create(&of).set(relay.clock.now().as_second());
             }
-            let unknown = poller.unknown().values().sum::<u64>();
-            metrics.unknown.get_or_create(&of).inc_by(unknown.saturating_sub(unknown_before));
         }
         Err(error) if error.role_lost() => {
             metrics.polls_left.get_or_create(&of).inc();

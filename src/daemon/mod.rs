@@ -1,6 +1,7 @@
 //! The running relay: polls, plans, claims, delivers, settles, until it is told to stop.
 
 pub mod alarm;
+mod arrivals;
 mod backlog;
 pub mod clock;
 mod closing;
@@ -8,6 +9,7 @@ pub mod courier;
 pub mod door;
 pub mod driver;
 mod empties;
+pub mod gauges;
 mod intake;
 pub mod janitor;
 mod lanes;
@@ -61,6 +63,8 @@ pub struct Relay {
     pub clock: Clock,
     /// Chance.
     pub chance: Chance,
+    /// When this instance was put together.
+    pub started: Timestamp,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// The names of people, by account.
@@ -104,7 +108,7 @@ impl Relay {
     /// Puts a relay together; nothing runs yet.
     pub fn new(setup: Setup) -> Self {
         let Setup { config, store, clock, chance, paced, dry_run } = setup;
-        let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
+        let (metrics, stop) = (Arc::new(Metrics::new(store.commit_seconds())), CancellationToken::new());
         let names = Arc::new(NameBooks::default());
         let posts = Posts::new(store.clone(), clock.clone(), names.clone(), stop.clone(), (paced, dry_run));
         posts.follow(&config);
@@ -120,11 +124,13 @@ impl Relay {
         let (courier, owed) = (Courier::new(parts), Arc::new(Notify::new()));
         let (config, roles) = (Sender::new(Arc::new(config)), Roles::new(store.clone(), metrics.clone()));
         metrics.reload_successful.set(1);
-        metrics.reload_success.set(clock.now().as_second());
+        let started = clock.now();
+        metrics.reload_success.set(started.as_second());
         let relay = Self {
             store,
             clock,
             chance,
+            started,
             metrics,
             names,
             courier,

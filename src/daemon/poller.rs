@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::daemon::arrivals::Arrivals;
 use crate::daemon::courier::Hand;
 use crate::daemon::intake::admit;
 use crate::daemon::names::{NameBook, WAIT_MAX};
@@ -90,6 +91,8 @@ pub struct Tick {
     pub next_in: Duration,
     /// In a dry run: the new messages with what would be owed for them.
     pub would_admit: Vec<Admitted>,
+    /// What was taken in even so, to be counted.
+    pub arrivals: Arrivals,
 }
 
 /// What one page or a whole poll changed.
@@ -98,6 +101,7 @@ struct Gain {
     taken: Taken,
     would_admit: Vec<Admitted>,
     hand: Option<Hand>,
+    arrivals: Arrivals,
 }
 
 /// The role of the one instance that polls an account.
@@ -177,7 +181,8 @@ impl Poller {
             Err(error) => wait_after(error, self.failures, self.account.poll_every),
         };
         let next_in = next_in.max(asked.unwrap_or_default());
-        Tick { result: outcome.map(|()| gain.taken), next_in, would_admit: gain.would_admit }
+        let Gain { taken, would_admit, arrivals, .. } = gain;
+        Tick { result: outcome.map(|()| taken), next_in, would_admit, arrivals }
     }
 
     /// Writes down how the poll went; a trouble is logged once, not at every poll.
@@ -349,11 +354,13 @@ impl Poller {
         let targets: BTreeSet<String> = due.map(|owed| owed.target.clone()).collect();
         let offer = |hand: &Hand| hand.offer(targets.iter().map(String::as_str));
         let wants = gain.hand.as_ref().map(offer).unwrap_or_default();
+        let arrivals = Arrivals::of(&admission, now);
         let (taken, jobs) = self.store.admit_leasing(admission, wants, now).await?;
         crate::failpoint::pass("admitted");
         if let Some(hand) = &gain.hand {
             hand.start(jobs);
         }
+        gain.arrivals.add(arrivals);
         gain.taken.messages += taken.messages;
         gain.taken.deliveries += taken.deliveries;
         gain.taken.quarantined += taken.quarantined;

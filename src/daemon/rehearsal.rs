@@ -25,7 +25,6 @@ use super::clock::{Chance, Clock};
 use super::courier::{Courier, Parts};
 use super::door::{Door, Record, Sent};
 use super::intake;
-use super::metrics::Metrics;
 use super::names::{NameBook, NameBooks};
 
 /// Plays messages through a configuration. Several may exist side by side; they share nothing.
@@ -73,7 +72,7 @@ impl Rehearsal {
             store: store.clone(),
             clock: clock.clone(),
             chance: Chance::seeded(0),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::default(),
             names: names.clone(),
             door: Door::Record(record.clone()),
             stop: CancellationToken::new(),

@@ -39,6 +39,8 @@ pub enum Cause {
     Watch,
     /// Somebody in the console.
     Console,
+    /// A program.
+    Api,
 }
 
 impl Cause {
@@ -49,6 +51,7 @@ impl Cause {
             Self::Request => "POST /-/reload",
             Self::Watch => "a change of the files",
             Self::Console => "the console",
+            Self::Api => "the API",
         }
     }
 }
@@ -286,7 +289,9 @@ pub async fn tell_of_gone(relay: &Relay) -> Result<(), StoreError> {
 impl Relay {
     /// Tells the metrics which configuration is in force.
     pub(super) fn measure_config(&self) {
-        let hash = self.config().outline.hash().to_owned();
+        let config = self.config();
+        let hash = config.outline.hash().to_owned();
+        self.metrics.expect(&config);
         self.metrics.config.clear();
         self.metrics.config.get_or_create(&OfConfig { hash }).set(1);
     }

@@ -18,6 +18,9 @@ pub struct Mute {
     pub created_at: Timestamp,
 }
 
+/// Between the rule's name and the end of its mute, in the reason of what it withholds.
+const MUTED: &str = "is muted until";
+
 impl Mute {
     /// The one of these that silences the rule at that moment; of several the one that lasts longest.
     pub fn of<'m>(mutes: &'m [Self], rule: &str, now: Timestamp) -> Option<&'m Self> {
@@ -27,6 +30,11 @@ impl Mute {
 
     /// What a delivery that it withholds says.
     pub fn why(&self) -> String {
-        format!("rule `{}` is muted until {:.0}: {}", self.rule, self.until, self.reason)
+        format!("rule `{}` {MUTED} {:.0}: {}", self.rule, self.until, self.reason)
+    }
+
+    /// Whether that is what the reason of a withheld delivery says.
+    pub fn is_why(reason: &str) -> bool {
+        reason.starts_with("rule `") && reason.contains(MUTED)
     }
 }

@@ -1,6 +1,7 @@
 //! The durable memory: messages, deliveries, attempts, cursors. One contract; it decides nothing.
 
 mod admission;
+mod commits;
 mod ends;
 mod figures;
 mod gathering;
@@ -19,11 +20,12 @@ pub use roles::{Hold, Instance};
 pub use rows::{Counts, Detail, Filter, MessagePage, Row, StoredMessage};
 pub use work::{Claimed, Ended, Outlook, Settlement, TargetState, Want};
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::model::delivery::{Claim, Job, Planned, Waiting};
 use crate::model::id::DeliveryId;
@@ -348,6 +350,11 @@ impl Store {
         both!(self.counts(target).await)
     }
 
+    /// How many deliveries stand where, of each target to which anything was ever owed.
+    pub async fn counts_by_target(&self) -> Result<BTreeMap<String, Counts>> {
+        both!(self.counts_by_target().await)
+    }
+
     /// Targets to which something is owed or died, by name: also those that are no longer configured.
     pub async fn owed_targets(&self) -> Result<Vec<String>> {
         both!(self.owed_targets().await)
@@ -444,6 +451,11 @@ impl Store {
 
     /// Transactions committed so far.
     pub fn commits(&self) -> u64 {
-        both!(self.commits())
+        both!(self.commits()).count()
+    }
+
+    /// How long commits take until they are on the disk, in seconds.
+    pub fn commit_seconds(&self) -> Histogram {
+        both!(self.commits()).seconds()
     }
 }

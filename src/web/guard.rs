@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use url::form_urlencoded;
 
 use super::Console;
+use super::api::as_problem;
 use super::pages::problem;
 
 /// How long a form may be, in bytes, and how long it may take to arrive.
@@ -53,10 +54,14 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let embedded = request.uri().path().starts_with("/playground/mail/");
+    let program = request.uri().path().starts_with(API);
     let mut response = match pass(&console, peer, request).await {
         Ok(request) => next.run(request).await,
         Err(refusal) => *refusal,
     };
+    if program {
+        response = as_problem(response);
+    }
     harden(response.headers_mut(), embedded);
     response
 }

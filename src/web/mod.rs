@@ -1,6 +1,7 @@
 //! What the relay serves: the console, health and metrics, and the reload of its configuration.
 
 mod access;
+mod api;
 mod assets;
 mod events;
 mod form;
@@ -25,7 +26,6 @@ use crate::daemon::reload::Reloader;
 use access::Access;
 pub use access::{Settings, Unsafe};
 use events::Events;
-use health::Health;
 use pages::{
     configuration, coverage, deliveries, feed, login, messages, mutes, overview, playground, targets,
 };
@@ -54,12 +54,7 @@ pub async fn serve(
     settings: Settings,
     closing: CancellationToken,
 ) -> std::io::Result<()> {
-    let health = Health {
-        store: relay.store.clone(),
-        metrics: relay.metrics.clone(),
-        clock: relay.clock.clone(),
-        stop: relay.stop.clone(),
-    };
+    let health = relay.clone();
     let console = Console {
         events: Arc::new(Events::new(relay.clone())),
         access: Arc::new(Access::new(settings)),
@@ -74,7 +69,7 @@ pub async fn serve(
         .route("/metrics", get(health::metrics))
         .with_state(health)
         .route("/-/reload", post(reload::reload).with_state(reloader))
-        .merge(guard::guarded(routes(), &console).with_state(console));
+        .merge(guard::guarded(routes().merge(api::routes()), &console).with_state(console));
     serve::serve(listener, router, closing).await
 }
 

@@ -63,7 +63,7 @@ fn names_an_address(host: &str) -> bool {
 }
 
 /// `check`'s document, with what came of it.
-fn as_json(reload: &Reload) -> Value {
+pub(super) fn as_json(reload: &Reload) -> Value {
     let mut document = render_json(&reload.problems);
     if let Value::Object(fields) = &mut document {
         fields.insert("result".to_owned(), json!(reload.outcome.as_str()));

@@ -6,6 +6,7 @@
 )]
 
 mod alerts;
+mod api;
 mod cli_check;
 mod cli_contract;
 mod cli_docs;
@@ -33,6 +34,7 @@ mod hostile;
 mod instances;
 mod instances_killed;
 mod kill;
+mod metrics;
 mod oracle;
 mod outage;
 mod outbox;

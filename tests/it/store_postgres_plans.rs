@@ -95,6 +95,7 @@ async fn do_everything(store: &Store) {
     store.next_due(&["desk".into()]).await.unwrap();
     store.counts(Some("desk")).await.unwrap();
     store.owed_targets().await.unwrap();
+    store.counts_by_target().await.unwrap();
     store.oldest_due().await.unwrap();
     store.target_states().await.unwrap();
     store.replay(std::slice::from_ref(&id), now).await.unwrap();

@@ -8,12 +8,13 @@ use std::time::Duration;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
 
 use super::place::Place;
 use super::tls;
 use super::tx::{Isolation, Tx};
+use crate::store::commits::Commits;
 use crate::store::{Result, StoreError};
 
 /// Connections that one instance holds at most.
@@ -95,7 +96,7 @@ pub(in crate::store) struct Database {
     pool: Pool,
     place: Place,
     statements: AtomicU64,
-    commits: AtomicU64,
+    commits: Commits,
 }
 
 impl Database {
@@ -119,7 +120,7 @@ impl Database {
             .post_create(hook)
             .build()
             .map_err(|error| StoreError::Unavailable(format!("no pool of connections: {error}")))?;
-        Ok(Self { pool, place, statements: AtomicU64::new(0), commits: AtomicU64::new(0) })
+        Ok(Self { pool, place, statements: AtomicU64::new(0), commits: Commits::default() })
     }
 
     /// Where it lies, for a person.
@@ -133,8 +134,8 @@ impl Database {
     }
 
     /// Transactions committed so far.
-    pub(super) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+    pub(super) fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     /// A transaction that begins with its first statement.
@@ -146,10 +147,10 @@ impl Database {
     pub(super) async fn end<T>(&self, tx: Tx<'_>, result: Result<T>) -> ControlFlow<Result<T>> {
         match result {
             Ok(value) => {
-                let changes = tx.changes();
+                let (changes, began) = (tx.changes(), Instant::now());
                 let ended = tx.commit().await;
                 if ended.is_ok() && changes {
-                    self.commits.fetch_add(1, Ordering::Relaxed);
+                    self.commits.add(began.elapsed());
                 }
                 // Whether a commit that was cut off came through nobody knows: it is not done twice.
                 ControlFlow::Break(ended.map(|()| value))

@@ -1,5 +1,6 @@
 //! What people and pages are shown: lists of deliveries, one with all that is kept of it, counts.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
@@ -192,6 +193,19 @@ impl Postgres {
             transact!(self.db, |tx| add_up(tx).await)?;
         }
         Ok(counts)
+    }
+
+    /// How many deliveries stand where, target by target.
+    pub(in crate::store) async fn counts_by_target(&self) -> Result<BTreeMap<String, Counts>> {
+        query!(self.db, |tx| {
+            let sql = "SELECT target, state, sum(n)::bigint AS n FROM counts GROUP BY target, state";
+            let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+            for row in tx.all(sql, &[]).await? {
+                let of_target = counts.entry(get(&row, "target")?).or_default();
+                *of_target.of_mut(state(&row)?) = get::<i64>(&row, "n")?.unsigned_abs();
+            }
+            Ok(counts)
+        })
     }
 
     /// Targets to which something is owed or died.

@@ -24,6 +24,7 @@ mod tx;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::commits::Commits;
 use super::{Result, StoreError};
 use connect::{Database, query};
 use place::Place;
@@ -75,7 +76,7 @@ impl Postgres {
     }
 
     /// Transactions committed so far.
-    pub(super) fn commits(&self) -> u64 {
+    pub(super) fn commits(&self) -> &Commits {
         self.db.commits()
     }
 }

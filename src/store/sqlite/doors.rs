@@ -1,6 +1,6 @@
 //! The contract's calls as the embedded store answers them: what writes goes to the writer, what reads to a reader.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,6 +219,10 @@ impl Sqlite {
     pub(in crate::store) async fn counts(&self, target: Option<&str>) -> Result<Counts> {
         let target = target.map(str::to_owned);
         self.read(move |db| listing::counts(db, target.as_deref())).await
+    }
+
+    pub(in crate::store) async fn counts_by_target(&self) -> Result<BTreeMap<String, Counts>> {
+        self.read(listing::counts_by_target).await
     }
 
     pub(in crate::store) async fn owed_targets(&self) -> Result<Vec<String>> {

@@ -1,5 +1,6 @@
 //! What people and pages are shown: lists of deliveries, one with all that is kept of it, counts.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
@@ -257,6 +258,17 @@ pub(super) fn counts(db: &Db, target: Option<&str>) -> Result<Counts> {
     let mut counts = Counts::default();
     for (state, n) in found {
         *counts.of_mut(state) = n;
+    }
+    Ok(counts)
+}
+
+/// How many deliveries stand where, target by target.
+pub(super) fn counts_by_target(db: &Db) -> Result<BTreeMap<String, Counts>> {
+    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+    let read =
+        |row: &SqlRow<'_>| Ok((row.get("target")?, state(row)?, row.get::<_, i64>("n")?.unsigned_abs()));
+    for (target, state, n) in db.all("SELECT target, state, n FROM counts", [], read)? {
+        *counts.entry(target).or_default().of_mut(state) = n;
     }
     Ok(counts)
 }

@@ -26,12 +26,13 @@ mod throttles;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::commits::Commits;
 use super::{Mode, Result, StoreError};
 use connections::{Connections, Seat};
 use db::{Db, Notes};
@@ -53,7 +54,7 @@ struct Inner {
     queries: Option<blocking::Sender<Query>>,
     threads: Vec<JoinHandle<()>>,
     notes: Notes,
-    commits: Arc<AtomicU64>,
+    commits: Arc<Commits>,
     instance: Arc<str>,
     /// Held as long as the daemon lives; given back after the writer has ended.
     _lock: Option<Lock>,
@@ -74,7 +75,7 @@ impl Sqlite {
     /// Opens the database and brings its schema up to date.
     pub(super) async fn open(url: &str, mode: Mode) -> Result<Self> {
         let place = Place::parse(url)?;
-        let (notes, commits) = (Notes::default(), Arc::new(AtomicU64::new(0)));
+        let (notes, commits) = (Notes::default(), Arc::<Commits>::default());
         let (writes, mut queue) = mpsc::channel(writer::QUEUE_MAX);
         let (ready, opened) = oneshot::channel();
         let thread = {
@@ -147,8 +148,8 @@ impl Sqlite {
     }
 
     /// Transactions committed so far.
-    pub(super) fn commits(&self) -> u64 {
-        self.inner.commits.load(Ordering::Relaxed)
+    pub(super) fn commits(&self) -> &Commits {
+        &self.inner.commits
     }
 }
 

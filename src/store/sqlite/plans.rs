@@ -139,6 +139,7 @@ fn show_everything(db: &Db, id: &DeliveryId) {
     listing::message(db, None, "m1").unwrap();
     listing::ids_like(db, "d", 2).unwrap();
     listing::counts(db, None).unwrap();
+    listing::counts_by_target(db).unwrap();
     listing::oldest_due(db).unwrap();
     let any = Filter { rule: Some("r".into()), ..Filter::default() };
     let open = vec![StateName::Pending, StateName::Sending];

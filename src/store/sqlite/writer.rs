@@ -1,13 +1,14 @@
 //! The one writer: a thread that takes what is queued, runs it in one transaction and answers after the commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::connections::Connections;
 use super::db::Db;
 use super::tally;
+use crate::store::commits::Commits;
 use crate::store::{Result, StoreError};
 
 /// At most so many pieces of work share one commit.
@@ -55,7 +56,7 @@ pub(super) fn pack<T: Send + 'static>(
 }
 
 /// Works until nobody can bring work any more.
-pub(super) fn serve(connections: &mut Connections, queue: &mut mpsc::Receiver<Work>, commits: &AtomicU64) {
+pub(super) fn serve(connections: &mut Connections, queue: &mut mpsc::Receiver<Work>, commits: &Commits) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     while queue.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
         let written = connections.sound().map(|db| commit_group(db, group.drain(..), commits));
@@ -82,7 +83,7 @@ struct Written {
 }
 
 /// One transaction for all; of several pieces each in a savepoint of its own, so that one that fails takes no other down.
-fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &AtomicU64) -> Written {
+fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &Commits) -> Written {
     let alone = group.len() == 1;
     let mut failed = db.batch("BEGIN IMMEDIATE").err().map(why);
     let (mut answers, mut succeeded) = (Vec::new(), true);
@@ -103,10 +104,9 @@ fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &A
     // Work that is alone and fails has nothing to commit, and its answer says why.
     if failed.is_none() && (!alone || succeeded) {
         tally::check(db);
+        let began = Instant::now();
         match db.batch("COMMIT") {
-            Ok(()) => {
-                commits.fetch_add(1, Ordering::Relaxed);
-            }
+            Ok(()) => commits.add(began.elapsed()),
             Err(error) => failed = Some(why(error)),
         }
     }

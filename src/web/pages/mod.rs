@@ -185,10 +185,19 @@ struct Problem<'a> {
 
 /// A page that says what is wrong and what to do.
 pub(super) fn problem(status: StatusCode, title: &str, words: &str) -> Response {
-    match (Problem { title, words }).render() {
+    let mut response = match (Problem { title, words }).render() {
         Ok(page) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response(),
         Err(_) => (status, format!("{title}\n{words}\n")).into_response(),
-    }
+    };
+    response.extensions_mut().insert(Said { title: title.to_owned(), words: words.to_owned() });
+    response
+}
+
+/// What such a page says, for whoever says it to a program.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    pub(super) title: String,
+    pub(super) words: String,
 }
 
 /// A rendered page.

@@ -1,0 +1,250 @@
+//! Deliveries: pages of them by filters, one with its attempts, replay and discard.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::Method;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::asked::{Body, Query, delivery, present};
+use super::problem::Problem;
+use super::schemas::{self, integer, one_of, reference, text};
+use super::{Answer, Operation, Parameter, json};
+use crate::answers::actions::Change;
+use crate::answers::deliveries::{self, Listed};
+use crate::answers::when;
+use crate::model::delivery::StateName;
+use crate::model::id::DeliveryId;
+use crate::store::{Filter, Row};
+use crate::web::Console;
+use crate::web::guard::Visitor;
+
+/// Rows of a page where none or the most are asked for.
+const ROWS: u64 = 100;
+const ROWS_MAX: u64 = 1_000;
+/// So many are changed at once at most.
+const CHANGED_MAX: usize = 10_000;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::new(
+            (Method::GET, "/api/v1/deliveries"),
+            ("listDeliveries", "A page of deliveries, the newest first"),
+            schemas::page("deliveries", "Delivery"),
+            get(list),
+        )
+        .query(filters()),
+        Operation::new(
+            (Method::GET, "/api/v1/deliveries/{id}"),
+            ("showDelivery", "One delivery with its payload and every attempt"),
+            reference("DeliveryDetail"),
+            get(show),
+        ),
+        Operation::new(
+            (Method::POST, "/api/v1/deliveries/replay"),
+            ("replayDeliveries", "Send again: a new delivery for each one that has ended"),
+            schemas::list("deliveries", "Changed"),
+            post(replay),
+        )
+        .body(reference("Chosen")),
+        Operation::new(
+            (Method::POST, "/api/v1/deliveries/discard"),
+            ("discardDeliveries", "Decide that deliveries are not to be sent"),
+            schemas::list("deliveries", "Changed"),
+            post(discard),
+        )
+        .body(reference("Chosen")),
+    ]
+}
+
+fn filters() -> Vec<Parameter> {
+    vec![
+        Parameter::new("state", "Only in these states", schemas::state()).several(),
+        Parameter::new("rule", "Only those of this rule", text()),
+        Parameter::new("target", "Only those to this target", text()),
+        Parameter::new("message", "Only those about the message with this uid", text()),
+        Parameter::new("since", "Only those planned since: a moment, or so long ago", schemas::since()),
+        Parameter::new("limit", "At most so many", integer(1, Some(ROWS_MAX))),
+        Parameter::new("cursor", "`next_cursor` of the page before", schemas::cursor()),
+    ]
+}
+
+/// `GET /api/v1/deliveries`
+async fn list(State(console): State<Console>, query: Query) -> Answer {
+    let limit = query.number("limit")?.unwrap_or(ROWS);
+    if !(1..=ROWS_MAX).contains(&limit) {
+        return Err(Problem::wrong(format!("`limit` is 1 to {ROWS_MAX}")));
+    }
+    let states = query.all("state").map(parse_state).collect::<Result<Vec<_>, _>>()?;
+    let asked = Asked {
+        state: states,
+        rule: query.one("rule").map(str::to_owned),
+        target: query.one("target").map(str::to_owned),
+        message: query.one("message").map(str::to_owned),
+        since: query.one("since").map(str::to_owned),
+    };
+    let before = query.number("cursor")?.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let filter = Filter { before, limit: Some(limit), ..asked.filter(&console)? };
+    let rows = console.relay.store.page(filter).await?;
+    let last = rows.last().filter(|_| rows.len() == limit).map(|row| row.number.to_string());
+    json(&json!({ "deliveries": rows.iter().map(Listed::of).collect::<Vec<_>>(), "next_cursor": last }))
+}
+
+/// `GET /api/v1/deliveries/{id}`
+async fn show(State(console): State<Console>, Path(id): Path<String>, _: Query) -> Answer {
+    let (store, config) = (&console.relay.store, console.relay.config());
+    let row = delivery(store, &id).await?;
+    let detail = store.delivery(&row.id).await?;
+    let detail = detail.ok_or_else(|| Problem::missing(format!("no delivery has the id `{id}`")))?;
+    let target = config.targets.get(&row.target).map(AsRef::as_ref);
+    json(&deliveries::json(&detail, target)?)
+}
+
+/// Which ones are meant: by id, or by filter.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::web) struct Chosen {
+    #[serde(default, deserialize_with = "present")]
+    ids: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    filter: Option<Asked>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A filter as programs write it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    state: Vec<StateName>,
+    #[serde(default, deserialize_with = "present")]
+    rule: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    target: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    message: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    since: Option<String>,
+}
+
+impl Asked {
+    fn filter(&self, console: &Console) -> Result<Filter, Problem> {
+        let now = console.relay.clock.now();
+        let since = self.since.as_deref().map(|text| when::since(text, now)).transpose();
+        Ok(Filter {
+            states: self.state.clone(),
+            rule: self.rule.clone(),
+            target: self.target.clone(),
+            message: self.message.clone(),
+            since: since.map_err(Problem::wrong)?,
+            ..Filter::default()
+        })
+    }
+}
+
+/// What [`Chosen`] looks like.
+pub(super) fn chosen_schema() -> Value {
+    let filter = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "state": { "type": "array", "items": schemas::state() },
+            "rule": text(), "target": text(), "message": text(), "since": schemas::since(),
+        },
+    });
+    let ids = json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "maxItems": CHANGED_MAX });
+    let by = |name: &str, schema: Value| {
+        json!({
+            "type": "object", "additionalProperties": false, "required": [name],
+            "properties": { name: schema, "dry_run": { "type": "boolean", "default": false } },
+        })
+    };
+    one_of([by("ids", ids), by("filter", filter)])
+}
+
+fn parse_state(name: &str) -> Result<StateName, Problem> {
+    StateName::parse(name).ok_or_else(|| Problem::wrong(format!("there is no state `{name}`")))
+}
+
+/// `POST /api/v1/deliveries/replay`
+async fn replay(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    _: Query,
+    Body(chosen): Body<Chosen>,
+) -> Answer {
+    change(Change::Replay, &console, &visitor, &chosen).await
+}
+
+/// `POST /api/v1/deliveries/discard`
+async fn discard(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    _: Query,
+    Body(chosen): Body<Chosen>,
+) -> Answer {
+    change(Change::Discard, &console, &visitor, &chosen).await
+}
+
+async fn change(change: Change, console: &Console, visitor: &Visitor, chosen: &Chosen) -> Answer {
+    let rows = rows(change, console, chosen).await?;
+    if chosen.dry_run {
+        let changed: Vec<Value> = rows.iter().map(|row| changed(&row.id, None)).collect();
+        return json(&json!({ "deliveries": changed }));
+    }
+    let store = &console.relay.store;
+    let ids: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
+    let done = change.run(store, &ids, console.relay.clock.now()).await?;
+    console.relay.owed.notify_one();
+    tracing::info!(peer = %visitor.peer, did = change.as_str(), count = done.len(), "changed by the API");
+    let mut told = Vec::with_capacity(done.len());
+    for id in &done {
+        let of = match change {
+            Change::Replay => store.delivery(id).await?.and_then(|detail| detail.row.replay_of),
+            Change::Discard => None,
+        };
+        told.push(changed(id, of.as_ref()));
+    }
+    Ok(axum::Json(json!({ "deliveries": told })).into_response())
+}
+
+fn changed(id: &DeliveryId, replay_of: Option<&DeliveryId>) -> Value {
+    json!({ "id": id, "replay_of": replay_of })
+}
+
+/// Those that are meant and can be changed so; where ids were given, one that cannot is a conflict.
+async fn rows(change: Change, console: &Console, chosen: &Chosen) -> Result<Vec<Row>, Problem> {
+    let store = &console.relay.store;
+    match (&chosen.ids, &chosen.filter) {
+        (Some(ids), None) if (1..=CHANGED_MAX).contains(&ids.len()) && !ids.iter().any(String::is_empty) => {
+            let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
+            for id in ids {
+                let row = delivery(store, id).await?;
+                if !change.fits(row.state) {
+                    return Err(Problem::conflict(format!(
+                        "{} is {}: {}",
+                        row.id,
+                        row.state,
+                        change.unfit()
+                    )));
+                }
+                // Named twice is meant once.
+                if !rows.iter().any(|known| known.id == row.id) {
+                    rows.push(row);
+                }
+            }
+            Ok(rows)
+        }
+        (None, Some(asked)) => {
+            let filter = Filter { limit: Some(CHANGED_MAX), ..asked.filter(console)? };
+            let mut rows = store.page(filter).await?;
+            rows.retain(|row| change.fits(row.state));
+            rows.reverse();
+            Ok(rows)
+        }
+        _ => Err(Problem::wrong(format!("give either `ids` (1 to {CHANGED_MAX}, none empty) or `filter`"))),
+    }
+}

@@ -1,0 +1,101 @@
+//! The digests that are open: list, close, cancel.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::Method;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::asked::{Body, Query, delivery};
+use super::problem::Problem;
+use super::schemas::{self, reference};
+use super::{Answer, Operation, json};
+use crate::answers::digests;
+use crate::model::id::DeliveryId;
+use crate::web::Console;
+use crate::web::guard::Visitor;
+
+pub(super) fn operations() -> Vec<Operation> {
+    let change = |path, name, handler| {
+        Operation::new((Method::POST, path), name, schemas::list("digests", "Id"), handler)
+            .body(reference("Ids"))
+    };
+    vec![
+        Operation::new(
+            (Method::GET, "/api/v1/digests"),
+            ("listDigests", "The digests that still take messages in"),
+            schemas::list("digests", "Digest"),
+            get(list),
+        ),
+        change(
+            "/api/v1/digests/flush",
+            ("flushDigests", "Close digests: they are sent at once"),
+            post(flush),
+        ),
+        change(
+            "/api/v1/digests/cancel",
+            ("cancelDigests", "Discard digests with all their messages"),
+            post(cancel),
+        ),
+    ]
+}
+
+/// `GET /api/v1/digests`
+async fn list(State(console): State<Console>, _: Query) -> Answer {
+    let open = digests::open(&console.relay.store).await?;
+    json(&json!({ "digests": open.iter().map(digests::as_json).collect::<Vec<_>>() }))
+}
+
+/// Which ones are meant.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::web) struct Ids {
+    ids: Vec<String>,
+}
+
+async fn open_ones(console: &Console, asked: &Ids) -> Result<Vec<DeliveryId>, Problem> {
+    if asked.ids.is_empty() || asked.ids.iter().any(String::is_empty) {
+        return Err(Problem::wrong("`ids` names one digest at least"));
+    }
+    let mut ids = Vec::with_capacity(asked.ids.len());
+    for id in &asked.ids {
+        let row = delivery(&console.relay.store, id).await?;
+        if !row.open || !digests::is_digest(&row) {
+            return Err(Problem::conflict(format!("{} is no open digest: it is {}", row.id, row.state)));
+        }
+        ids.push(row.id);
+    }
+    Ok(ids)
+}
+
+fn told(did: &str, visitor: &Visitor, ids: &[DeliveryId]) -> Answer {
+    tracing::info!(peer = %visitor.peer, did, count = ids.len(), "digests were changed by the API");
+    let ids: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+    json(&json!({ "digests": ids }))
+}
+
+/// `POST /api/v1/digests/flush`
+async fn flush(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    _: Query,
+    Body(asked): Body<Ids>,
+) -> Answer {
+    let ids = open_ones(&console, &asked).await?;
+    let flushed = console.relay.store.flush(&ids, console.relay.clock.now()).await?;
+    console.relay.owed.notify_one();
+    told("flush", &visitor, &flushed)
+}
+
+/// `POST /api/v1/digests/cancel`
+async fn cancel(
+    State(console): State<Console>,
+    Extension(visitor): Extension<Visitor>,
+    _: Query,
+    Body(asked): Body<Ids>,
+) -> Answer {
+    let ids = open_ones(&console, &asked).await?;
+    let gone = console.relay.store.discard(&ids, console.relay.clock.now()).await?;
+    told("cancel", &visitor, &gone)
+}

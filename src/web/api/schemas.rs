@@ -1,0 +1,311 @@
+//! The shapes of what is asked and answered, as JSON Schema: those of the commands' `--format json`.
+
+use serde_json::{Value, json};
+
+use super::deliveries::chosen_schema;
+use super::problem::TYPES;
+use crate::model::delivery::StateName;
+
+/// One line: no control characters, and something to see at its beginning.
+const LINE: &str = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
+
+pub(super) fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+/// A text on one line that is not empty.
+pub(super) fn line() -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": 300, "pattern": LINE })
+}
+
+/// A whole number.
+pub(super) fn integer(least: u64, most: Option<u64>) -> Value {
+    let mut schema = json!({ "type": "integer", "minimum": least });
+    if let Some(most) = most {
+        schema["maximum"] = json!(most);
+    }
+    schema
+}
+
+pub(super) fn state() -> Value {
+    json!({ "type": "string", "enum": StateName::ALL })
+}
+
+/// Where a page begins: to be given back as it came.
+pub(super) fn cursor() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9]{1,18}$" })
+}
+
+/// A moment, or so long ago.
+pub(super) fn since() -> Value {
+    json!({ "anyOf": [
+        { "type": "string", "format": "date-time" },
+        { "type": "string", "pattern": "^[1-9][0-9]{0,3}[smhd]$", "examples": ["24h"] },
+    ] })
+}
+
+/// A length of time.
+pub(super) fn length() -> Value {
+    json!({ "type": "string", "pattern": "^[1-9][0-9]{0,4}[smhd]$", "examples": ["2h"] })
+}
+
+pub(super) fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+pub(super) fn one_of<const N: usize>(schemas: [Value; N]) -> Value {
+    keyed([("oneOf", Value::Array(schemas.into()))])
+}
+
+/// An object with one list.
+pub(super) fn list(name: &str, of: &str) -> Value {
+    object([(name, array(reference(of)))])
+}
+
+/// A page of a list.
+pub(super) fn page(name: &str, of: &str) -> Value {
+    object([(name, array(reference(of))), ("next_cursor", nullable(cursor()))])
+}
+
+fn array(items: Value) -> Value {
+    keyed([("type", json!("array")), ("items", items)])
+}
+
+fn moment() -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}
+
+fn boolean() -> Value {
+    json!({ "type": "boolean" })
+}
+
+fn count() -> Value {
+    integer(0, None)
+}
+
+fn any() -> Value {
+    json!({})
+}
+
+fn nullable(schema: Value) -> Value {
+    keyed([("anyOf", Value::Array(vec![schema, json!({ "type": "null" })]))])
+}
+
+fn keyed<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Object(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// An object with all of these; keys may be added.
+fn object<const N: usize>(properties: [(&str, Value); N]) -> Value {
+    let names: Vec<&str> = properties.iter().map(|(name, _)| *name).collect();
+    let required = json!(names);
+    keyed([("type", json!("object")), ("required", required), ("properties", keyed(properties))])
+}
+
+/// The same with more properties, all of which are always there.
+fn and<const N: usize>(mut base: Value, more: [(&str, Value); N]) -> Value {
+    for (name, schema) in more {
+        base["properties"][name] = schema;
+        if let Some(required) = base["required"].as_array_mut() {
+            required.push(json!(name));
+        }
+    }
+    base
+}
+
+fn attempt() -> Value {
+    object([
+        ("at", moment()),
+        ("outcome", text()),
+        ("status", nullable(count())),
+        ("reason", text()),
+        ("latency_ms", count()),
+    ])
+}
+
+fn delivery() -> Value {
+    object([
+        ("id", text()),
+        ("rule", text()),
+        ("target", text()),
+        ("recipient", nullable(text())),
+        ("messages", array(text())),
+        ("state", state()),
+        ("due_at", nullable(moment())),
+        ("attempts", count()),
+        ("last", nullable(attempt())),
+        ("maybe_duplicate", boolean()),
+        ("replay_of", nullable(text())),
+        ("account", text()),
+        ("template", text()),
+        ("created_at", moment()),
+        ("settled_at", nullable(moment())),
+        ("why", nullable(text())),
+        ("held_by", nullable(text())),
+        ("first_due", moment()),
+        ("window", nullable(object([("from", moment()), ("to", moment())]))),
+        ("throttled", count()),
+    ])
+}
+
+fn history() -> Value {
+    array(and(attempt(), [("answer", nullable(text()))]))
+}
+
+fn explanation() -> Value {
+    let message = object([
+        ("account", text()),
+        ("uid", text()),
+        ("activity_type", text()),
+        ("message_type", text()),
+        ("direction", text()),
+        ("label", text()),
+        ("subject", any()),
+        ("body", any()),
+        ("created_at", moment()),
+        ("seen_at", nullable(moment())),
+    ]);
+    let place = object([("file", text()), ("line", count())]);
+    let rule = object([("rule", text()), ("matched", boolean()), ("reason", text()), ("place", place)]);
+    let owed = object([
+        ("id", nullable(text())),
+        ("rule", text()),
+        ("target", text()),
+        ("recipient", nullable(text())),
+        ("messages", array(text())),
+        ("state", state()),
+        ("due_at", nullable(moment())),
+        ("attempts", count()),
+        ("history", history()),
+    ]);
+    object([("message", message), ("rules", array(rule)), ("deliveries", array(owed))])
+}
+
+fn status() -> Value {
+    let account = object([
+        ("name", text()),
+        ("last_success", nullable(moment())),
+        ("lag_seconds", nullable(count())),
+        ("error", nullable(text())),
+        ("polled_by", nullable(text())),
+    ]);
+    let held = object([
+        ("name", text()),
+        ("state", json!({ "enum": ["paused", "parked"] })),
+        ("until", nullable(moment())),
+        ("reason", nullable(text())),
+        ("pending", count()),
+        ("dead", count()),
+    ]);
+    let states = StateName::ALL.map(|state| (state.as_str(), count()));
+    object([
+        ("accounts", array(account)),
+        ("deliveries", object(states)),
+        ("oldest_due_seconds", nullable(count())),
+        ("targets", array(held)),
+        ("instances", array(object([("id", text()), ("host", text()), ("alive", boolean())]))),
+        ("cleaned_by", nullable(text())),
+        ("mutes", array(reference("Mute"))),
+    ])
+}
+
+fn reload() -> Value {
+    object([
+        ("problems", array(any())),
+        ("errors", count()),
+        ("warnings", count()),
+        ("result", json!({ "enum": ["replaced", "unchanged", "refused"] })),
+        ("hash", text()),
+    ])
+}
+
+fn target() -> Value {
+    object([
+        ("name", text()),
+        ("type", text()),
+        ("state", json!({ "enum": ["ready", "paused", "parked"] })),
+        ("until", nullable(moment())),
+        ("reason", nullable(text())),
+        ("pending", count()),
+        ("dead", count()),
+    ])
+}
+
+fn digest() -> Value {
+    object([
+        ("id", text()),
+        ("rule", text()),
+        ("target", text()),
+        ("recipient", nullable(text())),
+        ("account", text()),
+        ("key", text()),
+        ("count", count()),
+        ("messages", array(text())),
+        ("opened_at", moment()),
+        ("closes_at", moment()),
+    ])
+}
+
+/// Everything that has a name.
+pub(super) fn all() -> Value {
+    let problem = object([
+        ("type", json!({ "type": "string", "format": "uri", "pattern": format!("^{TYPES}[a-z-]+$") })),
+        ("title", text()),
+        ("status", integer(400, Some(599))),
+        ("detail", text()),
+    ]);
+    let ids = json!({
+        "type": "object", "additionalProperties": false, "required": ["ids"],
+        "properties": { "ids": { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 } },
+    });
+    let mute = object([
+        ("id", count()),
+        ("rule", text()),
+        ("until", moment()),
+        ("reason", text()),
+        ("created_at", moment()),
+    ]);
+    let tested = object([
+        ("target", text()),
+        ("recipient", nullable(text())),
+        ("outcome", text()),
+        ("status", nullable(count())),
+        ("reason", text()),
+        ("answer", nullable(text())),
+        ("latency_ms", count()),
+    ]);
+    let message_type = object([
+        ("activity_type", text()),
+        ("message_type", text()),
+        ("direction", text()),
+        ("label", text()),
+        ("use_cases", array(text())),
+        ("rules", array(text())),
+    ]);
+    let configuration = object([
+        ("hash", text()),
+        ("files", array(text())),
+        ("accounts", array(text())),
+        ("targets", array(text())),
+        ("rules", array(text())),
+        ("last_reload", nullable(and(reload(), [("at", moment()), ("by", text())]))),
+    ]);
+    json!({
+        "Problem": problem,
+        "Delivery": delivery(),
+        "DeliveryDetail": and(delivery(), [("payload", any()), ("history", history())]),
+        "Chosen": chosen_schema(),
+        "Changed": object([("id", text()), ("replay_of", nullable(text()))]),
+        "Id": object([("id", text())]),
+        "Ids": ids,
+        "Digest": digest(),
+        "Status": status(),
+        "Target": target(),
+        "Tested": tested,
+        "Mute": mute,
+        "Explanation": explanation(),
+        "MessageType": message_type,
+        "Configuration": configuration,
+        "Reload": reload(),
+    })
+}
