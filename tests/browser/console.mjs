@@ -199,7 +199,7 @@ await step("a rule and a template are judged and rendered as they are written", 
   await rule.fill("- name: x\n  match: {}\n  delivr: []");
   await preview.getByText("rule, line 3").first().waitFor();
   await text.fill("");
-  await first.getByLabel("Message").selectOption("sample:Payment/payment_failed/to_pivot");
+  await first.locator("select[name=message]").selectOption("sample:Payment/payment_failed/to_pivot");
   await until("the mail is in its frame", async () => (await first.frameLocator("#preview iframe").locator("body").textContent())?.length > 20);
 });
 
