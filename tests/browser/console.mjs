@@ -192,14 +192,14 @@ await step("a rule and a template are judged and rendered as they are written", 
   await rule.fill((await rule.inputValue()).replace("cancelled", "reschedule"));
   await preview.getByText("my-rule does not take it").waitFor();
   await preview.getByText(/the rule wants `reschedule`/).waitFor();
-  await text.fill("Look: {{client.name}} <b>&</b>");
-  await preview.getByRole("region", { name: "As a Slack post" }).getByText(/Look: .* <b>&<\/b>/).waitFor();
+  await text.fill("Look: {{client.name}} & co");
+  await preview.getByRole("region", { name: "As a Slack post" }).getByText(/Look: .+ & co/).waitFor();
   await text.fill("{{client.nmae}}");
   await preview.getByText(/text.hbs, line 1/).waitFor();
   await rule.fill("- name: x\n  match: {}\n  delivr: []");
   await preview.getByText("rule, line 3").first().waitFor();
   await text.fill("");
-  await first.getByLabel("Message").selectOption("sample:Payment/payment_failed/to_pivot");
+  await first.locator("select[name=message]").selectOption("sample:Payment/payment_failed/to_pivot");
   await until("the mail is in its frame", async () => (await first.frameLocator("#preview iframe").locator("body").textContent())?.length > 20);
 });
 
