@@ -231,7 +231,7 @@ impl Place<'_, '_> {
         };
         let help = match sign {
             // Not with the value itself: it may be a secret.
-            '*' => "put the whole value in quotes, as in `message_type: \"*_failed\"`",
+            '*' => "put the pattern in quotes, as in `message_type: \"*_failed\"`",
             _ => "YAML keeps this sign for itself: put the whole value in quotes",
         };
         Some(Stop::mended(self.error(codes::UNQUOTED, &edit, message).help(help), edit))

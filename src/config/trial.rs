@@ -36,7 +36,7 @@ pub fn try_rules(text: &str, config: &Config) -> Trial {
     let is_list = |node: &yaml::Node| matches!(node.kind, Kind::List(_));
     // What follows the list would stand beside `rules:`, where files are named that are read.
     let alone = yaml::parse(&text, 0);
-    if !alone.node.as_ref().is_some_and(is_list) {
+    if !alone.node.as_ref().is_some_and(is_list) || !alone.findings.is_empty() {
         if alone.findings.is_empty() {
             return refused("a list of rules is meant", "begin with `- name: my-rule`");
         }

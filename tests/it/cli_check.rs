@@ -385,7 +385,7 @@ async fn a_template_that_cannot_tell_a_digest_is_found_before_one_is_due() {
         "{{#if count}}{{summary}}{{#each items}}\n{{who}}{{/each}}{{else}}none{{/if}}{{> notes-text}}\n";
     let folder = folder.template("t/text.hbs", whole);
     let (code, said) = folder.text("check").await;
-    assert!(code == 0 && !said.contains("digest"), "{said}");
+    assert!(code == 0 && said.starts_with("rules.yaml is fine"), "{said}");
     let render = "render t --target desk --sample Payment/payment_failed/to_pivot --items";
     let (code, shown) = folder.json(&format!("{render} 3 --notes")).await;
     let shown = shown["payload"]["blocks"][0]["text"]["text"].as_str().unwrap();
