@@ -244,7 +244,8 @@ async fn limits_follow_at_once_and_nothing_goes_on_under_the_old_ones() {
     let mut world = World::with_template(&rules, GREETING).await;
     (0..8).for_each(|_| drop(world.receives("Ann", "Hi")));
     world.poll().await;
-    world.sandbox.http.answers([slow(Duration::from_millis(300))]);
+    // Longer than a reload takes on the busiest machine.
+    world.sandbox.http.answers([slow(Duration::from_secs(3))]);
     let started = world.relay().courier.tick(&world.relay().config(), world.clock.now()).await.unwrap();
     assert_eq!(started.started, 1, "one at a time");
     let marked = rules.replace("body: event", "body: event, headers: { x-shop: \"7\" }");

@@ -196,7 +196,8 @@ async fn a_broken_rules_file_is_refused_and_what_is_owed_is_sent_under_the_old_o
 async fn while_sending(failpoints: &str) -> (Stage, Running) {
     let stage = Stage::new().await;
     stage.receive(20);
-    let answer = slow(Duration::from_millis(500));
+    // Longer than a reload takes on the busiest machine.
+    let answer = slow(Duration::from_secs(3));
     stage.sandbox.http.fault(Fault { on: String::new(), times: Some(8), answer });
     let running = stage.start_armed("run --listen none", failpoints);
     stage.until_logged(&running, "running").await;
