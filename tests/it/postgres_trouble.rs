@@ -2,16 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use activity_relay::store::{Mode, Store};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_postgres::{Client, NoTls};
 use tokio_util::task::TaskTracker;
 
 use crate::disks::Small;
 use crate::faults::record::record;
+use crate::instances_killed::LOOK_EVERY;
 use crate::oracle::{Tally, Verdict};
 use crate::postgres::Cluster;
 use crate::stage::{Running, Stage, THREE, THREE_IN_FLIGHT};
-use crate::world::say;
+use crate::store_kit::{at, claim_one, owe, want};
+use crate::world::{PATIENCE, say};
 
 const MESSAGES: usize = 60;
 const OWED: usize = 3 * MESSAGES;
@@ -156,4 +160,44 @@ async fn a_server_whose_disk_is_full_is_waited_for() {
     let saw = "it said whose disk is full, waited, and went on by itself once there was room";
     let how = "a file fills the small filesystem (tmpfs) that the server's data lies on, while it sends to three targets";
     record("pg-disk-full", how, &verdict.observed(0, THREE_IN_FLIGHT, saw));
+}
+
+/// Cuts the connections of those who wait for their commit's confirmation, once there is one.
+async fn cut_commits(admin: &Client) {
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    while admin.query(sql, &[]).await.unwrap().is_empty() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The server commits, waits for a standby that there is not, and is cut off before it can say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_claim_leased_whose_answer_was_lost_goes_with_the_next_one() {
+    let Some(cluster) = Cluster::start(&[]) else { return };
+    let url = cluster.url(&cluster.database().await);
+    let store = Store::open(&url, Mode::Daemon).await.unwrap();
+    owe(&store, "desk", &["m1"]).await;
+    let (admin, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    let (probe, probed) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    let tasks = TaskTracker::new();
+    tasks.spawn(connection);
+    tasks.spawn(probed);
+    admin.batch_execute("CREATE TABLE waits (n INTEGER)").await.unwrap();
+    admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
+    admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    // In force once a commit of anybody waits.
+    let waits = async {
+        while probe.batch_execute("INSERT INTO waits VALUES (1)").await.is_ok() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, async { tokio::join!(waits, cut_commits(&admin)) }).await.unwrap();
+    let (answer, ()) = tokio::join!(store.claim(vec![want("desk", 1)], at(0)), cut_commits(&admin));
+    answer.unwrap_err();
+    let rows = admin.query_one("SELECT count(*) FROM deliveries WHERE state = 'sending'", &[]).await.unwrap();
+    assert_eq!(rows.get::<_, i64>(0), 1, "it was committed");
+    admin.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+    admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let job = claim_one(&store, "desk", at(0)).await;
+    assert_eq!(job.claim.starts, 1, "it was not tried");
 }

@@ -26,7 +26,7 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<(Taken, Vec<Job>)> {
         let tokens = self.next_tokens();
-        daily!(self.db, |tx| {
+        let admitted = daily!(self.db, |tx| {
             lock_account(tx, &admission.account).await?;
             if let Some(role) = &admission.role {
                 self.require(tx, role).await?;
@@ -65,7 +65,9 @@ impl Postgres {
                 jobs.extend(lease.map(|lease| job(planned, message, lease, now)));
             }
             Ok((taken, jobs))
-        })
+        });
+        self.untold.note(&tokens, &admitted);
+        admitted
     }
 }
 

@@ -25,8 +25,9 @@ const SUSPECTS: i64 = 0x73_75_73_70_65_63_74;
 impl Postgres {
     /// Claims for every want as much as its target may have.
     pub(in crate::store) async fn claim(&self, wants: Vec<Want>, now: Timestamp) -> Result<Claimed> {
+        self.take_back_untold(now).await?;
         let tokens = self.next_tokens();
-        daily!(self.db, |tx| {
+        let claimed = daily!(self.db, |tx| {
             let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
             // Behind the locks nobody changes any more how the targets stand; then one journey for all.
             targets::lock(tx, &names).await?;
@@ -36,7 +37,9 @@ impl Postgres {
             claimed.ended.extend(take_back(tx, &late, now).await?);
             take(tx, &wants, room, &tokens, self.instance(), now, &mut claimed).await?;
             Ok(claimed)
-        })
+        });
+        self.untold.note(&tokens, &claimed);
+        claimed
     }
 
     /// How the targets stand, and when the first pending delivery of each wanted one is due; suspects that wait for

@@ -20,6 +20,7 @@ mod sweep;
 mod targets;
 mod tls;
 mod tx;
+mod untold;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,7 @@ use super::{Result, StoreError};
 use connect::{Database, query};
 use place::Place;
 use tx::get;
+use untold::Untold;
 
 pub(super) use place::is_postgres;
 
@@ -40,6 +42,8 @@ pub struct Postgres {
     instance: Arc<str>,
     /// Claims made so far: no two leases have the same token.
     claims: Arc<AtomicU64>,
+    /// The beginnings of the tokens of claims whose answer was lost.
+    untold: Arc<Untold>,
 }
 
 impl Postgres {
@@ -57,7 +61,12 @@ impl Postgres {
             let row = tx.one("SELECT left(md5(gen_random_uuid()::text), 16) AS id", &[]).await?;
             row.map_or(Ok(String::new()), |row| get(&row, "id"))
         })?;
-        Ok(Self { db: Arc::new(db), instance: instance.into(), claims: Arc::default() })
+        Ok(Self {
+            db: Arc::new(db),
+            instance: instance.into(),
+            claims: Arc::default(),
+            untold: Arc::default(),
+        })
     }
 
     /// Who this store is in leases and roles.

@@ -26,7 +26,7 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<(Vec<bool>, Claimed)> {
         let (batch, tokens) = (Batch::of(&settlements)?, self.next_tokens());
-        daily!(self.db, |tx| {
+        let settled = daily!(self.db, |tx| {
             let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
             targets::lock(tx, &names).await?;
             let written = write_down(tx, &settlements, &batch, now).await?;
@@ -36,7 +36,9 @@ impl Postgres {
                 take(tx, &wants, room, &tokens, self.instance(), now, &mut claimed).await?;
             }
             Ok((written, claimed))
-        })
+        });
+        self.untold.note(&tokens, &settled);
+        settled
     }
 
     /// Gives claims back unattempted; a lost lease needs no giving back.
