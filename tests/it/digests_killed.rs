@@ -10,8 +10,8 @@ use activity_relay::sandbox::inboxes::Arrival;
 use activity_relay::store::Filter;
 use serde_json::Value;
 
-use crate::instances_killed::{LOOK_EVERY, RUN, Shared};
-use crate::world::{PATIENCE, say, setting};
+use crate::instances_killed::{RUN, Shared};
+use crate::world::{say, setting};
 
 const DIGESTS: &str = r#"
 version: 1
@@ -29,17 +29,6 @@ impl Shared {
     async fn close_digests(&self) {
         let sql = "UPDATE deliveries SET due_at = due_at - 3600000 WHERE state = 'pending' AND starts = 0";
         self.database.batch_execute(sql).await.unwrap();
-    }
-
-    /// Waits until a query gives this number.
-    async fn until_number(&self, sql: &str, number: i64) {
-        let reached = async {
-            while self.database.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) != number {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        let reached = tokio::time::timeout(PATIENCE, reached).await;
-        assert!(reached.is_ok(), "{sql} never gave {number}: {}", self.stage.logged());
     }
 }
 
@@ -63,15 +52,8 @@ async fn each_message_is_in_one_digest_whoever_is_killed() {
         stage.receive(messages / kills);
         let there = stage.uids().len() - rng.usize(..=messages / kills);
         // In the course of the joining: the kill hits whatever goes on then.
-        let reached = async {
-            let sql = "SELECT count(*) FROM messages";
-            while shared.database.query_one(sql, &[]).await.unwrap().get::<_, i64>(0)
-                < i64::try_from(there).unwrap()
-            {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, reached).await.expect("they take messages in");
+        let there = i64::try_from(there).unwrap();
+        shared.until_number("SELECT count(*) FROM messages", |taken_in| taken_in >= there).await;
         if round % 2 == 0 {
             shared.close_digests().await;
         }
@@ -82,9 +64,9 @@ async fn each_message_is_in_one_digest_whoever_is_killed() {
         running.push(stage.start(RUN));
     }
     let all = i64::try_from(stage.uids().len()).unwrap();
-    shared.until_number("SELECT count(*) FROM messages", all).await;
+    shared.until_number("SELECT count(*) FROM messages", |taken_in| taken_in == all).await;
     shared.close_digests().await;
-    shared.until_number("SELECT count(*) FROM deliveries WHERE settled_at IS NULL", 0).await;
+    shared.until_number("SELECT count(*) FROM deliveries WHERE settled_at IS NULL", |open| open == 0).await;
     let rows = stage.store().await.deliveries(Filter::default()).await.unwrap().0;
     let mut arrived: BTreeMap<String, Vec<BTreeSet<String>>> = BTreeMap::new();
     for arrival in stage.sandbox.http.received() {

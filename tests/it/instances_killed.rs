@@ -40,8 +40,6 @@ rules:
 /// So many deliveries may be under way at once by [`TWO`], over all instances.
 const TWO_IN_FLIGHT: usize = 12;
 pub(crate) const RUN: &str = "run --listen none";
-/// How often it is looked whether somebody is there.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Longer than the HTTP target's time-out.
 const TOO_SLOW: Duration = Duration::from_millis(1_500);
 
@@ -80,19 +78,20 @@ impl Shared {
 
     /// Waits until so many have said that they are there.
     async fn until_there(&self, count: i64) {
-        let there = async {
-            while self
-                .database
-                .query_one("SELECT count(*) FROM instances", &[])
-                .await
-                .unwrap()
-                .get::<_, i64>(0)
-                < count
-            {
-                tokio::time::sleep(LOOK_EVERY).await;
+        self.until_number("SELECT count(*) FROM instances", |there| there >= count).await;
+    }
+
+    /// Waits until a query gives such a number. It is asked again whenever something happens in the sandbox, which is polled
+    /// each second.
+    pub(crate) async fn until_number(&self, sql: &str, enough: impl Fn(i64) -> bool) {
+        let mut changes = self.stage.sandbox.business.watch();
+        let reached = async {
+            while !enough(self.database.query_one(sql, &[]).await.unwrap().get(0)) {
+                changes.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(PATIENCE, there).await.expect("they say that they are there");
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        assert!(reached.is_ok(), "{sql} never gave enough: {}", self.stage.logged());
     }
 
     /// Stops all in order once everything was taken; what waits for another try is left to one more.
