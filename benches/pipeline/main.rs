@@ -86,9 +86,9 @@ fn stores() -> Vec<(&'static str, String)> {
     std::iter::once(("SQLite", sqlite())).chain(postgres).collect()
 }
 
-/// A round begins with an empty store: another file, or the database's schema made anew.
+/// A round begins with an empty store: another file, or the database's schema made anew. (Posts alone have none.)
 fn anew(store: &str) -> String {
-    if store.starts_with("sqlite") {
+    if !store.starts_with("postgres") {
         return sqlite();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
