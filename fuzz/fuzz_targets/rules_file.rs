@@ -52,7 +52,8 @@ fuzz_target!(init: {
     std::fs::write(&path, text).expect("the file can be written");
     let loaded = config::load(&path, &ENVIRONMENT);
     assert!(loaded.config.is_some() || !loaded.problems.is_empty(), "refused without a reason");
-    let lines = text.lines().count() + 1;
+    // A carriage return alone ends a line, too.
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n").lines().count() + 1;
     for problem in &loaded.problems {
         let starts = (problem.line, problem.column);
         assert!(starts >= (1, 1) && starts <= (problem.end_line, problem.end_column), "{problem:?}");

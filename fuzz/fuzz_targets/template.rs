@@ -8,7 +8,7 @@ use activity_relay::model::message::{Message, Triple};
 use activity_relay::model::payload::{Format, HttpBody, Payload};
 use activity_relay::model::sample;
 use activity_relay::render::Templates;
-use activity_relay::render::view::{Seen, View};
+use activity_relay::render::view::{Around, Seen, View};
 use activity_relay::source::wire;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -55,6 +55,7 @@ fn view(count: usize) -> View {
         app_host: name("https://app.vcita.com"),
         timezone: TimeZone::UTC,
         now,
+        around: Around::default(),
     }
 }
 

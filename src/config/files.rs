@@ -1,7 +1,8 @@
 //! The files of a configuration: the rules file, what it includes, and the templates.
 
 use std::collections::HashSet;
-use std::io::Read;
+use std::fs::DirEntry;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 use crate::render::Templates;
@@ -53,12 +54,17 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
         let wildcard = pattern.value.contains(['*', '?']);
         let folder =
             reader.sources.get(pattern.span.file).map(|source| source.folder.clone()).unwrap_or_default();
-        let mut looked_at = Vec::new();
-        let paths = expand(&folder, &pattern.value, &mut looked_at);
+        let Found { paths, looked_at, unreadable } = expand(&folder, &pattern.value);
         for path in &looked_at {
             reader.material.path(path);
         }
-        if paths.is_empty() {
+        for (folder, why) in &unreadable {
+            let message = format!("the folder {} cannot be read: {why}", shown(folder));
+            let help = "let the relay's user read it: rules of files that are not seen would be missing without a word";
+            reader.error(codes::FILE, pattern.span, message, help);
+            raw.lose();
+        }
+        if paths.is_empty() && unreadable.is_empty() {
             nothing_found(reader, &pattern, wildcard);
             // A pattern says that there may be none; a file that is named has something in it.
             raw.targets_lost |= !wildcard;
@@ -171,19 +177,21 @@ fn canonical(path: &Path) -> Option<PathBuf> {
 }
 
 /// The files that a pattern names, sorted; `*` and `?` may stand in any part of the path but not across parts, and `**`
-/// stands for any folders or none. Notes where it looked: when something changes there, it may find something else.
-pub(super) fn expand(folder: &Path, pattern: &str, looked_at: &mut Vec<PathBuf>) -> Vec<PathBuf> {
+/// stands for any folders or none.
+pub(super) fn expand(folder: &Path, pattern: &str) -> Found {
+    let (mut looked_at, mut unreadable) = (Vec::new(), Vec::new());
     let mut found = vec![folder.to_path_buf()];
     for part in Path::new(pattern) {
         let text = part.to_string_lossy();
         if text == "**" {
             looked_at.extend(found.iter().cloned());
-            found = found.into_iter().flat_map(|folder| folders(folder, FOLDERS_DEPTH_MAX)).collect();
+            let inside = |folder| folders(folder, FOLDERS_DEPTH_MAX, &mut unreadable);
+            found = found.into_iter().flat_map(inside).collect();
         } else if text.contains(['*', '?']) {
             looked_at.extend(found.iter().cloned());
             found = found
                 .iter()
-                .flat_map(|folder| entries(folder))
+                .flat_map(|folder| noted(folder, &mut unreadable))
                 .filter(|path| fits_name(path, &text))
                 .collect();
         } else {
@@ -194,16 +202,40 @@ pub(super) fn expand(folder: &Path, pattern: &str, looked_at: &mut Vec<PathBuf>)
     found.retain(|path| path.is_file());
     found.sort();
     found.dedup();
-    found
+    Found { paths: found, looked_at, unreadable }
+}
+
+/// What a pattern names.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The files, sorted.
+    pub(super) paths: Vec<PathBuf>,
+    /// Where it was looked: when something changes there, something else may be found.
+    pub(super) looked_at: Vec<PathBuf>,
+    /// Folders that may hold more and cannot be read, with the reason.
+    pub(super) unreadable: Vec<(PathBuf, String)>,
 }
 
 /// A folder and those in it that are not hidden.
-fn folders(folder: PathBuf, depth: usize) -> Vec<PathBuf> {
+fn folders(folder: PathBuf, depth: usize, unreadable: &mut Vec<(PathBuf, String)>) -> Vec<PathBuf> {
     let is_open = |path: &PathBuf| path.is_dir() && fits_name(path, "*");
-    let inside = entries(&folder).into_iter().filter(|path| depth > 0 && is_open(path));
-    let mut found: Vec<PathBuf> = inside.flat_map(|inner| folders(inner, depth - 1)).collect();
+    let inside = noted(&folder, unreadable).into_iter().filter(|path| depth > 0 && is_open(path));
+    let mut found: Vec<PathBuf> = Vec::new();
+    for inner in inside {
+        found.extend(folders(inner, depth - 1, unreadable));
+    }
     found.push(folder);
     found
+}
+
+/// What a folder holds; nothing where there is none, and a note where it cannot be read.
+fn noted(folder: &Path, unreadable: &mut Vec<(PathBuf, String)>) -> Vec<PathBuf> {
+    entries(folder).unwrap_or_else(|error| {
+        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+            unreadable.push((folder.to_path_buf(), reason(&error)));
+        }
+        Vec::new()
+    })
 }
 
 fn fits_name(path: &Path, pattern: &str) -> bool {
@@ -212,14 +244,16 @@ fn fits_name(path: &Path, pattern: &str) -> bool {
     !hidden && super::names::wildcard(&pattern.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>())
 }
 
-/// What a folder holds, sorted; nothing where it cannot be read.
-pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
+/// What a folder holds, sorted.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub(super) fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let read = std::fs::read_dir(here).into_iter().flatten();
-    let mut paths: Vec<PathBuf> =
-        read.filter_map(|entry| Some(folder.join(entry.ok()?.file_name()))).collect();
+    let entry = |entry: io::Result<DirEntry>| Ok(folder.join(entry?.file_name()));
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(here)?.map(entry).collect::<io::Result<_>>()?;
     paths.sort();
-    paths
+    Ok(paths)
 }
 
 /// The templates beside the rules file, compiled, and the folder they are in.
@@ -275,7 +309,14 @@ fn collect(
     files: &mut Vec<(String, String)>,
 ) {
     reader.material.path(folder);
-    for path in entries(folder) {
+    let mut unreadable = Vec::new();
+    let inside = noted(folder, &mut unreadable);
+    for (folder, why) in unreadable {
+        let file = add(reader, folder.display().to_string(), String::new());
+        let message = format!("the templates in this folder cannot be read: {why}");
+        reader.error(codes::TEMPLATE_FILES, Span::start_of(file), message, "let the relay's user read it");
+    }
+    for path in inside {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
         if name.starts_with('.') || files.len() >= TEMPLATES_MAX {
             continue;
@@ -317,7 +358,7 @@ mod tests {
             std::fs::write(folder.path().join("rules.d").join(name), "").unwrap();
         }
         let found = |pattern| {
-            let paths = expand(folder.path(), pattern, &mut Vec::new());
+            let paths = expand(folder.path(), pattern).paths;
             paths.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(found("rules.d/*.yaml"), ["a.yaml", "b.yaml"]);

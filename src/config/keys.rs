@@ -1,5 +1,7 @@
 //! What may stand in a rules file: the keys of each mapping and what they mean. The reader and the JSON Schema go by it.
 
+use std::collections::BTreeSet;
+
 pub(super) use crate::rules::condition::Field;
 
 /// The keys of one mapping: those that exist, and those that a later version will take.
@@ -110,6 +112,26 @@ impl Keys {
     /// Their names, in the order in which they are told.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.known.iter().map(|key| key.name)
+    }
+
+    /// Their names and those of everything within them.
+    pub(super) fn all(&self, found: &mut BTreeSet<&'static str>) {
+        for key in self.known {
+            found.insert(key.name);
+            key.shape.keys(found);
+        }
+    }
+}
+
+impl Shape {
+    fn keys(&self, found: &mut BTreeSet<&'static str>) {
+        match self {
+            Self::OneOrMore(of) | Self::List(of, _) | Self::Map(of) => of.keys(found),
+            Self::Keys(keys) => keys.all(found),
+            Self::Typed(kinds) => kinds.iter().for_each(|(_, keys)| keys.all(found)),
+            Self::Either(shapes) => shapes.iter().for_each(|shape| shape.keys(found)),
+            _ => {}
+        }
     }
 }
 

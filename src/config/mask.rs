@@ -28,18 +28,27 @@ const HIDDEN: char = '*';
 pub(super) fn mask(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut below: Option<usize> = None;
+    // The value is to come, and may stand on the next line without being indented.
+    let mut open = false;
     for line in text.split_inclusive('\n') {
         let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
         let item = line[indent..].starts_with("- ");
         let blank = line.trim().is_empty();
-        if below.is_some_and(|parent| blank || indent > parent || (item && indent == parent)) {
+        let beside = |parent: usize| open && indent <= parent && !has_key(line);
+        if below
+            .is_some_and(|parent| blank || indent > parent || (item && indent == parent) || beside(parent))
+        {
+            open &= blank;
             result.push_str(&hide(line, indent));
             continue;
         }
-        below = None;
-        match secret_value(line) {
+        (below, open) = (None, false);
+        let found = [secret_value(line), without_colon(line)].into_iter().flatten();
+        match found.min_by_key(|(_, value_at)| *value_at) {
             Some((key_at, value_at)) => {
                 below = Some(key_at);
+                let value = line[value_at..].split(" #").next().unwrap_or_default().trim();
+                open = value.is_empty() || value.starts_with(['|', '>']);
                 result.push_str(&patterns(&line[..value_at]));
                 let shown = value_at + origin(&line[value_at..]);
                 result.push_str(&hide_user(&line[value_at..shown]));
@@ -99,6 +108,28 @@ fn secret_value(line: &str) -> Option<(usize, usize)> {
     })
 }
 
+/// The same where the colon is missing: `token abc`, `export TOKEN=abc`, `user: a, password abc`.
+fn without_colon(line: &str) -> Option<(usize, usize)> {
+    let starts = line.match_indices(['{', ',']).map(|(at, _)| at + 1);
+    std::iter::once(0).chain(starts).find_map(|start| {
+        let lead = line[start..].len() - line[start..].trim_start_matches([' ', '\t', '-']).len();
+        let rest = &line[start + lead..];
+        let key_at = start + lead + rest.strip_prefix("export ").map_or(0, |_| "export ".len());
+        let rest = line[key_at..].trim_start_matches(['"', '\'']);
+        let key = &rest
+            [..rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'))).unwrap_or(rest.len())];
+        let behind = rest[key.len()..].trim_start_matches(['"', '\'']);
+        let value = behind.trim_start_matches([' ', '\t', '=', ';']);
+        let apart = value.len() < behind.len() && !value.trim().is_empty() && !value.starts_with(':');
+        (apart && is_secret(key)).then_some((key_at, line.len() - value.len()))
+    })
+}
+
+/// The line says `key: value`, or begins a list or mapping.
+fn has_key(line: &str) -> bool {
+    line.contains(": ") || line.trim_end().ends_with(':') || line.trim_start().starts_with("- ")
+}
+
 /// The key names a secret, or is one letter or two away from doing so.
 pub(super) fn is_secret(key: &str) -> bool {
     let key: String = key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
@@ -132,20 +163,55 @@ fn hide(text: &str, from: usize) -> String {
     result
 }
 
-/// The length of the `${NAME}`, `${NAME:?…}` or `${file:…}` at the start, or of the `${NAME:-` before a default, which
-/// may itself be a secret.
+/// The length of the `${NAME}`, `${NAME:?…}` or `${file:…}` at the start. Of anything else only that of the name and the
+/// sign behind it, as in `${NAME:-`: what follows may itself be a secret.
 fn reference(text: &str) -> Option<usize> {
     let body = text.strip_prefix("${")?;
-    let close = body.find('}')?;
-    let inside = &body[..close];
-    match inside.find(":-") {
-        _ if inside.contains("${") => None,
-        Some(default) => Some(default + 4),
-        None => Some(close + 3),
+    let inside = &body[..body.find('}')?];
+    if inside.contains("${") {
+        return None;
     }
+    let name = inside.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inside.len());
+    let rest = &inside[name..];
+    if rest.is_empty() || rest.starts_with(":?") || (rest.starts_with(':') && &inside[..name] == "file") {
+        return Some(inside.len() + "${}".len());
+    }
+    let sign = rest.find(|c: char| !matches!(c, ':' | '-' | '+' | '=' | '?')).unwrap_or(rest.len());
+    Some("${".len() + name + sign)
 }
 
-/// Hides what is a secret wherever it stands: users, paths and queries of URLs, signing secrets.
+/// The lengths of the parts of a UUID.
+const UUID: [usize; 5] = [8, 4, 4, 4, 12];
+
+/// Hides words that nobody would write by hand: long ones of letters and digits, and UUIDs.
+fn random_words(line: &str) -> String {
+    let mut result = String::with_capacity(line.len());
+    let is_part = |c: char| c.is_ascii_alphanumeric();
+    let mut rest = line;
+    while let Some(start) = rest.find(is_part) {
+        result.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let compound = &rest[..rest.find(|c: char| !(is_part(c) || c == '-')).unwrap_or(rest.len())];
+        let word = &rest[..rest.find(|c: char| !is_part(c)).unwrap_or(rest.len())];
+        let uuid = compound.split('-').map(str::len).eq(UUID)
+            && compound.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+        let word = if uuid { compound } else { word };
+        result.push_str(&if uuid || is_random(word) { hide(word, 0) } else { word.to_owned() });
+        rest = &rest[word.len()..];
+    }
+    result + rest
+}
+
+/// Sixteen letters and digits or more, or twelve in which they alternate.
+fn is_random(word: &str) -> bool {
+    let digits = word.chars().filter(char::is_ascii_digit).count();
+    let mixed = digits >= 2 && digits < word.len();
+    let kinds: Vec<bool> = word.chars().map(|c| c.is_ascii_digit()).collect();
+    let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    mixed && (word.len() >= 16 || (word.len() >= 12 && changes >= 3))
+}
+
+/// Hides what is a secret wherever it stands: users, paths and queries of URLs, signing secrets, random words.
 fn patterns(line: &str) -> String {
     let mut result = line.to_owned();
     let mut from = 0;
@@ -170,7 +236,7 @@ fn patterns(line: &str) -> String {
             result.push_str(&hidden);
         }
     }
-    result
+    random_words(&result)
 }
 
 #[cfg(test)]
@@ -204,6 +270,25 @@ mod tests {
             ("url: https://user:pass@host.test/x?key=1", "url: https://*********@host.test/*******"),
             ("signing_secret:\n  - whsec_abc\nname: x", "signing_secret:\n  * *********\nname: x"),
             ("url: https://hooks.slack.com/services/T/B/x", "url: https://hooks.slack.com/**************"),
+            // Slips that a person makes at night.
+            ("token: ${VCITA_TOKEN-abc}", "token: ${VCITA_TOKEN-***}"),
+            ("smtp: ${URL:+smtps://u:p@h}", "smtp: ${URL:+************}"),
+            ("token: ${VCITA_TOKEN:?set it}", "token: ${VCITA_TOKEN:?set it}"),
+            ("  token abc", "  token ***"),
+            ("  token=abc", "  token=***"),
+            ("  - \"token\" abc", "  - \"token\" ***"),
+            ("export VCITA_TOKEN=abc", "export VCITA_TOKEN=***"),
+            ("auth: { basic: { user: bob, password abc } }", "auth: { basic: { user: bob, password *** } }"),
+            ("  token: |\n  abc\n  name: x", "  token: |\n  ***\n  name: x"),
+            ("  token: |\nabc\nname: x", "  token: |\n***\nname: x"),
+            ("  token:\n  name: x", "  token:\n  name: x"),
+            ("accounts: [abcdef0123456789]", "accounts: [****************]"),
+            ("token_file: a1b2c3d4e5f6", "token_file: ************"),
+            ("x: 3f2b8c1e-0000-4abc-8def-0123456789ab", "x: ************************************"),
+            (
+                "- name: failed-payments-2026-q1 # of salesforce2025",
+                "- name: failed-payments-2026-q1 # of salesforce2025",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(mask(text), expected);

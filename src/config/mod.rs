@@ -6,6 +6,7 @@ pub mod difference;
 mod files;
 pub mod fix;
 mod holidays;
+mod indentation;
 mod keys;
 mod locate;
 mod mask;

@@ -140,8 +140,10 @@ fn unknown(field: Field, spot: &Spot<Pattern>, block: &RawBlock, known: &Known<'
     let key = &spot.value.key;
     let names = || known.names[field as usize].iter().map(|name| name.text);
     let certain = |name| Similar { name, applicability: Applicability::Certain };
-    let similar =
-        renamed(field, key).map(certain).or_else(|| similar(key, here)).or_else(|| similar(key, names()));
+    let here: Vec<&str> = here.collect();
+    // As it is written first: the key, which has no separators, is further from the names than the slip is.
+    let nearest = |of: &str| similar(of, here.iter().copied()).or_else(|| similar(of, names()));
+    let similar = renamed(field, key).map(certain).or_else(|| nearest(written)).or_else(|| nearest(key));
     let rest = match field {
         Field::Direction => format!("the directions are {}", names().collect::<Vec<_>>().join(", ")),
         _ => "`activity-relay catalog` lists the known ones; `allow_unknown: true` on the rule takes it as it is".to_owned(),

@@ -138,6 +138,11 @@ impl Finding {
         Self { replacement: Some((text.into(), Applicability::Certain)), ..self }
     }
 
+    /// A text that may be what was meant, in place of the span: shown, and written by nobody.
+    pub fn guess(self, text: impl Into<String>) -> Self {
+        Self { replacement: Some((text.into(), Applicability::Maybe)), ..self }
+    }
+
     /// The name that was probably meant, written as YAML takes it.
     pub fn meant(self, similar: &Similar<'_>) -> Self {
         Self { replacement: Some((scalar(similar.name), similar.applicability)), ..self }
@@ -158,6 +163,11 @@ impl Finding {
         self.span = place(self.span);
         self.related = self.related.map(|(span, message)| (place(span), message));
         self
+    }
+
+    /// It stands in such a place, or what belongs to it does.
+    pub fn touches(&self, is_there: impl Fn(Span) -> bool) -> bool {
+        is_there(self.span) || self.related.as_ref().is_some_and(|(span, _)| is_there(*span))
     }
 
     /// Which kind of problem.
@@ -235,7 +245,9 @@ pub fn similar<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
         .collect();
     near.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
     let &(distance, _, name) = near.first()?;
-    let slip = distance <= if name.chars().count() < 6 { 1 } else { 2 };
+    // A letter more or less makes another word of a very short one.
+    let slip =
+        distance <= [0, 1, 2][usize::from(name.chars().count() > 3) + usize::from(name.chars().count() > 5)];
     let alone = near.iter().all(|(other, _, candidate)| *other > distance || *candidate == name);
     let applicability = if slip && alone { Applicability::Certain } else { Applicability::Maybe };
     Some(Similar { name, applicability })
@@ -276,6 +288,8 @@ mod tests {
         assert_eq!(of("dsk", &["desk", "mail"]), Some(Applicability::Certain));
         assert_eq!(of("dsk", &["desk", "disk"]), Some(Applicability::Maybe));
         assert_eq!(of("canceling", &["cancelled"]), Some(Applicability::Maybe));
+        assert_eq!(of("no", &["NZ"]), Some(Applicability::Maybe));
+        assert_eq!(of("nz", &["NZ"]), Some(Applicability::Certain));
     }
 
     #[test]

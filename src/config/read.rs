@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::outline::Material;
 use super::problem::{Finding, Span, similar};
 use super::secret::{Environment, substitute};
-use super::slips::missing_space_at;
+use super::slips::{self, missing_space_at};
 use super::yaml::{Entry, Kind, Node, Scalar, Style};
 
 /// One file as read.
@@ -146,10 +146,17 @@ impl Reader<'_> {
                 self.report(missing_space_at(entry.span, '-'));
                 continue;
             }
+            if let Some((key, _)) = entry.key.split_once(SIGNS)
+                && keys.names().any(|known| known == key)
+            {
+                let place = behind(entry.span, key);
+                self.report(slips::missing_colon(Span { end: place.start, ..entry.span }, key));
+                continue;
+            }
             let mut finding = Finding::error(
                 codes::UNKNOWN_KEY,
                 entry.span,
-                format!("{} has no key `{}`", keys.of, entry.key),
+                format!("{} has no key `{}`", keys.of, shown_key(&entry.key)),
             );
             let allowed = keys.names().collect::<Vec<_>>().join(", ");
             let elsewhere = keys.elsewhere.iter().find(|(key, _)| *key == entry.key);
@@ -183,10 +190,7 @@ impl Reader<'_> {
             self.report(missing_space_at(place, ':'));
         } else {
             let span = Span { start: node.span.start, end: place.start, ..place };
-            let finding =
-                Finding::error(codes::WRONG_TYPE, span, format!("a colon is missing behind `{key}`"));
-            let help = format!("write `{key}: …`, so that it is a key with a value");
-            self.report(finding.help(help).replacement(format!("{key}:")));
+            self.report(slips::missing_colon(span, key));
         }
         true
     }
@@ -207,7 +211,10 @@ impl Reader<'_> {
     ) -> Option<&'n Node> {
         let found = fields.get(key);
         if found.is_none() {
-            self.error(codes::MISSING_KEY, fields.span, format!("{} needs the key `{key}`", fields.of), help);
+            if !fields.lacks_colon(key) {
+                let message = format!("{} needs the key `{key}`", fields.of);
+                self.error(codes::MISSING_KEY, fields.span, message, help);
+            }
         }
         found
     }
@@ -413,10 +420,24 @@ impl<'n> Fields<'n> {
         self.entries.iter().find(|entry| entry.key == key).map_or(self.span, |entry| entry.span)
     }
 
+    /// The key is there with its value in its name, as the colon between them is missing: that is told by itself.
+    pub(super) fn lacks_colon(&self, key: &str) -> bool {
+        let glued = |entry: &Entry| entry.key.strip_prefix(key).is_some_and(|rest| rest.starts_with(SIGNS));
+        self.entries.iter().any(glued)
+    }
+
     /// Where the mapping begins.
     pub(super) fn span(&self) -> Span {
         self.span
     }
+}
+
+/// What stands behind a key in place of the colon that was meant.
+const SIGNS: [char; 3] = [' ', '=', ';'];
+
+/// A key for a message: what follows its first word may be the value, and a secret.
+fn shown_key(key: &str) -> String {
+    key.split_once(SIGNS).map_or_else(|| key.to_owned(), |(word, _)| format!("{word} …"))
 }
 
 /// The place of what stands right behind a key at the start of a span.

@@ -3,8 +3,10 @@
 use serde_saphyr::granit_parser::{ErrorKind, ScanError};
 
 use super::codes::{self, Code};
+use super::indentation::{enclosing, indent};
 use super::mend::Edit;
 use super::problem::{Finding, Span, quoted};
+use super::raw;
 
 /// What is said of a file that nests more deeply than is read, by this reader or by the YAML crate's own limit.
 pub(super) const TOO_DEEP: &str = "lists and mappings are nested too deeply";
@@ -27,92 +29,12 @@ impl From<Finding> for Stop {
 
 impl Stop {
     /// A change that belongs into the file, too.
-    fn mended(finding: Finding, edit: Edit) -> Self {
+    pub(super) fn mended(finding: Finding, edit: Edit) -> Self {
         Self { finding: finding.replacement(edit.text.clone()), edit: Some(edit) }
     }
 }
 
-/// Tabs and odd blanks in indentation, each line of them: the parser's own message about them points elsewhere.
-pub(super) fn indentation(text: &str, file: usize) -> Vec<Stop> {
-    let mut block: Option<usize> = None;
-    let mut found = Vec::new();
-    let lines: Vec<&str> = text.lines().collect();
-    for (index, line) in lines.iter().enumerate() {
-        let blanks: Vec<char> = line.chars().take_while(|c| c.is_whitespace() || is_invisible(*c)).collect();
-        let spaces = blanks.iter().take_while(|c| **c == ' ').count();
-        if line.trim().is_empty() || line.trim_start().starts_with('#') {
-            continue;
-        }
-        if block.is_some_and(|parent| spaces > parent) {
-            continue;
-        }
-        block = opens_block(line).then_some(spaces);
-        let Some(at) = blanks.iter().position(|c| *c != ' ') else { continue };
-        let tab = blanks[at..].contains(&'\t');
-        let above = &lines[..index];
-        let width = if tab { meant(above, &blanks, line) } else { Some(width(&blanks, 1)) };
-        let (start, end) = (1, blanks.len() + 1);
-        let text = " ".repeat(width.unwrap_or_else(|| self::width(&blanks, 2)));
-        let edit = Edit { line: index + 1, start, end, text };
-        let finding = if tab {
-            Finding::error(codes::TAB, span(file, &edit), "this line is indented with a tab")
-                .help("YAML takes only spaces for indentation; set your editor to insert spaces")
-        } else {
-            let name = format!("U+{:04X}", u32::from(blanks[at]));
-            let message = format!(
-                "this line is indented with a character that looks like a space and is none ({name})"
-            );
-            Finding::error(codes::ODD_BLANK, span(file, &edit), message)
-                .help("type the indentation anew; such characters come from text copied out of a web page or a document")
-        };
-        // Where the line belongs is only certain if it then stands beside one that is above it.
-        found.push(match width {
-            Some(_) => Stop::mended(finding, edit),
-            None => Stop { finding, edit: Some(edit) },
-        });
-    }
-    found
-}
-
-/// How wide these blanks are if a tab is so wide.
-fn width(blanks: &[char], tab: usize) -> usize {
-    blanks.iter().map(|c| if *c == '\t' { tab } else { usize::from(!is_invisible(*c)) }).sum()
-}
-
-/// The one width of a tab with which the line stands in the column of a line above.
-fn meant(above: &[&str], blanks: &[char], line: &str) -> Option<usize> {
-    let item = line.trim_start().starts_with("- ");
-    let (mut columns, mut least) = (Vec::new(), usize::MAX);
-    // Upwards, only what encloses the line counts: each time further out than everything below it.
-    for above in above.iter().rev().filter(|line| !line.trim().is_empty()) {
-        let dash = indent(above);
-        let key = dash + above.trim_start_matches(' ').find(|c| !matches!(c, '-' | ' ')).unwrap_or(0);
-        let column = if item { dash } else { key };
-        if column < least && (!item || key > dash) {
-            columns.push(column);
-        }
-        least = least.min(dash);
-        if least == 0 {
-            break;
-        }
-    }
-    let mut fitting = [4, 2, 8].into_iter().map(|tab| width(blanks, tab)).filter(|at| columns.contains(at));
-    let first = fitting.next()?;
-    fitting.all(|other| other == first).then_some(first)
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}' | '\u{200c}' | '\u{200d}' | '\u{2060}' | '\u{feff}')
-}
-
-/// The line ends in the header of a block scalar (`|`, `>-`, `|2`), whose content may hold tabs.
-fn opens_block(line: &str) -> bool {
-    let code = line.split(" #").next().unwrap_or(line).trim_end();
-    let last = code.rsplit([' ', '\t']).next().unwrap_or(code);
-    last.starts_with(['|', '>']) && last.chars().skip(1).all(|c| matches!(c, '+' | '-' | '1'..='9'))
-}
-
-fn span(file: usize, edit: &Edit) -> Span {
+pub(super) fn span(file: usize, edit: &Edit) -> Span {
     Span { file, start: (edit.line, edit.start), end: (edit.line, edit.end) }
 }
 
@@ -132,9 +54,11 @@ pub(super) fn diagnose(error: &ScanError, lines: &[&str], file: usize) -> Stop {
         | ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::ExpectedBlockSequenceEntry
         | ErrorKind::InvalidIndentation
-        | ErrorKind::BlockSequenceEntryNotAllowed => {
-            place.spacing().or_else(|| place.second_colon()).or_else(|| place.uneven())
-        }
+        | ErrorKind::BlockSequenceEntryNotAllowed => place
+            .spacing()
+            .or_else(|| place.no_colon())
+            .or_else(|| place.second_colon())
+            .or_else(|| place.uneven()),
         ErrorKind::UnclosedQuotedScalar
         | ErrorKind::InvalidTrailingSingleQuotedScalar
         | ErrorKind::InvalidTrailingDoubleQuotedScalar
@@ -262,6 +186,23 @@ impl Place<'_, '_> {
         !text.is_empty() && !text.starts_with('#')
     }
 
+    /// `webhook_url ${…}`, `deliver` or `to = desk`, here or on one of the two lines before.
+    fn no_colon(&self) -> Option<Stop> {
+        let above = (1..self.at.0).rev().filter(|line| self.is_content(*line)).take(2);
+        std::iter::once(self.at.0).chain(above).find_map(|line| {
+            let text = self.line(line)?;
+            let (start, end) = bare_key(&text)?;
+            let key: String = text[start..end].iter().collect();
+            if !raw::is_key(&key) {
+                return None;
+            }
+            let sign = text[end..].iter().position(|c| *c != ' ').map(|at| end + at);
+            let sign = sign.filter(|at| matches!(text[*at], '=' | ';')).map_or(end, |at| at + 1);
+            let edit = Edit { line, start: start + 1, end: sign + 1, text: format!("{key}:") };
+            Some(Stop { finding: missing_colon(span(self.file, &edit), &key), edit: Some(edit) })
+        })
+    }
+
     /// `name: urgent: payments`.
     fn second_colon(&self) -> Option<Stop> {
         let line = self.line(self.at.0)?;
@@ -284,6 +225,9 @@ impl Place<'_, '_> {
     fn uneven(&self) -> Option<Stop> {
         let own = indent(self.lines.get(self.at.0 - 1)?);
         let item = self.lines[self.at.0 - 1].trim_start().starts_with("- ");
+        if enclosing(&self.lines[..self.at.0 - 1], item).contains(&own) {
+            return None;
+        }
         let off = |line: usize| indent(self.lines[line - 1]).abs_diff(own);
         let near = (1..self.at.0)
             .rev()
@@ -363,6 +307,23 @@ impl Place<'_, '_> {
     }
 }
 
+/// The finding about a key at that place behind which the colon is missing.
+pub(super) fn missing_colon(place: Span, key: &str) -> Finding {
+    let finding = Finding::error(codes::WRONG_TYPE, place, format!("a colon is missing behind `{key}`"));
+    finding.help(format!("write `{key}: …`, so that it is a key with a value")).replacement(format!("{key}:"))
+}
+
+/// Where (from 0) the first word of a line stands that has no colon, in which it may be a key that lacks it.
+fn bare_key(line: &[char]) -> Option<(usize, usize)> {
+    let start = line.iter().position(|c| !matches!(c, ' ' | '-'))?;
+    let word = line[start..].iter().take_while(|c| c.is_ascii_lowercase() || matches!(c, '_' | '2')).count();
+    let rest = &line[start + word..];
+    let apart = rest.first().is_none_or(|c| matches!(c, ' ' | '=' | ';'));
+    let colon =
+        rest.iter().enumerate().any(|(at, c)| *c == ':' && rest.get(at + 1).is_none_or(|c| *c == ' '));
+    (word > 0 && apart && !colon).then_some((start, start + word))
+}
+
 /// The finding about a space that is missing behind a colon or a dash at that place.
 pub(super) fn missing_space_at(place: Span, sign: char) -> Finding {
     let (line, column) = place.start;
@@ -392,10 +353,6 @@ fn missing_space(line: &[char]) -> Option<(usize, char)> {
     let glued = line.get(colon) == Some(&':') && line.get(colon + 1).is_some_and(|c| !c.is_whitespace());
     let url = line[colon.min(line.len())..].starts_with(&[':', '/', '/']);
     (key > 0 && glued && !url).then_some((colon + 1, ':'))
-}
-
-fn indent(line: &str) -> usize {
-    line.chars().take_while(|c| *c == ' ').count()
 }
 
 /// Where (from 0) the comment of a line begins, or its text ends.

@@ -97,7 +97,7 @@ impl Reader<'_> {
                     Finding::error(codes::DURATION, spot.span, format!("`{}` is {what}", spot.written))
                         .help(help);
                 if bare {
-                    finding = finding.replacement(format!("{}s", spot.value));
+                    finding = finding.guess(format!("{}s", spot.value));
                 }
                 self.report(finding);
                 None

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span as Marks, StrInput, StructureStyle};
 
 use super::codes;
+use super::indentation;
 use super::mask;
 use super::mend::{Edit, Mended};
 use super::problem::{Finding, Span, quoted};
@@ -17,6 +18,8 @@ use super::slips::{self, Stop};
 const DEPTH_MAX: usize = 64;
 /// Values that aliases may add, all together: a legitimate file has a few, a bomb has billions.
 const ALIASED_VALUES_MAX: usize = 50_000;
+/// So many lines above what it tags, a tag is looked for.
+const TAG_LINES_MAX: usize = 20;
 /// How often a file is read again behind a slip.
 const ROUNDS_MAX: usize = 100;
 /// A large file is read again less often.
@@ -117,7 +120,7 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str, file: usize) -> Parsed {
     let mut mended = Mended::new(text);
     let (mut findings, mut edits) = (Vec::new(), Vec::new());
-    for stop in slips::indentation(text, file) {
+    for stop in indentation::odd(text, file) {
         findings.push(stop.finding);
         edits.extend(stop.edit);
     }
@@ -319,13 +322,22 @@ impl<'t> Builder<'t> {
     /// Reports a tag, which is most often a text that begins with `!`, and goes on without it.
     fn tag(&mut self, marks: Marks, name: &str, rest: &str) {
         let read = self.read(marks);
-        let line: Vec<char> =
-            self.lines.get(read.start.0 - 1).map(|line| line.chars().collect()).unwrap_or_default();
-        let before = line.get(..(read.start.1 - 1).min(line.len())).unwrap_or_default();
-        let at = before.iter().rposition(|c| *c == '!').map_or(read.start.1, |at| at + 1);
+        let characters = |line: usize| -> Vec<char> {
+            self.lines.get(line - 1).map(|line| line.chars().collect()).unwrap_or_default()
+        };
+        let here = characters(read.start.0);
+        let before = here[..(read.start.1 - 1).min(here.len())].to_vec();
         let length = 1 + name.chars().count();
-        let alone = rest.is_empty() && before.len() < at + length;
-        let place = Span { start: (read.start.0, at), end: (read.start.0, at + length), ..read };
+        // What is tagged may begin on a later line than the tag.
+        let above = (1..read.start.0).rev().take(TAG_LINES_MAX).map(|line| (line, characters(line)));
+        let sign = std::iter::once((read.start.0, before.clone())).chain(above).find_map(|(line, text)| {
+            let at = text.iter().rposition(|c| *c == '!')?;
+            let fits = line == read.start.0 || text[at + 1..].iter().collect::<String>().starts_with(name);
+            fits.then_some((line, at + 1))
+        });
+        let (line, at) = sign.unwrap_or(read.start);
+        let alone = rest.is_empty() && (line < read.start.0 || before.len() < at + length);
+        let place = Span { start: (line, at), end: (line, at + length), ..read };
         let message = "a value that begins with `!` stands in quotes: YAML takes it for a tag, and tags are not used here";
         let mut finding = Finding::error(codes::YAML_FEATURE, self.mended.written(place), message)
             .help("put the whole value in quotes if the ! belongs to it, else take the tag away");

@@ -126,6 +126,50 @@ fn all_problems_are_found_in_one_run() {
 }
 
 #[test]
+fn an_error_hides_no_warning_about_anything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yaml");
+    let rules = |zone: &str, third: &str| {
+        format!(
+            "version: 1\naccounts: [{{ name: main, token: '${{VCITA_TOKEN}}' }}]\ntimezone: {zone}\n\
+             targets: {{ desk: {{ type: slack, webhook_url: '${{SLACK_WEBHOOK_URL}}' }} }}\nrules:\n\
+             - {{ name: a, match: {{ activity_type: Review }}, stop: true, deliver: [{{ to: desk }}] }}\n\
+             - {{ name: b, match: {{ activity_type: Review }}, deliver: [{{ to: desk }}] }}\n\
+             - {{ name: c, match: {{ activity_type: Payment }}, deliver: [{{ to: {third} }}] }}\n"
+        )
+    };
+    for (zone, third, wanted) in [
+        ("Europe/Rome", "desk", vec![("R065", 7)]),
+        ("Europe/Roma", "desk", vec![("R031", 3), ("R065", 7)]),
+        ("Europe/Rome", "dsk", vec![("R065", 7), ("R051", 8)]),
+    ] {
+        std::fs::write(&path, rules(zone, third)).unwrap();
+        let loaded = load(&path);
+        let found: Vec<(&str, usize)> = loaded.problems.iter().map(|p| (p.code, p.line)).collect();
+        assert_eq!(found, wanted);
+    }
+    // A rule that cannot be read is not said to take anything away.
+    let text = rules("Europe/Rome", "desk").replacen("stop: true", "where: 'message.('", 1);
+    std::fs::write(&path, text.replacen("name: b,", "name: b, stop: true,", 1)).unwrap();
+    assert!(load(&path).problems.iter().all(|problem| problem.severity == Severity::Error));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_read_is_an_error_and_its_rules_are_not_left_out_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yaml");
+    // A link that leads to itself cannot be read by anybody.
+    std::os::unix::fs::symlink("rules.d", folder.path().join("rules.d")).unwrap();
+    let text = "version: 1\naccounts: [{ name: main, token: '${VCITA_TOKEN}' }]\ninclude: rules.d/*.yaml\nrules: []\n";
+    std::fs::write(&path, text).unwrap();
+    let loaded = load(&path);
+    let found: Vec<(&str, usize)> = loaded.problems.iter().map(|p| (p.code, p.line)).collect();
+    assert_eq!((found, loaded.config.is_none()), (vec![("R001", 3)], true));
+    assert!(loaded.problems[0].message.starts_with("the folder "), "{:?}", loaded.problems[0]);
+}
+
+#[test]
 fn hostile_files_are_refused_quickly() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rules.yaml");
@@ -194,6 +238,8 @@ fn slips_in_secrets_do_not_show_them() {
         "[s3cr3t",
         "s3cr3t #s3cr3t",
         "\"s3\\qs3cr3t\"",
+        "${VCITA_TOKEN-s3cr3t}",
+        "${SMTP_URL:+smtps://u:s3cr3t@mail.example.com}",
     ];
     let places = [
         "accounts:\n  - name: main\n    token: $\n",
@@ -206,9 +252,13 @@ fn slips_in_secrets_do_not_show_them() {
         "targets:\n  a:\n    type: email\n    smtp: $\n",
         "targets:\n  a:\n    type: email\n    smpt: $\n",
     ];
+    // A colon that is missing, or another sign in its place, and a value that stands where its key does.
+    let colons = [" s3cr3t", "=s3cr3t", "; s3cr3t", ": |\ns3cr3t"];
     for place in places {
-        for slip in slips {
-            let text = format!("version: 1\n{}", place.replace('$', slip));
+        let with_a_slip = slips.iter().map(|slip| place.replace('$', slip));
+        let without_a_colon = colons.iter().map(|slip| place.replace(": $", slip));
+        for text in with_a_slip.chain(without_a_colon.filter(|text| !text.contains('$'))) {
+            let text = format!("version: 1\n{text}");
             std::fs::write(&path, &text).unwrap();
             let loaded = load(&path);
             assert!(!loaded.problems.is_empty());

@@ -81,9 +81,16 @@ fn a_file_that_includes_one_that_includes_it_is_told_so() {
             ("rules.d/b.yaml", format!("{back}\nrules:\n{}", rule("b", "desk"))),
         ])
     };
-    assert_eq!(problems(&circle("../rules.yaml", "")), [("R071", "a.yaml".to_owned(), 1)]);
-    assert_eq!(problems(&circle("a.yaml", "")), [("R071", "a.yaml".to_owned(), 1)]);
-    assert_eq!(problems(&circle("b.yaml", "include: a.yaml")), [("R071", "b.yaml".to_owned(), 1)]);
+    // The rules are all the same, which is worth a word of its own.
+    let told = |loaded: &Loaded| {
+        let all = problems(loaded).into_iter();
+        all.map(|(code, file, line)| (code.to_owned(), file, line))
+            .filter(|(code, ..)| code != "R066")
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(&circle("../rules.yaml", "")), [("R071".to_owned(), "a.yaml".to_owned(), 1)]);
+    assert_eq!(told(&circle("a.yaml", "")), [("R071".to_owned(), "a.yaml".to_owned(), 1)]);
+    assert_eq!(told(&circle("b.yaml", "include: a.yaml")), [("R071".to_owned(), "b.yaml".to_owned(), 1)]);
     assert_eq!(
         rules(&circle("\"*.yaml\"", "")),
         ["main", "a", "b"],
@@ -107,10 +114,11 @@ fn one_broken_file_hides_no_problem_of_the_others_and_paths_are_short() {
             at("R011", "b.yaml", 3),
             at("R011", "b.yaml", 3),
             at("R010", "b.yaml", 3),
-            at("R050", "c.yaml", 2)
+            at("R050", "c.yaml", 2),
+            at("R066", "c.yaml", 3),
         ]
     );
-    let twice = loaded.problems.last().unwrap();
+    let twice = &loaded.problems[4];
     assert!(twice.related.as_ref().unwrap().file.ends_with("rules.yaml"), "{twice:?}");
     assert!(twice.file.ends_with("shared/c.yaml") && !twice.file.contains(".."), "{}", twice.file);
 }

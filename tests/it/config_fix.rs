@@ -65,6 +65,8 @@ fn what_is_not_certain_or_comes_from_a_variable_or_is_secret_is_left_alone() {
         "  disk:\n    type: slack\n    webhook_url: ${SLACK_WEBHOOK_URL}\nrules:\n  - { name: a, match: {}, deliver: [{ to: dsk }, { to: disk }] }\n",
         "rules:\n  - { name: a, match: {}, deliver: [{ to: \"${TARGET}\" }] }\n",
         "rules:\n  - { name: a, match: activity_type:Payment, deliver: [{ to: desk }] }\n",
+        "rules:\n  - { name: a, match: {}, deliver: [{ to: desk, expires_after: 7 }] }\n",
+        "rules:\n  - { name: a, match: {}, deliver: [{ to: desk, digest: { at: 8 } }] }\n",
         "    password: @s3cr3t\nrules:\n  - { name: a, match: {}, deliver: [{ to: desk }] }\n",
     ] {
         let folder = with(rest);
@@ -73,6 +75,31 @@ fn what_is_not_certain_or_comes_from_a_variable_or_is_secret_is_left_alone() {
         assert!(text.starts_with("nothing to correct that is certain"), "{text}");
         assert!(!text.contains("s3cr3t"), "{text}");
         assert_eq!(rules(folder.path()), format!("{HEAD}{rest}"));
+    }
+}
+
+#[test]
+fn a_tab_becomes_the_spaces_that_its_neighbours_have() {
+    let rules = "rules:\n  - { name: a, match: {}, deliver: [{ to: desk }] }\n";
+    let cases = [
+        // Behind a key that has nothing else.
+        (
+            "  desk:\n\ttype: slack\n\twebhook_url: ${SLACK_WEBHOOK_URL}\n",
+            "  desk:\n    type: slack\n    webhook_url: ${SLACK_WEBHOOK_URL}\n",
+        ),
+        // Between two that stand alike.
+        (
+            "  desk:\n    type: slack\n\tcoalesce_over: 5\n    webhook_url: ${SLACK_WEBHOOK_URL}\n",
+            "  desk:\n    type: slack\n    coalesce_over: 5\n    webhook_url: ${SLACK_WEBHOOK_URL}\n",
+        ),
+    ];
+    let head = "version: 1\naccounts:\n  - name: main\n    token: ${VCITA_TOKEN}\ntargets:\n";
+    for (written, wanted) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("rules.yaml"), format!("{head}{written}{rules}")).unwrap();
+        let (code, text) = check(folder.path(), &["--fix"]);
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(self::rules(folder.path()), format!("{head}{wanted}{rules}"));
     }
 }
 

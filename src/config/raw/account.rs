@@ -150,6 +150,7 @@ fn token(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Token> {
             }
             Some(Token::File(path))
         }
+        (None, None) if fields.lacks_colon("token") || fields.lacks_colon("token_file") => None,
         (None, None) => {
             let help = "add `token: ${VCITA_TOKEN}`, or `token_file:` with the path of a file";
             reader.error(

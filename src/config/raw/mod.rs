@@ -9,7 +9,8 @@ mod slack;
 mod target;
 mod timing;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -60,6 +61,16 @@ pub(super) const TOP: Keys = Keys {
     later: &["mutes"],
     ..Keys::NONE
 };
+/// Such a key stands somewhere in a rules file.
+pub(super) fn is_key(name: &str) -> bool {
+    static ALL: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+        let mut all = BTreeSet::new();
+        TOP.all(&mut all);
+        all
+    });
+    ALL.contains(name)
+}
+
 /// What an included file may hold.
 pub(super) const INCLUDED: [&str; 7] =
     ["version", "owner", "targets", "schedules", "rules", "include", "extends"];
@@ -259,7 +270,7 @@ fn version(reader: &mut Reader<'_>, fields: Fields<'_>, main: bool) {
     {
         let finding =
             Finding::error(codes::CHOICE, spot.span, format!("version `{}` is not known", spot.written));
-        reader.report(finding.help("this program reads version 1").replacement(VERSION));
+        reader.report(finding.help("this program reads version 1").guess(VERSION));
     }
 }
 

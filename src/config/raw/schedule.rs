@@ -142,6 +142,15 @@ pub(super) enum TimeOfDay {
 
 /// A time of day.
 pub(super) fn time_of_day(reader: &mut Reader<'_>, node: &Node) -> Option<TimeOfDay> {
+    if let Kind::Scalar(scalar) = &node.kind
+        && let Some(hour) = scalar.text.parse::<u8>().ok().filter(|hour| *hour < 24 && scalar.text.len() <= 2)
+    {
+        let whole = format!("\"{hour:02}:00\"");
+        let message = format!("`{}` is no time of day: the minutes are missing", scalar.text);
+        let finding = Finding::error(codes::TIME_OF_DAY, node.span, message);
+        reader.report(finding.help(format!("write it as {whole}, in quotes")).guess(whole));
+        return None;
+    }
     let spot = reader.text(node, "a time of day such as \"08:00\"")?;
     let time = time(&spot.value);
     if time.is_none() {

@@ -1,6 +1,7 @@
 //! Targets of `type: slack`.
 
 use secrecy::SecretString;
+use url::Url;
 
 use crate::egress::policy::Policy;
 use crate::target::slack::Slack;
@@ -10,6 +11,7 @@ use super::target::{
 };
 use crate::config::codes;
 use crate::config::keys::{Keys, Shape, key};
+use crate::config::problem::Finding;
 use crate::config::read::{Fields, Reader};
 
 pub(super) const OF: &str = "a Slack target";
@@ -34,6 +36,18 @@ pub(super) const KEYS: Keys = Keys {
 };
 const HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 
+/// The path is that of an incoming webhook or of a workflow's
+/// (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>).
+fn is_hook(url: &Url) -> bool {
+    let parts: Vec<&str> =
+        url.path_segments().into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    match parts.as_slice() {
+        ["services", rest @ ..] => rest.len() == 3,
+        ["workflows" | "triggers", rest @ ..] => rest.len() >= 2,
+        _ => false,
+    }
+}
+
 pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Slack> {
     let policy = reader.policy(fields.get("allow_private"));
     let help =
@@ -47,6 +61,11 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Slack>
         let help = "copy the whole URL from Slack, https://hooks.slack.com/services/…; `allow_private: true` lifts this check";
         reader.error(codes::SLACK_HOST, spot.span, "this URL does not lead to Slack", help);
         return None;
+    }
+    if slack && !is_hook(&url) {
+        let message = "this is not the whole URL of a Slack webhook: Slack will know nothing of it";
+        let help = "copy the whole URL from Slack: https://hooks.slack.com/services/T…/B…/…, three parts behind `services`";
+        reader.report(Finding::warning(codes::SLACK_HOST, spot.span, message).help(help));
     }
     Some(Slack::new(SecretString::from(url.as_str()), reader.egress(policy)))
 }

@@ -306,16 +306,19 @@ fn moments(reader: &mut Reader<'_>, fields: Fields<'_>, way: &str, zone: &TimeZo
 
 fn of_day(reader: &mut Reader<'_>, fields: Fields<'_>, node: &Node) -> Option<Times> {
     let days = fields.get("days").map_or(Some(Days::ALL), |node| days(reader, node));
-    let mut at = Vec::new();
+    let (mut at, mut whole) = (Vec::new(), true);
     for node in reader.one_or_more(node) {
-        let TimeOfDay::At(time) = time_of_day(reader, node)? else {
-            let help = "write \"00:00\"; it counts as the beginning of its day";
-            reader.error(codes::TIME_OF_DAY, node.span, "a digest is not sent at 24:00", help);
-            return None;
-        };
-        at.push(time);
+        match time_of_day(reader, node) {
+            Some(TimeOfDay::At(time)) => at.push(time),
+            Some(TimeOfDay::End) => {
+                let help = "write \"00:00\"; it counts as the beginning of its day";
+                reader.error(codes::TIME_OF_DAY, node.span, "a digest is not sent at 24:00", help);
+                whole = false;
+            }
+            None => whole = false,
+        }
     }
-    (!at.is_empty()).then_some(Times::OfDay { at, days: days? })
+    (whole && !at.is_empty()).then_some(Times::OfDay { at, days: days? })
 }
 
 fn cron(reader: &mut Reader<'_>, node: &Node) -> Option<Times> {

@@ -42,6 +42,12 @@ impl Reach {
         Self { blocks, except, taken, parts, beyond }
     }
 
+    /// That of a rule of which nothing is known.
+    pub(super) fn nothing(universe: &Universe) -> Self {
+        let taken = union(&[], universe);
+        Self { blocks: Vec::new(), except: Vec::new(), taken, parts: Vec::new(), beyond: true }
+    }
+
     /// The known message types that it may take, as positions in the catalogue.
     pub(super) fn known(&self) -> impl Iterator<Item = usize> {
         Universe::known().filter(|position| self.taken.maybe.has(*position))

@@ -33,7 +33,10 @@ pub(super) fn check(raw: &Raw, reaches: &[Reach]) -> Vec<Finding> {
             let template = template.filter(|name| *name != "default");
             let key = (conditions(rule, reach), deliver.to.value.as_str(), template);
             let Some(first) = seen.get(&key) else {
-                seen.insert(key, deliver.to.span);
+                // What it takes no later rule sees.
+                if !rule.stop {
+                    seen.insert(key, deliver.to.span);
+                }
                 continue;
             };
             let message = format!(

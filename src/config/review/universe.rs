@@ -5,6 +5,7 @@
 //! that fits for each wildcard. What is said about a rule then holds for these as well.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use crate::model::catalog;
 use crate::model::message::{Triple, key};
@@ -123,7 +124,9 @@ impl Universe {
             by(|triple| &triple.message_type),
             by(|triple| &triple.direction),
         ];
-        let aliases = grouped(types.iter().map(aliases));
+        let entries = catalog::all();
+        let aliased = |(position, triple)| aliases(triple, entries.get(position));
+        let aliases = grouped(types.iter().enumerate().map(aliased));
         let mut all = Types::none(types.len());
         (0..types.len()).for_each(|position| all.set(position));
         Self { all, values, aliases, wildcards }
@@ -191,14 +194,21 @@ impl Universe {
     }
 }
 
-/// The keys under which the API may send the type of a message, beside its own.
-fn aliases(triple: &Triple) -> Vec<String> {
+/// A name under which the API sends types, its key, and the type that it stands for.
+static SENT: LazyLock<Vec<(&str, String, String)>> = LazyLock::new(|| {
+    let sent = |name: &&'static str| (*name, key(name), catalog::canonical_type(Some(name), ""));
+    catalog::api_types().iter().map(sent).collect()
+});
+
+/// The keys under which the API may send the type of a message, beside its own. `entry` is what is known of it.
+fn aliases(triple: &Triple, entry: Option<&catalog::Entry>) -> Vec<String> {
     let own = key(&triple.activity_type);
-    let sent = catalog::api_types().iter().filter(|name| {
-        catalog::find(triple).is_some_and(|entry| entry.api_type == Some(*name))
-            || catalog::canonical_type(Some(name), "") == triple.activity_type
+    let sent = SENT.iter().filter(|(name, key, canonical)| {
+        *key != own
+            && (entry.is_some_and(|entry| entry.api_type == Some(*name))
+                || *canonical == triple.activity_type)
     });
-    sent.map(|name| key(name)).filter(|key| *key != own).collect()
+    sent.map(|(_, key, _)| key.clone()).collect()
 }
 
 /// The values that occur, each with the positions at which it does.

@@ -100,7 +100,7 @@ pub(super) fn of_main_file(path: &Path) -> Vec<Opened> {
     let mut found = Vec::new();
     let mut main = main;
     for (name, span) in names {
-        let files = expand(&main.source.folder, &name, &mut Vec::new());
+        let files = expand(&main.source.folder, &name).paths;
         if files.is_empty() {
             let finding = Finding::error(codes::TEST_FILE, span, format!("no file is called `{name}`"));
             let help = "a path starts at the folder of the rules file; * and ? stand for parts of a name";

@@ -228,7 +228,7 @@ pub fn beside(rules: &Path, loaded: &Loaded) -> Vec<PathBuf> {
         let mut others = others.peekable();
         others.peek().is_none() || others.any(|path| path == rules || own(path))
     };
-    let files = files::entries(folder).into_iter();
+    let files = files::entries(folder).unwrap_or_default().into_iter();
     files.filter(|path| is_test_file(path) && path.is_file()).filter(belongs).collect()
 }
 

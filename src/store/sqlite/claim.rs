@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::db::{Db, Json, Ms, rows, state, time, time_or_none};
+use super::db::{Db, InOrder, Json, Ms, rows, state, time, time_or_none};
 use super::settle;
 use super::tally::{self, Tally};
 use super::targets;
@@ -112,10 +112,10 @@ fn lease(
     ended: &mut Vec<Ended>,
 ) -> Result<Vec<Job>> {
     let found = db.all(
-        "SELECT d.*, p.payload FROM deliveries d LEFT JOIN payloads p ON p.delivery = d.seq AND p.plain = d.plain
+        &format!("SELECT {FOUND} FROM deliveries d LEFT JOIN payloads p ON p.delivery = d.seq AND p.plain = d.plain
          WHERE d.target = ?1 AND d.settled_at IS NULL AND d.due_at <= ?2 AND d.state = 'pending'
            AND (d.starts - d.attempts < 2 OR d.seq = ?4)
-         ORDER BY d.due_at, d.created_at, d.seq LIMIT ?3",
+         ORDER BY d.due_at, d.created_at, d.seq LIMIT ?3"),
         params![want.target, Ms(now), rows(limit), suspect],
         found,
     )?;
@@ -153,40 +153,45 @@ fn lease(
 /// What a claimable row says, its JSON still unread: one row that cannot be read must not stop the others.
 type Found = (i64, Job, Option<String>, Option<String>);
 
+/// What [`found`] reads, in its order.
+const FOUND: &str = "d.seq, d.id, d.attempts, d.starts, d.created_at, d.first_due, d.account, d.rule, d.target, d.recipient,
+  d.template, d.plain, d.expires_at, d.replay_of, d.group_key, d.window_from, d.window_to, d.throttled, p.payload, d.notice";
+
 fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
-    let lease = Lease { token: String::new(), until: Timestamp::UNIX_EPOCH };
+    let mut columns = InOrder::of(row);
+    let seq = columns.next()?;
     let claim = Claim {
-        id: DeliveryId::from_text(row.get::<_, String>("id")?),
-        attempts: row.get("attempts")?,
-        starts: row.get::<_, u32>("starts")?.saturating_add(1),
-        lease,
+        id: DeliveryId::from_text(columns.next::<String>()?),
+        attempts: columns.next()?,
+        starts: columns.next::<u32>()?.saturating_add(1),
+        lease: Lease { token: String::new(), until: Timestamp::UNIX_EPOCH },
     };
-    let created_at = time(row, "created_at")?;
-    let first_due = time_or_none(row, "first_due")?.unwrap_or(created_at);
+    let created_at = columns.time()?;
+    let first_due = columns.time_or_none()?.unwrap_or(created_at);
     let job = Job {
         claim,
-        account: row.get("account")?,
-        rule: row.get("rule")?,
-        target: row.get("target")?,
-        recipient: row.get("recipient")?,
-        template: row.get("template")?,
+        created_at,
+        first_due,
+        account: columns.next()?,
+        rule: columns.next()?,
+        target: columns.next()?,
+        recipient: columns.next()?,
+        template: columns.next()?,
         messages: Vec::new(),
         notice: None,
         payload: None,
-        plain: row.get("plain")?,
-        created_at,
-        first_due,
-        expires_at: time_or_none(row, "expires_at")?,
-        replay_of: row.get::<_, Option<String>>("replay_of")?.map(DeliveryId::from_text),
+        plain: columns.next()?,
+        expires_at: columns.time_or_none()?,
+        replay_of: columns.next::<Option<String>>()?.map(DeliveryId::from_text),
         gathered: gathered(
-            row.get::<_, Option<String>>("group_key")?.as_deref(),
-            time_or_none(row, "window_from")?,
-            time_or_none(row, "window_to")?,
+            columns.next::<Option<String>>()?.as_deref(),
+            columns.time_or_none()?,
+            columns.time_or_none()?,
             first_due,
         ),
-        throttled: row.get("throttled")?,
+        throttled: columns.next()?,
     };
-    Ok((row.get("seq")?, job, row.get("payload")?, row.get("notice")?))
+    Ok((seq, job, columns.next()?, columns.next()?))
 }
 
 fn messages_of(db: &Db, seqs: &[i64]) -> Result<HashMap<i64, Vec<String>>> {

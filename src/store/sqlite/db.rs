@@ -1,5 +1,7 @@
 //! One connection with the few ways in which statements are run on it, and the types that cross into SQL.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -36,8 +38,10 @@ pub(in crate::store) struct Db {
     notes: Notes,
     /// Who this store is in leases and roles.
     instance: Arc<str>,
+    /// The texts of statements that insert so many rows, by their heads.
+    insertions: RefCell<HashMap<(&'static str, usize), Arc<str>>>,
     #[cfg(test)]
-    pub(super) seen: std::cell::RefCell<std::collections::BTreeSet<String>>,
+    pub(super) seen: RefCell<std::collections::BTreeSet<String>>,
 }
 
 impl Db {
@@ -47,8 +51,9 @@ impl Db {
             connection,
             notes,
             instance,
+            insertions: RefCell::default(),
             #[cfg(test)]
-            seen: std::cell::RefCell::default(),
+            seen: RefCell::default(),
         }
     }
 
@@ -102,7 +107,7 @@ impl Db {
     /// `(?, ?, (SELECT …))`; `tail` is what follows the rows.
     pub(super) fn insert_all(
         &self,
-        (head, row, tail): (&str, &str, &str),
+        (head, row, tail): (&'static str, &str, &str),
         width: usize,
         values: &[ToSqlOutput<'_>],
     ) -> Result<()> {
@@ -110,7 +115,8 @@ impl Db {
         for rows in INSERT_ROWS {
             while rest.len() >= rows * width && rows > 0 {
                 let (chunk, after) = rest.split_at(rows * width);
-                let sql = format!("{head} VALUES {} {tail}", vec![row; rows].join(", "));
+                let text = || format!("{head} VALUES {} {tail}", vec![row; rows].join(", ")).into();
+                let sql = self.insertions.borrow_mut().entry((head, rows)).or_insert_with(text).clone();
                 self.run(&sql, rusqlite::params_from_iter(chunk))?;
                 rest = after;
             }
@@ -137,6 +143,12 @@ impl Db {
     /// The number of the claim of this store that a token is of.
     pub(super) fn claim_of(&self, token: &str) -> Option<u64> {
         token.strip_prefix(&*self.instance)?.split('.').nth(1)?.parse().ok()
+    }
+
+    /// Begins or ends a transaction, or a part of one. It is no part of the work and is not counted as such.
+    pub(super) fn bound(&self, sql: &'static str) -> Result<()> {
+        let run = || self.connection.prepare_cached(sql)?.execute([]);
+        run().map(|_| ()).map_err(|error| self.noted(error))
     }
 
     /// Runs several statements without parameters.
@@ -196,6 +208,36 @@ pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
 /// A moment out of a column that may be NULL.
 pub(super) fn time_or_none(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<Ms>>(column)?.map(|ms| ms.0))
+}
+
+/// A row's columns one after the other, in the order in which the statement names them: where rows are many, looking each
+/// up by its name costs more than reading it.
+pub(super) struct InOrder<'a, 'b> {
+    row: &'a Row<'b>,
+    next: usize,
+}
+
+impl<'a, 'b> InOrder<'a, 'b> {
+    /// From the first column on.
+    pub(super) fn of(row: &'a Row<'b>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// The next column.
+    pub(super) fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        self.next += 1;
+        self.row.get(self.next - 1)
+    }
+
+    /// The next column, a moment.
+    pub(super) fn time(&mut self) -> rusqlite::Result<Timestamp> {
+        Ok(self.next::<Ms>()?.0)
+    }
+
+    /// The next column, a moment that may be NULL.
+    pub(super) fn time_or_none(&mut self) -> rusqlite::Result<Option<Timestamp>> {
+        Ok(self.next::<Option<Ms>>()?.map(|ms| ms.0))
+    }
 }
 
 /// A number of rows as SQLite counts them.

@@ -124,10 +124,10 @@ impl Sqlite {
         let (answer, answered) = oneshot::channel();
         let query: Query = Box::new(move |db| {
             let result = db.and_then(|db| {
-                let result = db.batch("BEGIN").and_then(|()| query(db));
+                let result = db.bound("BEGIN").and_then(|()| query(db));
                 if !db.is_idle() {
                     // Nothing was changed; what matters is that the next query sees a newer state.
-                    let _ = db.batch("COMMIT");
+                    let _ = db.bound("COMMIT");
                 }
                 result
             });

@@ -85,7 +85,7 @@ struct Written {
 /// One transaction for all; of several pieces each in a savepoint of its own, so that one that fails takes no other down.
 fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &Commits) -> Written {
     let alone = group.len() == 1;
-    let mut failed = db.batch("BEGIN IMMEDIATE").err().map(why);
+    let mut failed = db.bound("BEGIN IMMEDIATE").err().map(why);
     let (mut answers, mut succeeded) = (Vec::new(), true);
     for work in group {
         let done = if let Some(why) = &failed {
@@ -105,26 +105,31 @@ fn commit_group(db: &Db, group: impl ExactSizeIterator<Item = Work>, commits: &C
     if failed.is_none() && (!alone || succeeded) {
         tally::check(db);
         let began = Instant::now();
-        match db.batch("COMMIT") {
+        match db.bound("COMMIT") {
             Ok(()) => commits.add(began.elapsed()),
             Err(error) => failed = Some(why(error)),
         }
     }
     if !db.is_idle() {
         // A rollback that fails leaves nothing behind either: the next BEGIN says what is wrong.
-        let _ = db.batch("ROLLBACK");
+        let _ = db.bound("ROLLBACK");
     }
     Written { answers, failed }
 }
 
 fn in_savepoint(db: &Db, work: Work) -> Done {
-    if let Err(error) = db.batch("SAVEPOINT work") {
+    if let Err(error) = db.bound("SAVEPOINT work") {
         return work(Err(error));
     }
     let mut done = work(Ok(db));
-    let end = if done.succeeded { "RELEASE work" } else { "ROLLBACK TO work; RELEASE work" };
+    let end = || {
+        if !done.succeeded {
+            db.bound("ROLLBACK TO work")?;
+        }
+        db.bound("RELEASE work")
+    };
     if !db.is_idle()
-        && let Err(error) = db.batch(end)
+        && let Err(error) = end()
     {
         let text = why(error);
         let answer = done.answer;
