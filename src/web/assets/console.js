@@ -55,11 +55,8 @@ function follow(feed) {
   let held = [], paused = false;
   const fits = (entry) =>
     (kind.value === "" || entry.dataset.kind === kind.value) && entry.textContent.toLowerCase().includes(words.value.trim().toLowerCase());
-  const add = (html) => {
-    const holder = document.createElement("template");
-    holder.innerHTML = html;
-    const entry = holder.content.firstElementChild;
-    if (!entry || document.getElementById(entry.id)) return;
+  const add = (entry) => {
+    if (document.getElementById(entry.id)) return;
     entry.classList.add("fresh");
     entry.hidden = !fits(entry);
     times(entry);
@@ -81,10 +78,12 @@ function follow(feed) {
   const source = new EventSource(feed.dataset.events);
   source.addEventListener("open", () => say(paused ? "paused" : "live"));
   source.addEventListener("error", () => say("connecting again…"));
-  source.addEventListener("entry", (event) => {
-    if (!paused) return add(event.data);
-    held.push(event.data);
-    if (held.length > ENTRIES_MAX) held.shift();
+  source.addEventListener("entries", (event) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = event.data;
+    const entries = [...holder.content.children];
+    if (!paused) return entries.forEach(add);
+    held = [...held, ...entries].slice(-ENTRIES_MAX);
     say(`paused, ${held.length} waiting`);
   });
 }
