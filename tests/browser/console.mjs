@@ -201,7 +201,7 @@ await step("a digest is looked into, cancelled, and another one sent before its 
     return (await first.locator("tbody tr").count()) > 0;
   });
   await first.locator("tbody th a").first().click();
-  await first.getByRole("heading", { name: "Messages" }).waitFor();
+  await first.getByRole("heading", { name: "Messages", exact: true }).waitFor();
   assert.ok((await first.locator(".about a").count()) > 50, "its messages are named");
 });
 

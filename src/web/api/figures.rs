@@ -18,6 +18,9 @@ use crate::model::names::Names;
 use crate::web::Console;
 use crate::web::events::{Event, News};
 
+/// More does not happen while one process runs.
+const AFTER_MAX: u64 = 1 << 53;
+
 pub(super) fn operations() -> Vec<Operation> {
     let ranges = Range::ALL.map(Range::as_str);
     vec![
@@ -49,7 +52,7 @@ pub(super) fn operations() -> Vec<Operation> {
             schemas::feed(),
             get(feed),
         )
-        .query(vec![Parameter::new("after", "`last` of the answer before", integer(0, Some(u64::from(u32::MAX))))]),
+        .query(vec![Parameter::new("after", "`last` of the answer before", integer(0, Some(AFTER_MAX)))]),
     ]
 }
 
@@ -80,6 +83,9 @@ async fn coverage(State(console): State<Console>, query: Query) -> Answer {
 /// `GET /api/v1/feed`
 async fn feed(State(console): State<Console>, query: Query) -> Answer {
     let after = query.number("after")?.unwrap_or(0);
+    if after > AFTER_MAX {
+        return Err(Problem::wrong(format!("`after` is 0 to {AFTER_MAX}")));
+    }
     let (last, news) = console.events.recent(after).await?;
     json(&json!({ "events": news.iter().map(|news| told(news)).collect::<Vec<_>>(), "last": last }))
 }

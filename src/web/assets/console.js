@@ -123,6 +123,7 @@ function selection(form) {
 }
 
 times(document);
+document.querySelector("nav.pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 setInterval(() => times(document), 10000);
 for (const region of document.querySelectorAll("[data-renew]")) setInterval(() => renew(region), Number(region.dataset.renew) * 1000);
 for (const feed of document.querySelectorAll("[data-events]")) follow(feed);

@@ -37,6 +37,16 @@ impl Overview {
         self.figures.steps.iter().rev().filter(|step| ended(&step.ended) > 0)
     }
 
+    /// How many deliveries wait because their rules say so, as far as their moments are shown.
+    fn held_back(&self) -> u64 {
+        self.status.waiting.iter().map(|moment| moment.deliveries).sum()
+    }
+
+    /// Some of them are digests or the like.
+    fn gathers(&self) -> bool {
+        self.status.waiting.iter().any(|moment| moment.gathers)
+    }
+
     /// How long a step is, in words.
     fn step(&self) -> String {
         when::span(i64::try_from(self.figures.step.as_secs()).unwrap_or(i64::MAX))
