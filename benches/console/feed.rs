@@ -53,7 +53,7 @@ pub(crate) async fn compare(
         let mut best: [Option<Figures>; 2] = [None, None];
         for round in 0..ROUNDS {
             for (slot, watching) in [0, listeners].into_iter().enumerate() {
-                let run = format!("{name}-{round}-{watching}");
+                let run = format!("run{per_second}-{round}-{watching}");
                 let figures =
                     arm(relay, (console, receiver), &run, watching, (per_second * seconds, pace)).await;
                 let better = |known: &Figures| match pace {

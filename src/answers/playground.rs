@@ -92,7 +92,7 @@ pub struct Verdict {
 impl Verdict {
     fn of(found: Evaluation<'_>, lines_before: usize) -> Self {
         let line = found.place.line.saturating_sub(lines_before);
-        let place = (found.place.file.to_string(), line, found.place.column);
+        let place = (found.place.file.clone(), line, found.place.column);
         Self { rule: found.rule.to_owned(), matched: found.matched, reason: found.reason, place }
     }
 }

@@ -85,16 +85,33 @@ await until("the others have arrived", async () => {
   return (await first.locator("tbody tr").count()) === 50;
 });
 
-for (const [name, options] of [
-  ["desktop", {}],
-  ["dark", { colorScheme: "dark" }],
-  ["phone", { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }],
-  ["phone-dark", { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true, colorScheme: "dark" }],
+// First of all: the scenario's news end after five minutes.
+await step("the feed moves, pauses and is filtered", async () => {
+  await visit(first, "/feed");
+  await first.getByText("live", { exact: true }).waitFor();
+  const entries = first.locator("#entries > li");
+  const before = await entries.count();
+  await until("something new comes", async () => (await entries.count()) > before);
+  await first.getByRole("button", { name: "Pause" }).click();
+  await first.getByText(/paused, \d+ waiting/).waitFor({ timeout: 30_000 });
+  const held = await entries.count();
+  await first.getByRole("button", { name: "Go on" }).click();
+  await until("what was held back is there", async () => (await entries.count()) > held);
+  await first.getByLabel("Kind").selectOption("dead");
+  assert.equal(await first.locator("#entries > li:visible").count(), await first.locator("#entries > li[data-kind=dead]").count());
+});
+
+const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
+for (const [name, options, audited] of [
+  ["desktop", {}, true],
+  ["dark", { colorScheme: "dark" }, false],
+  ["phone", phone, false],
+  ["phone-dark", { ...phone, colorScheme: "dark" }, true],
 ]) {
-  await step(`every page, ${name}: nothing serious for axe, nothing wider than the window`, async () => {
+  await step(`every page, ${name}: ${audited ? "nothing serious for axe, " : ""}nothing wider than the window`, async () => {
     const page = await open(options);
     await everywhere(page, async (what) => {
-      await sound(page, `${what}, ${name}`);
+      if (audited) await sound(page, `${what}, ${name}`);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `${what} is ${wide} pixels wider than ${name}`);
       assert.equal(await page.locator("h1").count(), 1, what);
@@ -156,21 +173,6 @@ await step("pages do not slip while deliveries come", async () => {
   await first.getByRole("link", { name: "Older" }).click();
   await first.waitForURL(/before=/);
   assert.ok((await ids()).every((id) => !before.includes(id)));
-});
-
-await step("the feed moves, pauses and is filtered", async () => {
-  await visit(first, "/feed");
-  await first.getByText("live", { exact: true }).waitFor();
-  const entries = first.locator("#entries > li");
-  const before = await entries.count();
-  await until("something new comes", async () => (await entries.count()) > before);
-  await first.getByRole("button", { name: "Pause" }).click();
-  await first.getByText(/paused, \d+ waiting/).waitFor({ timeout: 30_000 });
-  const held = await entries.count();
-  await first.getByRole("button", { name: "Go on" }).click();
-  await until("what was held back is there", async () => (await entries.count()) > held);
-  await first.getByLabel("Kind").selectOption("dead");
-  assert.equal(await first.locator("#entries > li:visible").count(), await first.locator("#entries > li[data-kind=dead]").count());
 });
 
 await step("a target is paused, shown as such on the overview, and resumed there", async () => {

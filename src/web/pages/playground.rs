@@ -171,7 +171,7 @@ fn encoded(text: &str) -> String {
 
 async fn answer(console: &Console, visitor: Visitor, fields: &Fields) -> Answer {
     let config = console.relay.config();
-    let frame = Frame::new(&console, visitor, "/playground");
+    let frame = Frame::new(console, visitor, "/playground");
     let chosen = match fields.one("message") {
         "" => SAMPLE.to_owned(),
         chosen => chosen.to_owned(),

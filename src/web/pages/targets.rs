@@ -44,7 +44,7 @@ pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): 
 }
 
 async fn shown(console: &Console, visitor: Visitor, told: Option<String>, tested: Vec<Tested>) -> Answer {
-    let frame = Frame::new(&console, visitor, "/targets").told(told);
+    let frame = Frame::new(console, visitor, "/targets").told(told);
     let targets = targets::list(&console.relay.store, &console.relay.config(), frame.now).await?;
     page(&List { frame, targets, tested })
 }
