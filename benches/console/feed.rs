@@ -102,11 +102,11 @@ async fn arm(
             let now = clock.now();
             let uids: Vec<String> =
                 (first..messages.min(first + PAGE)).map(|n| format!("{run}-{n}")).collect();
-            let page = uids.iter().map(|uid| admitted(uid, "crm", now)).collect();
-            let page = Admission { account: "main".into(), messages: page, ..Admission::default() };
+            let taken = uids.iter().map(|uid| admitted(uid, "crm", now)).collect();
+            let admission = Admission { account: "main".into(), messages: taken, ..Admission::default() };
             let config = relay.config();
             let wants = relay.courier.offer(&config, std::iter::once("crm"));
-            let (_, jobs) = relay.store.admit_leasing(page, wants, now).await.unwrap();
+            let (_, jobs) = relay.store.admit_leasing(admission, wants, now).await.unwrap();
             relay.courier.start(jobs, &config);
             relay.owed.notify_one();
             admitted_at.extend(uids.into_iter().map(|uid| (uid, now.as_microsecond())));
@@ -119,11 +119,11 @@ async fn arm(
     };
     tokio::join!(admitting, arriving);
     let took = start.elapsed();
-    let received = seen(receiver).await;
+    let came = seen(receiver).await;
     closing.cancel();
     listening.close();
     listening.wait().await;
-    let mut ways: Vec<i64> = admitted_at.iter().map(|(uid, at)| received[uid] - at).collect();
+    let mut ways: Vec<i64> = admitted_at.iter().map(|(uid, at)| came[uid] - at).collect();
     ways.sort_unstable();
     let at = |percent: usize| {
         f64::from(i32::try_from(ways[(ways.len() * percent).div_ceil(100) - 1]).unwrap()) / 1000.0

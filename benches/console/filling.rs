@@ -60,7 +60,7 @@ pub(crate) async fn fill(relay: &Arc<Relay>, messages: u32) -> Known {
         let wants = TARGETS.map(|(_, target)| Want {
             target: target.to_owned(),
             limit: 2 * PAGE as usize,
-            lease: Duration::from_secs(60),
+            lease: Duration::from_mins(1),
             rate: None,
             concurrency: usize::MAX >> 1,
         });

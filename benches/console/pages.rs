@@ -77,7 +77,7 @@ async fn ask(egress: &Egress, url: &str) -> usize {
         body: Vec::new(),
         answer_bytes_max: 16 << 20,
     };
-    let answer = egress.send(request, Duration::from_secs(60)).await.unwrap();
+    let answer = egress.send(request, Duration::from_mins(1)).await.unwrap();
     assert_eq!(answer.status, 200, "{url}");
     answer.body.len()
 }
