@@ -5,23 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use activity_relay::config::load;
-use activity_relay::config::secret::Environment;
-use activity_relay::daemon::clock::{Chance, Clock};
+use activity_relay::daemon::clock::Clock;
 use activity_relay::daemon::metrics::OfEnd;
-use activity_relay::daemon::{Relay, Setup, driver};
+use activity_relay::daemon::{Relay, driver};
 use activity_relay::egress::policy::Policy;
 use activity_relay::egress::{Egress, Request};
-use activity_relay::model::delivery::Planned;
 use activity_relay::model::delivery::StateName;
-use activity_relay::model::id::DeliveryId;
-use activity_relay::model::message::Message;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
-use activity_relay::store::{Admission, Admitted, Mode, Store};
+use activity_relay::store::{Admission, Store};
 use futures_util::future::join_all;
-use jiff::Timestamp;
-use serde_json::json;
+
+use crate::bed::{admitted, message, peak_mib, relay_of, seen};
 
 const PAGE: usize = 100;
 const CONCURRENCY: usize = 64;
@@ -289,73 +284,12 @@ async fn latency(store_url: &str, url: &str) {
     );
 }
 
-/// What the receiver noted.
-pub(crate) async fn seen(url: &str) -> HashMap<String, i64> {
-    let request = Request {
-        method: reqwest::Method::GET,
-        url: url.parse().unwrap(),
-        headers: reqwest::header::HeaderMap::new(),
-        body: Vec::new(),
-        answer_bytes_max: 64 << 20,
-    };
-    let answer = Egress::new(Policy::Any).send(request, Duration::from_secs(20)).await.unwrap();
-    let text = String::from_utf8(answer.body.clone()).unwrap();
-    let pair = |line: &str| line.split_once(' ').map(|(uid, at)| (uid.to_owned(), at.parse().unwrap()));
-    text.lines().filter_map(pair).collect()
-}
-
 async fn relay(store: &str, receiver: &str, api: &str) -> Arc<Relay> {
     let rules = format!(
         "targets: {{ crm: {{ type: http, url: '${{HTTP}}', allow_private: true, concurrency: {CONCURRENCY} }} }}\n\
          rules: [{{ name: all, match: {{}}, deliver: [{{ to: crm }}] }}]\n"
     );
     relay_of(store, &rules, &[("API", api), ("HTTP", receiver)]).await
-}
-
-/// A relay of one account with these targets and rules.
-pub(crate) async fn relay_of(store: &str, rules: &str, environment: &[(&str, &str)]) -> Arc<Relay> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("rules.yaml");
-    // A short overlap: what the API is asked for again at each poll is no part of a message's way.
-    let account = "{ name: main, token: '${TOKEN}', base_url: '${API}', lookup: false, start_from: beginning, overlap: 1s }";
-    std::fs::write(&file, format!("version: 1\naccounts: [{account}]\n{rules}")).unwrap();
-    let token = ("TOKEN", activity_relay::sandbox::TOKEN);
-    let environment = Environment::of(environment.iter().copied().chain([token]));
-    let config = load(&file, &environment).config.unwrap();
-    let store = Store::open(store, Mode::Daemon).await.unwrap();
-    let (clock, chance) = (Clock::System, Chance::seeded(1));
-    let relay = Relay::new(Setup { config, store, clock, chance, paced: false, dry_run: false });
-    relay.roles.tick(&relay.config(), relay.clock.now()).await.unwrap();
-    Arc::new(relay)
-}
-
-fn message(uid: &str, now: Timestamp) -> serde_json::Value {
-    json!({
-        "account": "main", "uid": uid, "created_at": now, "subject": "Massage", "body": "I cannot come", "raw": {"uid": uid},
-        "triple": {"activity_type": "Meeting", "message_type": "cancelled", "direction": "client_to_pivot"},
-    })
-}
-
-/// One message that owes one delivery.
-pub(crate) fn admitted(uid: &str, target: &str, now: Timestamp) -> Admitted {
-    let message: Message = serde_json::from_value(message(uid, now)).unwrap();
-    let planned = Planned {
-        id: DeliveryId::derive(now, &[uid]),
-        account: "main".into(),
-        rule: "all".into(),
-        target: target.into(),
-        recipient: None,
-        template: "default".into(),
-        messages: vec![uid.to_owned()],
-        notice: None,
-        due_at: now,
-        expires_at: None,
-        withheld: None,
-        replay_of: None,
-        joins: None,
-        quota: None,
-    };
-    Admitted { message, rules: vec!["all".into()], deliveries: vec![planned] }
 }
 
 /// User and system time of this process so far (proc(5): fields 14 and 15 of `stat`, in ticks of 1/100 s).
@@ -403,11 +337,4 @@ impl Server {
 /// A process's figures behind its name (proc(5)): state, parent, …
 fn fields(stat: &str) -> Vec<String> {
     stat.rsplit(')').next().unwrap().split_whitespace().map(str::to_owned).collect()
-}
-
-/// The most memory this process had at once (proc(5): `VmHWM`).
-pub(crate) fn peak_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }

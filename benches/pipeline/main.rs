@@ -12,13 +12,14 @@
 )]
 
 mod arms;
+#[path = "../bed/mod.rs"]
+mod bed;
 mod neighbours;
-mod receiver;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use arms::Figures;
+use bed::receiver;
 
 /// As in the program.
 #[global_allocator]
@@ -113,19 +114,11 @@ fn measure(arm: &str, store: &str) -> Figures {
 }
 
 fn output(arguments: &[&str]) -> String {
-    let (mut receiver, address) = start_receiver();
+    let (mut receiver, address) = receiver::start();
     let mut command = Command::new(std::env::current_exe().unwrap());
     let output = command.args(arguments).arg(address).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{arguments:?} failed");
     drop(receiver.stdin.take());
     receiver.wait().unwrap();
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn start_receiver() -> (Child, String) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let mut child = command.arg("receiver").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut address = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut address).unwrap();
-    (child, address.trim().to_owned())
 }

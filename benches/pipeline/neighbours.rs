@@ -12,7 +12,7 @@ use activity_relay::model::delivery::StateName;
 use activity_relay::store::{Admission, Store};
 use tokio::net::TcpSocket;
 
-use crate::arms::{admitted, peak_mib, relay_of, seen};
+use crate::bed::{admitted, peak_mib, relay_of, seen};
 
 const OTHERS: usize = 49;
 const DEAD: &str = "dead";

@@ -1,5 +1,6 @@
 //! The message types known, how often each was seen, and which rules take each.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::model::catalog::{self, Entry};
@@ -7,6 +8,9 @@ use crate::model::message::Triple;
 use crate::rules::Rules;
 use crate::rules::condition::Subject;
 use crate::store::{Result, Store};
+
+/// The period that messages are counted in where nobody names another.
+pub const PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// A message type, how often it was seen where that was asked, and the rules that take it.
 #[derive(Debug)]
@@ -21,6 +25,18 @@ pub struct Row<'a> {
     pub seen: Option<u64>,
     /// The rules that take it.
     pub rules: Vec<&'a str>,
+}
+
+impl Row<'_> {
+    /// Messages of it came.
+    pub fn came(&self) -> bool {
+        self.seen.is_some_and(|seen| seen > 0)
+    }
+
+    /// No rule takes it.
+    pub fn is_uncovered(&self) -> bool {
+        self.rules.is_empty()
+    }
 }
 
 /// The catalogue's own rows.
@@ -46,14 +62,36 @@ pub async fn unknown<'a>(rules: Option<&'a Rules>, store: &Store) -> Result<Vec<
     let mut seen = store.triples().await?;
     seen.retain(|(triple, _)| catalog::find(triple).is_none());
     seen.sort_by(|(a, many), (b, more)| more.cmp(many).then_with(|| a.to_string().cmp(&b.to_string())));
-    let row = |(triple, count): (Triple, u64)| Row {
+    Ok(seen.into_iter().map(|(triple, count)| other(rules, triple, count)).collect())
+}
+
+/// All known types and every other that came since, each with how often it came.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn counted<'a>(rules: &'a Rules, store: &Store, since: Timestamp) -> Result<Vec<Row<'a>>> {
+    let mut rows = known(Some(rules));
+    for row in &mut rows {
+        row.seen = Some(0);
+    }
+    for (triple, count) in store.triples_since(since).await? {
+        match rows.iter_mut().find(|row| row.triple == triple) {
+            Some(row) => row.seen = Some(count),
+            None => rows.push(other(Some(rules), triple, count)),
+        }
+    }
+    Ok(rows)
+}
+
+/// A type that the catalogue does not know.
+fn other(rules: Option<&Rules>, triple: Triple, seen: u64) -> Row<'_> {
+    Row {
         rules: rules.map(|rules| taken_by(rules, &triple, None)).unwrap_or_default(),
         label: catalog::label(&triple),
         use_cases: &[],
-        seen: Some(count),
+        seen: Some(seen),
         triple,
-    };
-    Ok(seen.into_iter().map(row).collect())
+    }
 }
 
 /// The rules that take a message type in some account, up to the first that lets no other rule see it; a `where` may

@@ -1,8 +1,10 @@
 //! The digests that still take messages in.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::model::group::{Kind, SEPARATOR, read_name};
+use crate::model::id::DeliveryId;
 use crate::store::{Filter, Result, Row, Store};
 
 /// Those that are open, the one that closes first before the others.
@@ -19,6 +21,46 @@ pub async fn open(store: &Store) -> Result<Vec<Row>> {
 /// Whether the delivery is a digest, open or closed.
 pub fn is_digest(row: &Row) -> bool {
     row.gathered.is_some_and(|gathered| gathered.kind == Kind::Digest)
+}
+
+/// Whether the delivery is a digest that still takes messages in.
+pub fn is_open(row: &Row) -> bool {
+    row.open && is_digest(row)
+}
+
+/// What a person may say of an open digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Say {
+    /// Close it: it is sent at once.
+    Flush,
+    /// Discard it with all its messages.
+    Cancel,
+}
+
+impl Say {
+    /// `flush` or `cancel`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Flush => "flush",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Flush, Self::Cancel].into_iter().find(|say| say.as_str() == name)
+    }
+
+    /// Does it; returns those that were open until now.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn run(self, store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+        match self {
+            Self::Flush => store.flush(ids, now).await,
+            Self::Cancel => store.discard(ids, now).await,
+        }
+    }
 }
 
 /// What its messages have in common beside rule and target.

@@ -224,7 +224,8 @@ pub fn document(story: &Story<'_>, now: Timestamp) -> serde_json::Result<Value> 
         Owed::Is(details) => details.iter().map(is_json).collect::<serde_json::Result<Vec<_>>>()?,
         Owed::Would(planned) => planned.iter().map(|planned| would_json(planned, now)).collect(),
     };
-    Ok(json!({ "message": message_json(story), "rules": rules, "deliveries": deliveries }))
+    let message = message_json(&story.message, &story.names, story.stored.as_ref());
+    Ok(json!({ "message": message, "rules": rules, "deliveries": deliveries }))
 }
 
 fn verdict_json(verdict: &Evaluation<'_>, story: &Story<'_>) -> Value {
@@ -238,8 +239,8 @@ fn verdict_json(verdict: &Evaluation<'_>, story: &Story<'_>) -> Value {
     })
 }
 
-fn message_json(story: &Story<'_>) -> Value {
-    let message = &story.message;
+/// A message with its people; of one that was polled, when that was and which rules took it.
+pub fn message_json(message: &Message, names: &Names, stored: Option<&StoredMessage>) -> Value {
     json!({
         "account": message.account,
         "uid": message.uid,
@@ -252,10 +253,10 @@ fn message_json(story: &Story<'_>) -> Value {
         "channels": message.channels,
         "meeting": message.meeting,
         "created_at": message.created_at,
-        "seen_at": story.stored.as_ref().map(|stored| stored.seen_at),
-        "taken_by": story.stored.as_ref().map(|stored| &stored.rules),
-        "client": story.names.client,
-        "staff": story.names.staff,
+        "seen_at": stored.map(|stored| stored.seen_at),
+        "taken_by": stored.map(|stored| &stored.rules),
+        "client": names.client,
+        "staff": names.staff,
     })
 }
 

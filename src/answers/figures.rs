@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
+use crate::model::delivery::StateName;
 use crate::store::{Counts, Result, Store, Window};
 
 /// Of each step so many attempts are looked at, the last ones.
@@ -130,18 +132,40 @@ impl Figures {
     /// # Errors
     /// The store cannot be read.
     pub async fn fitting(store: &Store, now: Timestamp) -> Result<Self> {
+        let day = Self::of(store, Range::Day, now).await?;
+        // An hour reaches into two steps of the day at most.
+        let before = day.steps.len().saturating_sub(2);
+        if day.ended() == 0 || day.steps.iter().take(before).any(|step| ended(&step.ended) > 0) {
+            return Ok(day);
+        }
         let hour = Self::of(store, Range::Hour, now).await?;
-        let day_ago = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(now);
-        let ended: u64 = hour.steps.iter().map(|step| ended(&step.ended)).sum();
-        let all = store.ended_per(day_ago, Duration::from_hours(24)).await?;
-        let of_day: u64 = all.iter().map(|(_, _, n)| n).sum();
-        if ended > 0 && ended == of_day { Ok(hour) } else { Self::of(store, Range::Day, now).await }
+        Ok(if hour.ended() == day.ended() { hour } else { day })
+    }
+
+    /// How many ended in the whole period.
+    fn ended(&self) -> u64 {
+        self.steps.iter().map(|step| ended(&step.ended)).sum()
+    }
+
+    /// As programs are shown them.
+    pub fn as_json(&self) -> Value {
+        let step = |step: &Step| {
+            let ended: Map<String, Value> = StateName::ENDS
+                .iter()
+                .map(|state| (state.to_string(), step.ended.of(*state).into()))
+                .collect();
+            json!({ "from": step.from, "ended": ended, "latency": step.latency })
+        };
+        json!({
+            "range": self.range.as_str(), "step_seconds": self.step.as_secs(), "latency": self.latency,
+            "steps": self.steps.iter().map(step).collect::<Vec<_>>(),
+        })
     }
 }
 
 /// How many ended, in whatever state.
 pub fn ended(counts: &Counts) -> u64 {
-    counts.delivered + counts.dead + counts.expired + counts.withheld + counts.discarded
+    StateName::ENDS.iter().map(|state| counts.of(*state)).sum()
 }
 
 #[cfg(test)]

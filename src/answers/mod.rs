@@ -8,6 +8,7 @@ pub mod explain;
 pub mod figures;
 pub mod instances;
 pub mod payload;
+pub mod playground;
 pub mod status;
 pub mod subject;
 pub mod targets;

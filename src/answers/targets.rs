@@ -89,18 +89,18 @@ fn held(reason: &str) -> Standing {
 /// The store cannot be read.
 pub async fn list(store: &Store, config: &Config, now: Timestamp) -> Result<Vec<Listed>> {
     let states = store.target_states().await?;
+    let counted = store.counts_by_target().await?;
+    let counts = |name: &str| counted.get(name).copied().unwrap_or_default();
     let mut targets = Vec::new();
     for target in config.targets.values() {
-        let counts = store.counts(Some(&target.name)).await?;
         let mut standing = standing(states.iter().find(|state| state.name == target.name), now);
         if !target.enabled {
             standing = held("`enabled: false` in the rules file");
         }
-        targets.push(Listed::of(&target.name, target.type_name(), standing, counts));
+        targets.push(Listed::of(&target.name, target.type_name(), standing, counts(&target.name)));
     }
     for name in store.owed_targets().await?.iter().filter(|name| !config.targets.contains_key(*name)) {
-        let counts = store.counts(Some(name)).await?;
-        targets.push(Listed::of(name, GONE, held(NOT_THERE), counts));
+        targets.push(Listed::of(name, GONE, held(NOT_THERE), counts(name)));
     }
     Ok(targets)
 }

@@ -51,6 +51,25 @@ pub fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     now.checked_sub(length).map_err(|_| wrong())
 }
 
+/// A length of time that a person names: `90s`, `30m`, `2h`, `3d`.
+///
+/// # Errors
+/// It is none, or not a positive one; the text says what would be.
+pub fn length(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || format!("`{text}` is no length of time: write 90s, 30m, 2h or 3d");
+    let span: Span = text.parse().map_err(|_| wrong())?;
+    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    if length > SignedDuration::ZERO { Ok(length) } else { Err(wrong()) }
+}
+
+/// The moment that is so long after `now`.
+///
+/// # Errors
+/// As [`length`]; or there is no such moment.
+pub fn after(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    now.checked_add(length(text)?).map_err(|_| format!("`{text}` is too long"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -100,22 +100,49 @@ fn around(config: &Config) -> String {
 }
 
 fn refused(message: &str, help: &str) -> Trial {
-    let problem = Problem {
-        code: codes::SUBSTITUTION.id,
+    let problem = problem(codes::SUBSTITUTION, (NAME, 1, 1), message.to_owned(), Some(help.to_owned()));
+    Trial { rules: None, problems: vec![problem] }
+}
+
+fn problem(
+    code: &codes::Code,
+    (file, line, column): (&str, usize, usize),
+    message: String,
+    help: Option<String>,
+) -> Problem {
+    Problem {
+        code: code.id,
         severity: Severity::Error,
-        file: NAME.to_owned(),
-        line: 1,
-        column: 1,
-        end_line: 1,
-        end_column: 1,
-        message: message.to_owned(),
-        help: Some(help.to_owned()),
+        file: file.to_owned(),
+        line,
+        column,
+        end_line: line,
+        end_column: column,
+        message,
+        help,
         replacement: None,
         applicability: None,
         related: None,
         owner: None,
-    };
-    Trial { rules: None, problems: vec![problem] }
+    }
+}
+
+/// Compiles the parts of one template (file, text) beside the built-in ones: the templates, its name among them (without a
+/// part `default`), and what is wrong by the lines of its files.
+pub fn try_template(parts: &[(String, String)]) -> (Templates, &'static str, Vec<Problem>) {
+    let written = parts.iter().filter(|(_, text)| !text.trim().is_empty());
+    let files: Vec<(String, String)> = written
+        .map(|(name, text)| (format!("{NAME}/{name}"), text.replace("\r\n", "\n").replace('\r', "\n")))
+        .collect();
+    let (templates, problems) = Templates::compile(&files);
+    let name = if templates.names().contains(&NAME) { NAME } else { "default" };
+    let problems = problems.into_iter().map(|found| {
+        let file =
+            found.file.strip_prefix(NAME).map_or(found.file.as_str(), |file| file.trim_start_matches('/'));
+        problem(codes::TEMPLATE, (file, found.line.max(1), found.column.max(1)), found.message, found.help)
+    });
+    let problems = problems.collect();
+    (templates, name, problems)
 }
 
 #[cfg(test)]

@@ -82,6 +82,9 @@ impl StateName {
         Self::Discarded,
     ];
 
+    /// Those in which a delivery ends.
+    pub const ENDS: [Self; 5] = [Self::Delivered, Self::Dead, Self::Expired, Self::Withheld, Self::Discarded];
+
     /// The name in lower case.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -26,6 +26,18 @@ pub struct Moment {
     pub deliveries: u64,
 }
 
+/// The numbers of the deliveries that ended last since a moment, as SQL: a walk back through each state's part of the index.
+pub(super) fn ended_last(since: &str, limit: &str) -> String {
+    let last = StateName::ENDS.map(|state| {
+        format!(
+            "SELECT * FROM (SELECT seq, settled_at FROM deliveries WHERE state = '{state}' AND settled_at IS NOT NULL
+               AND settled_at >= {since} ORDER BY settled_at DESC LIMIT {limit}) AS {state}"
+        )
+    });
+    let last = last.join(" UNION ALL ");
+    format!("SELECT seq FROM ({last} ORDER BY settled_at DESC LIMIT {limit}) AS ended")
+}
+
 impl Store {
     /// The moments ahead that deliveries wait for because their rules say so, the next ones first.
     pub async fn moments(&self, now: Timestamp, limit: usize) -> Result<Vec<Moment>> {
@@ -65,7 +77,7 @@ impl Store {
         }
     }
 
-    /// The deliveries that ended since, the oldest first.
+    /// The deliveries that ended last, of those that ended since, the newest first.
     pub async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
         match self {
             Self::Sqlite(store) => store.ended_since(since, limit).await,

@@ -1,22 +1,25 @@
 //! What happens, for those who watch: the store is asked for it while somebody does, once for all of them. What another
 //! instance does is in it as well.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::Relay;
+use crate::model::id::DeliveryId;
 use crate::store::{Result, Row, StoredMessage};
 
-/// How often the store is asked.
+/// How often the store is asked, however many watch.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How many new things are looked at each time.
+/// How many new messages, and how many new ends of deliveries, are told each time: the newest, where there are more.
 const NEWS_MAX: usize = 200;
 /// How many things are shown to one who begins to watch, and remembered.
 pub(super) const KEPT_MAX: usize = 100;
@@ -49,36 +52,55 @@ impl Event {
     }
 }
 
+/// Something that happened, as it is told.
+#[derive(Debug)]
+pub(super) struct News {
+    /// Its number, from 1 since the relay was started.
+    pub(super) number: u64,
+    /// What it was.
+    pub(super) event: Event,
+    /// How pages show it: made once, for all who watch.
+    pub(super) entry: String,
+}
+
+/// How pages show what happened, on one line.
+type Entry = fn(&Event, &TimeZone) -> String;
+
 /// What is known of what happened.
 #[derive(Debug, Default)]
 struct Known {
-    /// The last ones with their numbers, the oldest first.
-    events: VecDeque<(u64, Event)>,
+    /// The last things that happened, the oldest first.
+    news: VecDeque<Arc<News>>,
     /// How many there were.
     number: u64,
     /// The number of the last message.
     message: Option<i64>,
-    /// When the store was asked last.
-    asked: Option<Timestamp>,
+    /// When the store was asked last: by the relay's clock, and by one that nobody sets.
+    asked: Option<(Timestamp, Instant)>,
+    /// The deliveries that it named as the last ones then.
+    ended: HashSet<DeliveryId>,
 }
 
 /// The feed.
 #[derive(Debug)]
 pub(super) struct Events {
     relay: Arc<Relay>,
+    entry: Entry,
     known: Mutex<Known>,
     /// Held by the one who asks the store.
     turn: tokio::sync::Mutex<()>,
-    news: watch::Sender<u64>,
+    /// The number of the last thing that happened.
+    last: watch::Sender<u64>,
 }
 
 impl Events {
-    pub(super) fn new(relay: Arc<Relay>) -> Self {
+    pub(super) fn new(relay: Arc<Relay>, entry: Entry) -> Self {
         Self {
             relay,
+            entry,
             known: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
-            news: watch::Sender::new(0),
+            last: watch::Sender::new(0),
         }
     }
 
@@ -86,90 +108,96 @@ impl Events {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What happened last, the oldest first, with the number of the last one.
+    /// What is known behind the number, the oldest first. A number of before the relay was started is behind nothing.
+    fn behind(&self, after: u64) -> Vec<Arc<News>> {
+        let known = self.known();
+        let after = if after > known.number { 0 } else { after };
+        known.news.iter().filter(|news| news.number > after).cloned().collect()
+    }
+
+    /// What happened last behind the number, the oldest first, and the number of the last thing that did.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) async fn recent(&self) -> Result<(u64, Vec<Event>)> {
+    pub(super) async fn recent(&self, after: u64) -> Result<(u64, Vec<Arc<News>>)> {
         self.ask().await?;
-        let known = self.known();
-        Ok((known.number, known.events.iter().map(|(_, event)| event.clone()).collect()))
+        let recent = self.behind(after);
+        let last = recent.last().map_or_else(|| self.known().number, |news| news.number);
+        Ok((last, recent))
     }
 
-    /// What happens behind the number, as it happens, until `closing`.
+    /// What happens behind the number, as it happens and all of a moment together, until `closing`.
     pub(super) fn follow(
         self: Arc<Self>,
         after: u64,
         closing: CancellationToken,
-    ) -> impl Stream<Item = (u64, Event)> + Send {
-        let waiting: VecDeque<(u64, Event)> = VecDeque::new();
-        stream::unfold(
-            (self, after, waiting, closing),
-            |(events, mut after, mut waiting, closing)| async move {
-                loop {
-                    if let Some((number, event)) = waiting.pop_front() {
-                        after = number;
-                        return Some(((number, event), (events, after, waiting, closing)));
-                    }
-                    waiting
-                        .extend(events.known().events.iter().filter(|(number, _)| *number > after).cloned());
-                    if waiting.is_empty() {
-                        tokio::select! {
-                            () = tokio::time::sleep(ASK_EVERY) => {}
-                            () = closing.cancelled() => return None,
-                        }
+    ) -> impl Stream<Item = Vec<Arc<News>>> + Send {
+        let last = self.last.subscribe();
+        stream::unfold((self, after, last, closing), |(events, after, mut last, closing)| async move {
+            loop {
+                last.mark_unchanged();
+                let fresh = events.behind(after);
+                if let Some(newest) = fresh.last() {
+                    let after = newest.number;
+                    return Some((fresh, (events, after, last, closing)));
+                }
+                let next = events.known().asked.map_or_else(Instant::now, |(_, asked)| asked + ASK_EVERY);
+                tokio::select! {
+                    _ = last.changed() => {}
+                    () = tokio::time::sleep_until(next) => {
                         if let Err(error) = events.ask().await {
                             tracing::debug!(%error, "the feed cannot be read");
                         }
                     }
+                    () = closing.cancelled() => return None,
                 }
-            },
-        )
+            }
+        })
     }
 
-    /// Asks the store, unless somebody else has just done so.
+    /// Asks the store, unless somebody has just done so.
     async fn ask(&self) -> Result<()> {
-        let seen = *self.news.borrow();
         let _turn = self.turn.lock().await;
-        if *self.news.borrow() != seen {
-            return Ok(());
-        }
-        let (message, asked) = {
-            let known = self.known();
-            (known.message, known.asked)
+        let (message, before) = {
+            let mut known = self.known();
+            let before = known.asked;
+            if before.is_some_and(|(_, at)| at.elapsed() < ASK_EVERY) {
+                return Ok(());
+            }
+            // Whatever comes of it, the next one waits his turn.
+            known.asked = Some((before.map_or(Timestamp::MIN, |(asked, _)| asked), Instant::now()));
+            (known.message, before)
         };
         let now = self.relay.clock.now();
-        let since = asked.unwrap_or(now).saturating_sub(OVERLAP).unwrap_or(now);
+        let since = before.and_then(|(asked, _)| asked.checked_sub(OVERLAP).ok()).unwrap_or(Timestamp::MIN);
         let messages = self.relay.store.arrivals(message, NEWS_MAX).await?;
-        let ended = if asked.is_some() {
-            self.relay.store.ended_since(since, NEWS_MAX).await?
-        } else {
-            let filter = crate::store::Filter { limit: Some(NEWS_MAX), ..crate::store::Filter::default() };
-            let mut rows = self.relay.store.page(filter).await?;
-            rows.retain(|row| row.settled_at.is_some());
-            rows
-        };
-        self.learn(messages, ended, now);
-        self.news.send_modify(|news| *news += 1);
+        let ended = self.relay.store.ended_since(since, NEWS_MAX).await?;
+        let number = self.learn(messages, ended, now);
+        self.last.send_if_modified(|last| std::mem::replace(last, number) != number);
         Ok(())
     }
 
-    fn learn(&self, messages: Vec<(i64, StoredMessage)>, ended: Vec<Row>, now: Timestamp) {
+    /// Keeps what is new of it; returns the number of the last thing that happened.
+    fn learn(&self, messages: Vec<(i64, StoredMessage)>, mut ended: Vec<Row>, now: Timestamp) -> u64 {
+        let zone = self.relay.config().timezone.clone();
         let mut known = self.known();
         known.message = messages.iter().map(|(number, _)| *number).max().or(known.message).or(Some(0));
-        known.asked = Some(now);
+        known.asked = known.asked.map(|(_, at)| (now, at));
+        let named = ended.iter().map(|row| row.id.clone()).collect();
+        let before = std::mem::replace(&mut known.ended, named);
+        ended.retain(|row| !before.contains(&row.id));
         let messages = messages.into_iter().map(|(_, stored)| Event::Message(Box::new(stored)));
         let mut fresh: Vec<Event> =
             messages.chain(ended.into_iter().map(|row| Event::Delivery(Box::new(row)))).collect();
-        fresh.retain(|event| !known.events.iter().any(|(_, old)| old.id() == event.id()));
         fresh.sort_by_key(|event| (event.at(), matches!(event, Event::Delivery(_))));
         for event in fresh {
             known.number += 1;
-            let number = known.number;
-            known.events.push_back((number, event));
+            let (number, entry) = (known.number, (self.entry)(&event, &zone));
+            known.news.push_back(Arc::new(News { number, event, entry }));
         }
-        while known.events.len() > 2 * NEWS_MAX {
-            known.events.pop_front();
+        while known.news.len() > 2 * NEWS_MAX {
+            known.news.pop_front();
         }
+        known.number
     }
 }

@@ -4,9 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::rejection::ExtensionRejection;
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::{self, HeaderName};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -26,6 +29,8 @@ pub(super) const PROOF: &str = "csrf";
 const PROOF_HEADER: &str = "x-csrf-token";
 /// What a browser says about where a request comes from.
 const FETCH_SITE: &str = "sec-fetch-site";
+/// What is posted and changes nothing that is kept.
+const CHANGES_NOTHING: [&str; 4] = ["/login", "/logout", "/playground/preview", "/api/v1/playground"];
 /// Where programs ask.
 const API: &str = "/api/";
 
@@ -44,6 +49,21 @@ pub(super) struct Visitor {
     pub(super) signed_in: bool,
     /// Nothing can be changed.
     pub(super) read_only: bool,
+}
+
+/// What a handler is given: what is asked, and who asks.
+pub(super) struct Call {
+    pub(super) console: Console,
+    pub(super) visitor: Visitor,
+}
+
+impl FromRequestParts<Console> for Call {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Self::Rejection> {
+        let Extension(visitor) = Extension::from_request_parts(parts, console).await?;
+        Ok(Self { console: console.clone(), visitor })
+    }
 }
 
 /// Lets a request pass or answers it.
@@ -116,7 +136,7 @@ async fn pass(console: &Console, peer: SocketAddr, request: Request) -> Result<R
         read_only: access.is_read_only(),
     };
     let mut request = if changes {
-        if access.is_read_only() && path != "/login" && path != "/logout" && path != "/playground/preview" {
+        if access.is_read_only() && !CHANGES_NOTHING.contains(&path.as_str()) {
             return refuse(
                 StatusCode::FORBIDDEN,
                 "Nothing can be changed here",

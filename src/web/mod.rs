@@ -27,7 +27,7 @@ use access::Access;
 pub use access::{Settings, Unsafe};
 use events::Events;
 use pages::{
-    configuration, coverage, deliveries, feed, login, messages, mutes, overview, playground, targets,
+    configuration, coverage, deliveries, digests, feed, login, messages, mutes, overview, playground, targets,
 };
 use playground::Mails;
 
@@ -56,7 +56,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let health = relay.clone();
     let console = Console {
-        events: Arc::new(Events::new(relay.clone())),
+        events: Arc::new(Events::new(relay.clone(), feed::entry)),
         access: Arc::new(Access::new(settings)),
         mails: Arc::new(Mails::default()),
         closing: closing.clone(),
@@ -85,6 +85,9 @@ fn routes() -> Router<Console> {
         .route("/deliveries/{id}", get(deliveries::show))
         .route("/deliveries/review", post(deliveries::review))
         .route("/deliveries/change", post(deliveries::change))
+        .route("/digests", get(digests::list))
+        .route("/digests/review", post(digests::review))
+        .route("/digests/change", post(digests::change))
         .route("/targets", get(targets::list))
         .route("/targets/pause", post(targets::pause))
         .route("/targets/resume", post(targets::resume))

@@ -11,9 +11,6 @@ const HEIGHT: f64 = 100.0;
 /// What of a bar's place is left free.
 const GAP: f64 = 0.18;
 
-/// The states in which deliveries end, in the order in which they are stacked.
-pub(super) const ENDED: [StateName; 5] =
-    [StateName::Delivered, StateName::Dead, StateName::Expired, StateName::Withheld, StateName::Discarded];
 /// Takes one of the percentiles.
 pub(super) type Percentile = fn(&Latency) -> u64;
 /// The lines of the latency plot: name and which of the percentiles.
@@ -37,7 +34,7 @@ pub(super) fn bars(figures: &Figures) -> Plot {
     for (index, step) in figures.steps.iter().enumerate() {
         let x = place * per(index);
         let mut y = HEIGHT;
-        for state in ENDED.into_iter().filter(|state| step.ended.of(*state) > 0) {
+        for state in StateName::ENDS.into_iter().filter(|state| step.ended.of(*state) > 0) {
             let height = HEIGHT * per_u64(step.ended.of(state)) / per_u64(top);
             y -= height;
             // Writing to a String cannot fail.

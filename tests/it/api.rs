@@ -217,6 +217,109 @@ async fn the_documents_are_those_of_the_commands() {
 }
 
 #[tokio::test]
+async fn rules_and_templates_are_tried_as_in_the_playground() {
+    let api = Api::with(1, "--console-read-only").await;
+    let sample = json!({ "sample": "payment/Payment Failed/to_pivot" });
+    let rules = "- name: mine\n  match: { activity_type: Payment }\n  deliver: [{ to: crm }]\n\
+                 - name: other\n  match: { activity_type: Review }\n  deliver: [{ to: crm }]\n";
+    let trial = json!({ "message": sample, "rules": rules, "template": { "subject.hbs": "Look: {{message.label}}" } });
+    let tried = api.post("/playground", trial).await;
+    assert_eq!(tried.status, 200, "{}: it changes nothing, so who may only look may try", tried.document);
+    let tried = tried.document;
+    assert_eq!(
+        (&tried["errors"], &tried["fallbacks"], &tried["template"]),
+        (&json!(0), &json!([]), &json!("playground"))
+    );
+    assert_eq!(tried["message"]["message_type"], "payment_failed");
+    let verdicts: Vec<_> =
+        tried["rules"].as_array().unwrap().iter().map(|one| (&one["rule"], &one["matched"])).collect();
+    assert_eq!(verdicts, [(&json!("mine"), &json!(true)), (&json!("other"), &json!(false))]);
+    assert_eq!(tried["rules"][1]["place"]["line"], 5, "by the lines of the text: {}", tried["rules"]);
+    assert_eq!(tried["payloads"]["email"]["subject"], "Look: Payment failed");
+    assert_eq!(tried["payloads"]["http"]["type"], "vcita.payment.payment_failed");
+    assert!(tried["payloads"]["slack"]["text"].is_string(), "{}", tried["payloads"]["slack"]);
+
+    let wrong = json!({ "message": sample, "rules": "- name: x\n  match: {}\n  delivr: []", "template": { "text.hbs": "{{nmae}}" } });
+    let tried = api.post("/playground", wrong).await.document;
+    let problems = tried["problems"].as_array().unwrap();
+    let at = |file: &str, line: u64| {
+        problems.iter().any(|problem| problem["file"] == file && problem["line"] == line)
+    };
+    assert!(at("playground", 3) && at("text.hbs", 1), "{problems:?}");
+    assert_eq!(tried["rules"], json!([]));
+
+    let uid = api.get("/deliveries").await["deliveries"][0]["messages"][0].clone();
+    let tried =
+        api.post("/playground", json!({ "message": { "uid": uid, "account": "main" } })).await.document;
+    assert_eq!((&tried["message"]["uid"], &tried["template"]), (&uid, &json!("default")));
+    let in_force = api.get(&format!("/messages/{}", uid.as_str().unwrap())).await["rules"].clone();
+    for number in 0..2 {
+        let (tried, told) = (&tried["rules"][number], &in_force[number]);
+        assert_eq!(
+            (&tried["reason"], &tried["place"]),
+            (&told["reason"], &told["place"]),
+            "those in force judge"
+        );
+    }
+    is_problem(&api.post("/playground", json!({ "message": { "uid": "gone" } })).await, 404, "not-found");
+    for wrong in [
+        json!({}),
+        json!({ "message": {} }),
+        json!({ "message": { "sample": "Payment" } }),
+        json!({ "message": { "sample": "a/b/c", "uid": uid } }),
+        json!({ "message": sample, "template": { "../text.hbs": "x" } }),
+        json!({ "message": sample, "rule": "" }),
+    ] {
+        is_problem(&api.post("/playground", wrong).await, 400, "bad-request");
+    }
+    api.ends().await;
+}
+
+#[tokio::test]
+async fn what_the_console_draws_and_watches_is_there_for_programs() {
+    let api = Api::with(2, "").await;
+    let figures = api.get("/figures").await;
+    let sum = |figures: &Value| -> u64 {
+        figures["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|step| step["ended"]["delivered"].as_u64())
+            .sum()
+    };
+    assert_eq!(
+        (&figures["range"], sum(&figures)),
+        (&json!("1h"), 2),
+        "the shortest that holds all: {figures}"
+    );
+    assert!(figures["latency"]["p99_ms"].is_u64());
+    let week = api.get("/figures?range=7d").await;
+    assert_eq!((&week["step_seconds"], sum(&week)), (&json!(21_600), 2));
+    is_problem(&api.ask("GET", "/api/v1/figures?range=2h", "", None).await, 400, "bad-request");
+    let coverage = api.get("/coverage").await;
+    let seen: Vec<&Value> =
+        coverage["message_types"].as_array().unwrap().iter().filter(|one| one["seen"] != 0).collect();
+    assert_eq!((seen.len(), &seen[0]["seen"], &seen[0]["rules"]), (1, &json!(2), &json!(["all"])));
+    let none = api.get("/coverage?since=2100-01-01T00:00:00Z").await;
+    assert!(none["message_types"].as_array().unwrap().iter().all(|one| one["seen"] == 0));
+    let (mut news, mut after) = (Vec::new(), 0);
+    while news.len() < 4 {
+        let feed = api.get(&format!("/feed?after={after}")).await;
+        after = feed["last"].as_u64().unwrap();
+        news.extend(feed["events"].as_array().unwrap().iter().map(|event| event["message"]["uid"].clone()));
+    }
+    assert_eq!(
+        (news.len(), news.iter().filter(|uid| uid.is_string()).count()),
+        (4, 2),
+        "each once: {news:?}"
+    );
+    let configuration = api.get("/configuration").await;
+    let last = &configuration["definitions"][1];
+    assert_eq!((&last["rule"], &last["deliver"][0]["to"]), (&json!("vip"), &json!("crm")), "{configuration}");
+    api.ends().await;
+}
+
+#[tokio::test]
 async fn what_a_person_decides_by_it_is_done_or_refused_with_the_reason() {
     let api = Api::with(1, "").await;
     let id = api.get("/deliveries").await["deliveries"][0]["id"].clone();

@@ -34,6 +34,12 @@ impl Answer {
     }
 }
 
+/// What a page's first form sends along under a name.
+fn hidden(page: &Answer, name: &str) -> String {
+    let (_, rest) = page.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
 async fn raw(address: &str, request: String) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     let answer = tokio::task::spawn_blocking(move || {
@@ -186,6 +192,8 @@ async fn what_a_client_writes_is_text() {
     // A name of a rule holds no slash.
     let name = EVIL.replace('/', "").replace('\'', "''");
     let rules = RULES.replace("name: all", &format!("name: 'all {name}'"));
+    let digest = "deliver: [{ to: crm, digest: { every: 1h, group_by: [message.subject] } }]";
+    let rules = format!("{rules}  - {{ name: 'gather {name}', match: {{}}, {digest} }}\n");
     let stage = Stage::with(&rules).await;
     stage.sandbox.http.answers([status(302)]);
     let incoming = Incoming::text(EVIL, EVIL).about(EVIL);
@@ -209,6 +217,7 @@ async fn what_a_client_writes_is_text() {
         format!("/messages/main/{uid}"),
         "/configuration".to_owned(),
         "/coverage".to_owned(),
+        "/digests".to_owned(),
         "/mutes?did=mute&rule=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
         "/find?q=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
         "/messages/main/%3Cscript%3Ealert(1)%3C%2Fscript%3E".to_owned(),
@@ -223,6 +232,15 @@ async fn what_a_client_writes_is_text() {
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
         assert_eq!(page.header("cache-control"), Some("no-store"), "{path}");
     }
+    let open = get(&address, "/digests", "").await;
+    let form = format!("csrf={}&id={}&change=cancel", open.proof(), hidden(&open, "id"));
+    let review = post(&address, "/digests/review", &format!("Origin: http://{address}\r\n"), &form).await;
+    assert!(
+        review.body.contains("Cancel the digest of 1 message?") && review.body.contains("&#60;script&#62;"),
+        "{}",
+        review.body
+    );
+    assert!(!review.body.contains("<script>alert") && !review.body.contains("<img src=x"), "{}", review.body);
     let message = get(&address, &format!("/messages/main/{uid}"), "").await;
     assert!(message.body.contains("&#60;script&#62;alert(1)"), "{}", message.body);
     ends(running).await;
@@ -284,9 +302,14 @@ async fn nothing_is_changed_by_who_may_only_look() {
     let page = get(&address, "/targets", "").await;
     assert!(page.body.contains("read-only") && !page.body.contains("method=\"post\""), "{}", page.body);
     let own = format!("Origin: http://{address}\r\n");
-    for path in
-        ["/targets/pause", "/targets/test", "/deliveries/change", "/mutes/add", "/configuration/reload"]
-    {
+    for path in [
+        "/targets/pause",
+        "/targets/test",
+        "/deliveries/change",
+        "/digests/change",
+        "/mutes/add",
+        "/configuration/reload",
+    ] {
         assert_eq!(post(&address, path, &own, "name=crm").await.status, 403, "{path}");
     }
     ends(running).await;
@@ -331,5 +354,136 @@ async fn what_died_is_replayed_from_the_console() {
     let form = format!("csrf={}&id={id}&change=replay", dead.proof());
     assert_eq!(post(&address, "/deliveries/change", &own, &form).await.status, 303);
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+    ends(running).await;
+}
+
+/// Every message waits in a digest of an hour.
+fn gathering() -> String {
+    RULES.replace("{ to: crm }", "{ to: crm, digest: { every: 1h } }")
+}
+
+/// The page of digests, once one is open.
+async fn open_digest(address: &str) -> Answer {
+    loop {
+        let page = get(address, "/digests", "").await;
+        if page.body.contains("1 open, with 2 messages") {
+            return page;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_digest_is_sent_before_its_time_or_not_at_all_after_a_look_at_what_it_holds() {
+    let stage = Stage::with(&gathering()).await;
+    let (running, address) = started(&stage, "").await;
+    let own = format!("Origin: http://{address}\r\n");
+    let empty = get(&address, "/digests", "").await;
+    assert!(
+        empty.body.contains("No digest is open") && empty.body.contains("that all takes opens one"),
+        "{}",
+        empty.body
+    );
+    stage.receive(2);
+    let page = open_digest(&address).await;
+    let id = hidden(&page, "id");
+    let form = |change: &str| format!("csrf={}&id={id}&change={change}", page.proof());
+    assert_eq!(
+        post(&address, "/digests/change", &own, &format!("csrf=x&id={id}&change=flush")).await.status,
+        403
+    );
+    assert_eq!(
+        post(&address, "/digests/change", "Origin: https://evil.test\r\n", &form("flush")).await.status,
+        403
+    );
+    assert_eq!(post(&address, "/digests/review", &own, &form("burn")).await.status, 400);
+    let review = post(&address, "/digests/review", &own, &form("flush")).await;
+    assert!(review.body.contains("Send the digest of 2 messages now?"), "{}", review.body);
+    assert!(review.body.matches("/messages/main/").count() == 2, "they are named: {}", review.body);
+    assert_eq!(stage.sandbox.http.received().len(), 0, "nothing is sent before it is confirmed");
+    let flushed = post(&address, "/digests/change", &own, &form("flush")).await;
+    assert_eq!((flushed.status, flushed.header("location")), (303, Some("/digests?did=flush&n=2")));
+    stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+    let late = post(&address, "/digests/change", &own, &form("cancel")).await;
+    assert!(late.status == 404 && late.body.contains("no longer open"), "{}", late.body);
+    let sent = get(&address, &format!("/deliveries/{id}"), "").await;
+    assert!(
+        sent.body.contains("id=\"messages\"") && sent.body.matches("/messages/main/").count() >= 2,
+        "{}",
+        sent.body
+    );
+
+    stage.receive(2);
+    let page = open_digest(&address).await;
+    let form = format!("csrf={}&id={}&change=cancel", page.proof(), hidden(&page, "id"));
+    let cancelled = post(&address, "/digests/change", &own, &form).await;
+    assert_eq!(cancelled.header("location"), Some("/digests?did=cancel&n=2"));
+    assert!(
+        get(&address, "/digests?did=cancel&n=2", "").await.body.contains("discarded with its 2 messages")
+    );
+    assert!(get(&address, "/deliveries?state=discarded", "").await.body.contains("and 1 more"));
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn a_digest_that_is_due_says_what_it_waits_for() {
+    let stage = Stage::with(&gathering().replace("every: 1h", "every: 1h, max_items: 1")).await;
+    let (running, address) = started(&stage, "").await;
+    let own = format!("Origin: http://{address}\r\n");
+    let proof = get(&address, "/targets", "").await.proof();
+    assert_eq!(
+        post(&address, "/targets/pause", &own, &format!("csrf={proof}&name=crm&reason=moving")).await.status,
+        303
+    );
+    stage.receive(1);
+    let page = loop {
+        let page = get(&address, "/digests", "").await;
+        if page.body.contains(">due<") {
+            break page;
+        }
+    };
+    assert!(
+        page.body.contains("waits for its target, which is paused") && page.body.contains("Resume crm"),
+        "{}",
+        page.body
+    );
+    assert!(
+        !page.body.contains("value=\"flush\""),
+        "there is nothing to close before its time: {}",
+        page.body
+    );
+    ends(running).await;
+}
+
+/// Follows the feed until it tells of something; returns all that it told.
+fn watch(address: &str, until: String) -> tokio::task::JoinHandle<String> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("GET /feed/events HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
+    tokio::task::spawn_blocking(move || {
+        let (mut told, mut chunk) = (String::new(), [0; 4096]);
+        while !told.contains(&until) {
+            let read = stream.read(&mut chunk).unwrap();
+            assert!(read > 0, "the feed ended: {told}");
+            told.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
+        told
+    })
+}
+
+#[tokio::test]
+async fn all_who_watch_are_told_everything_once() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "").await;
+    stage.receive(3);
+    stage.sandbox.http.wait_for(3, PATIENCE).await.unwrap();
+    let last = stage.sandbox.business.receive(Incoming::text("Ann", "the last one"));
+    let watching: Vec<_> = (0..3).map(|_| watch(&address, format!("m-main-{last}"))).collect();
+    for watcher in watching {
+        let told = watcher.await.unwrap();
+        assert_eq!(told.matches("id=\"m-main-").count(), 4, "{told}");
+        let ids: Vec<&str> =
+            told.split("<li id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let once: std::collections::HashSet<&&str> = ids.iter().collect();
+        assert_eq!(once.len(), ids.len(), "{told}");
+    }
     ends(running).await;
 }

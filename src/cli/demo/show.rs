@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::cli::output::{BAD, BOLD, DIM, GOOD, Output, WARN, counted, paint};
 use crate::config::Config;
 use crate::model::catalog;
+use crate::rules::Deliver;
 use crate::sandbox::Sandbox;
 use crate::sandbox::inboxes::Arrival;
 use crate::sandbox::world::At;
@@ -69,9 +70,15 @@ impl Show {
             self.out.line(paint(DIM, "          no rule takes it: nobody is told"))?;
         }
         for name in &stored.rules {
-            let targets: Vec<&str> = self.config.rules.get(name).map_or_else(Vec::new, |rule| {
-                rule.deliver.iter().map(|deliver| deliver.target.as_str()).collect()
-            });
+            let target = |deliver: &Deliver| {
+                let digest = if deliver.timing.digest.is_some() { ", in a digest" } else { "" };
+                format!("{}{digest}", deliver.target)
+            };
+            let targets: Vec<String> = self
+                .config
+                .rules
+                .get(name)
+                .map_or_else(Vec::new, |rule| rule.deliver.iter().map(target).collect());
             self.out.line(format!("          rule {} → {}", paint(GOOD, name), targets.join(", ")))?;
         }
         Ok(())

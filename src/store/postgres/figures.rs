@@ -10,13 +10,9 @@ use super::listing::{COLUMNS, row, stored};
 use super::tx::{get, ms, rows, state, time};
 use crate::model::delivery::StateName;
 use crate::model::message::Triple;
-use crate::store::figures::Window;
+use crate::store::figures::{Window, ended_last};
 use crate::store::gathering::OPEN;
 use crate::store::{Moment, Result, Row, StoredMessage};
-
-/// The states in which a delivery ends, as SQL.
-const ENDED: &str =
-    "d.state IN ('delivered', 'dead', 'expired', 'withheld', 'discarded') AND d.settled_at IS NOT NULL";
 
 impl Postgres {
     /// How many ended in each state, step by step.
@@ -27,11 +23,11 @@ impl Postgres {
     ) -> Result<Vec<(Timestamp, StateName, u64)>> {
         let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1);
         query!(self.db, |tx| {
-            let sql = format!(
-                "SELECT d.settled_at / $2 * $2 AS at, d.state, count(*) AS n FROM deliveries d
-                 WHERE {ENDED} AND d.settled_at >= $1 GROUP BY 1, 2 ORDER BY 1, 2"
-            );
-            let found = tx.all(&sql, &[&ms(since), &step]).await?;
+            let sql = "SELECT d.settled_at / $2 * $2 AS at, d.state, count(*) AS n FROM deliveries d
+                       WHERE d.state = ANY($3) AND d.settled_at IS NOT NULL AND d.settled_at >= $1
+                       GROUP BY 1, 2 ORDER BY 1, 2";
+            let ends = StateName::ENDS.map(StateName::as_str);
+            let found = tx.all(sql, &[&ms(since), &step, &ends.as_slice()]).await?;
             let counted = |row| Ok((time(row, "at")?, state(row)?, get::<i64>(row, "n")?.unsigned_abs()));
             found.iter().map(counted).collect()
         })
@@ -81,11 +77,12 @@ impl Postgres {
         })
     }
 
-    /// The deliveries that ended since.
+    /// The deliveries that ended last.
     pub(in crate::store) async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
         query!(self.db, |tx| {
             let sql = format!(
-                "SELECT {OPEN} AS open, {COLUMNS} WHERE {ENDED} AND d.settled_at >= $1 ORDER BY d.settled_at, d.seq LIMIT $2"
+                "SELECT {OPEN} AS open, {COLUMNS} WHERE d.seq IN ({}) ORDER BY d.settled_at DESC, d.seq DESC",
+                ended_last("$1", "$2")
             );
             let found = tx.all(&sql, &[&ms(since), &rows(limit)]).await?;
             found.iter().map(row).collect()

@@ -9,12 +9,9 @@ use super::db::{Db, Json, Ms, rows, state, time};
 use super::listing::{COLUMNS, row, stored};
 use crate::model::delivery::StateName;
 use crate::model::message::Triple;
-use crate::store::figures::Window;
+use crate::store::figures::{Window, ended_last};
 use crate::store::gathering::OPEN;
 use crate::store::{Moment, Result, Row, StoredMessage};
-
-/// The states in which a delivery ends.
-const ENDED: [&str; 5] = ["delivered", "dead", "expired", "withheld", "discarded"];
 
 /// How many ended in each state, step by step.
 pub(super) fn ended_per(
@@ -27,7 +24,7 @@ pub(super) fn ended_per(
         "SELECT d.settled_at / ?3 * ?3 AS at, d.state, count(*) AS n FROM deliveries d
          WHERE d.state IN (SELECT value FROM json_each(?1)) AND d.settled_at IS NOT NULL AND d.settled_at >= ?2
          GROUP BY 1, 2 ORDER BY 1, 2",
-        params![Json(ENDED), Ms(since), step],
+        params![Json(StateName::ENDS), Ms(since), step],
         |row| Ok((time(row, "at")?, state(row)?, row.get::<_, i64>("n")?.unsigned_abs())),
     )
 }
@@ -57,13 +54,13 @@ pub(super) fn arrivals(db: &Db, after: Option<i64>, limit: usize) -> Result<Vec<
     )
 }
 
-/// The deliveries that ended since.
+/// The deliveries that ended last.
 pub(super) fn ended_since(db: &Db, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
     let sql = format!(
-        "SELECT {OPEN} AS open, {COLUMNS} WHERE d.state IN (SELECT value FROM json_each(?1)) AND d.settled_at IS NOT NULL
-           AND d.settled_at >= ?2 ORDER BY d.settled_at, d.seq LIMIT ?3"
+        "SELECT {OPEN} AS open, {COLUMNS} WHERE d.seq IN ({}) ORDER BY d.settled_at DESC, d.seq DESC",
+        ended_last("?1", "?2")
     );
-    db.all(&sql, params![Json(ENDED), Ms(since), rows(limit)], row)
+    db.all(&sql, params![Ms(since), rows(limit)], row)
 }
 
 /// What waits for a moment that its rule said: what is held, and what gathers messages.

@@ -6,7 +6,6 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use url::form_urlencoded;
@@ -113,19 +112,6 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
-}
-
-/// A length of time, such as `2h`.
-pub(super) fn length(text: &str) -> Result<SignedDuration, Problem> {
-    let wrong = || Problem::wrong(format!("`{text}` is no length of time: write 90s, 30m, 2h or 3d"));
-    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    if length > SignedDuration::ZERO { Ok(length) } else { Err(wrong()) }
-}
-
-/// So long after `now`.
-pub(super) fn after(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
-    now.checked_add(length(text)?).map_err(|_| Problem::wrong(format!("`{text}` is too long")))
 }
 
 /// A text that is kept and shown: on one line, not too long, not empty.

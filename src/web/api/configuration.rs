@@ -1,6 +1,5 @@
 //! The configuration in force, and its reload.
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
@@ -11,8 +10,9 @@ use super::problem::Problem;
 use super::schemas::reference;
 use super::{Answer, Operation, json};
 use crate::daemon::reload::{Cause, Outcome};
+use crate::rules::{Deliver, Rule};
 use crate::web::Console;
-use crate::web::guard::Visitor;
+use crate::web::guard::Call;
 use crate::web::reload::as_json;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -42,18 +42,30 @@ async fn show(State(console): State<Console>, _: Query) -> Answer {
         document["by"] = json!(last.cause.as_str());
         document
     });
+    let definition = |rule: &Rule| {
+        let deliver = |deliver: &Deliver| json!({ "to": deliver.target, "template": deliver.template });
+        json!({
+            "rule": rule.name, "stop": rule.stop, "owner": rule.owner,
+            "place": { "file": rule.place.file, "line": rule.place.line, "column": rule.place.column },
+            "deliver": rule.deliver.iter().map(deliver).collect::<Vec<_>>(),
+        })
+    };
     json(&json!({
         "hash": config.outline.hash(),
         "files": files.paths().iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "accounts": config.accounts.iter().map(|account| &account.name).collect::<Vec<_>>(),
         "targets": config.targets.keys().collect::<Vec<_>>(),
         "rules": config.rules.list().iter().map(|rule| &rule.name).collect::<Vec<_>>(),
+        "definitions": config.rules.list().iter().map(definition).collect::<Vec<_>>(),
+        "templates": config.templates.names(),
+        "timezone": config.timezone.iana_name().unwrap_or("UTC"),
+        "alerts": config.alerts,
         "last_reload": last,
     }))
 }
 
 /// `POST /api/v1/configuration/reload`
-async fn reload(State(console): State<Console>, Extension(visitor): Extension<Visitor>, _: Query) -> Answer {
+async fn reload(Call { console, visitor }: Call, _: Query) -> Answer {
     tracing::info!(peer = %visitor.peer, "a reload is asked for by the API");
     let reload = console.reloader.reload(Cause::Api).await;
     let document = as_json(&reload);

@@ -1,6 +1,5 @@
 //! Deliveries: pages of them by filters, one with its attempts, replay and discard.
 
-use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::response::IntoResponse;
@@ -19,7 +18,7 @@ use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
 use crate::store::{Filter, Row};
 use crate::web::Console;
-use crate::web::guard::Visitor;
+use crate::web::guard::{Call, Visitor};
 
 /// Rows of a page where none or the most are asked for.
 const ROWS: u64 = 100;
@@ -170,22 +169,12 @@ fn parse_state(name: &str) -> Result<StateName, Problem> {
 }
 
 /// `POST /api/v1/deliveries/replay`
-async fn replay(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    _: Query,
-    Body(chosen): Body<Chosen>,
-) -> Answer {
+async fn replay(Call { console, visitor }: Call, _: Query, Body(chosen): Body<Chosen>) -> Answer {
     change(Change::Replay, &console, &visitor, &chosen).await
 }
 
 /// `POST /api/v1/deliveries/discard`
-async fn discard(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    _: Query,
-    Body(chosen): Body<Chosen>,
-) -> Answer {
+async fn discard(Call { console, visitor }: Call, _: Query, Body(chosen): Body<Chosen>) -> Answer {
     change(Change::Discard, &console, &visitor, &chosen).await
 }
 

@@ -1,6 +1,5 @@
 //! The digests that are open: list, close, cancel.
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::Method;
 use axum::routing::{get, post};
@@ -11,10 +10,10 @@ use super::asked::{Body, Query, delivery};
 use super::problem::Problem;
 use super::schemas::{self, reference};
 use super::{Answer, Operation, json};
-use crate::answers::digests;
+use crate::answers::digests::{self, Say};
 use crate::model::id::DeliveryId;
 use crate::web::Console;
-use crate::web::guard::Visitor;
+use crate::web::guard::Call;
 
 pub(super) fn operations() -> Vec<Operation> {
     let change = |path, name, handler| {
@@ -61,7 +60,7 @@ async fn open_ones(console: &Console, asked: &Ids) -> Result<Vec<DeliveryId>, Pr
     let mut ids = Vec::with_capacity(asked.ids.len());
     for id in &asked.ids {
         let row = delivery(&console.relay.store, id).await?;
-        if !row.open || !digests::is_digest(&row) {
+        if !digests::is_open(&row) {
             return Err(Problem::conflict(format!("{} is no open digest: it is {}", row.id, row.state)));
         }
         ids.push(row.id);
@@ -69,33 +68,23 @@ async fn open_ones(console: &Console, asked: &Ids) -> Result<Vec<DeliveryId>, Pr
     Ok(ids)
 }
 
-fn told(did: &str, visitor: &Visitor, ids: &[DeliveryId]) -> Answer {
-    tracing::info!(peer = %visitor.peer, did, count = ids.len(), "digests were changed by the API");
-    let ids: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+async fn change(say: Say, call: &Call, asked: &Ids) -> Answer {
+    let Call { console, visitor } = call;
+    let ids = open_ones(console, asked).await?;
+    let changed = say.run(&console.relay.store, &ids, console.relay.clock.now()).await?;
+    console.relay.owed.notify_one();
+    let (peer, did, count) = (visitor.peer, say.as_str(), changed.len());
+    tracing::info!(%peer, did, count, "digests were changed by the API");
+    let ids: Vec<Value> = changed.iter().map(|id| json!({ "id": id })).collect();
     json(&json!({ "digests": ids }))
 }
 
 /// `POST /api/v1/digests/flush`
-async fn flush(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    _: Query,
-    Body(asked): Body<Ids>,
-) -> Answer {
-    let ids = open_ones(&console, &asked).await?;
-    let flushed = console.relay.store.flush(&ids, console.relay.clock.now()).await?;
-    console.relay.owed.notify_one();
-    told("flush", &visitor, &flushed)
+async fn flush(call: Call, _: Query, Body(asked): Body<Ids>) -> Answer {
+    change(Say::Flush, &call, &asked).await
 }
 
 /// `POST /api/v1/digests/cancel`
-async fn cancel(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    _: Query,
-    Body(asked): Body<Ids>,
-) -> Answer {
-    let ids = open_ones(&console, &asked).await?;
-    let gone = console.relay.store.discard(&ids, console.relay.clock.now()).await?;
-    told("cancel", &visitor, &gone)
+async fn cancel(call: Call, _: Query, Body(asked): Body<Ids>) -> Answer {
+    change(Say::Cancel, &call, &asked).await
 }

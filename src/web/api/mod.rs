@@ -4,9 +4,11 @@ mod asked;
 mod configuration;
 mod deliveries;
 mod digests;
+mod figures;
 mod messages;
 mod mutes;
 mod openapi;
+mod playground;
 mod problem;
 mod schemas;
 mod targets;
@@ -92,6 +94,8 @@ fn operations() -> Vec<Operation> {
         targets::operations(),
         mutes::operations(),
         messages::operations(),
+        figures::operations(),
+        playground::operations(),
         configuration::operations(),
     ]
     .into_iter()

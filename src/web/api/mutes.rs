@@ -1,6 +1,5 @@
 //! Mutes: list, add, lift.
 
-use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
@@ -8,12 +7,13 @@ use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::asked::{Body, Query, after, line};
+use super::asked::{Body, Query, line};
 use super::problem::Problem;
 use super::schemas::{self, reference, text};
 use super::{Answer, Operation, json};
+use crate::answers::when;
 use crate::web::Console;
-use crate::web::guard::Visitor;
+use crate::web::guard::Call;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -58,14 +58,10 @@ pub(in crate::web) struct Asked {
 }
 
 /// `POST /api/v1/mutes`
-async fn add(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    _: Query,
-    Body(asked): Body<Asked>,
-) -> Answer {
+async fn add(Call { console, visitor }: Call, _: Query, Body(asked): Body<Asked>) -> Answer {
     let now = console.relay.clock.now();
-    let (until, reason) = (after(&asked.r#for, now)?, line("reason", &asked.reason)?);
+    let (until, reason) =
+        (when::after(&asked.r#for, now).map_err(Problem::wrong)?, line("reason", &asked.reason)?);
     if console.relay.config().rules.get(&asked.rule).is_none() {
         return Err(Problem::missing(format!("the rules file has no rule `{}`", asked.rule)));
     }
@@ -75,12 +71,7 @@ async fn add(
 }
 
 /// `DELETE /api/v1/mutes/{id}`
-async fn lift(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Path(id): Path<String>,
-    _: Query,
-) -> Answer {
+async fn lift(Call { console, visitor }: Call, Path(id): Path<String>, _: Query) -> Answer {
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::wrong("a mute's id is a number"));
     }

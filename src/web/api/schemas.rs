@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::deliveries::chosen_schema;
+use super::playground::trial_schema;
 use super::problem::TYPES;
 use crate::model::delivery::StateName;
 
@@ -123,9 +124,10 @@ fn attempt() -> Value {
     ])
 }
 
-fn delivery() -> Value {
+/// What is owed to a target, with or without an id.
+fn owed(id: Value) -> Value {
     object([
-        ("id", text()),
+        ("id", id),
         ("rule", text()),
         ("target", text()),
         ("recipient", nullable(text())),
@@ -133,6 +135,11 @@ fn delivery() -> Value {
         ("state", state()),
         ("due_at", nullable(moment())),
         ("attempts", count()),
+    ])
+}
+
+fn delivery() -> Value {
+    let more = [
         ("last", nullable(attempt())),
         ("maybe_duplicate", boolean()),
         ("replay_of", nullable(text())),
@@ -145,40 +152,68 @@ fn delivery() -> Value {
         ("first_due", moment()),
         ("window", nullable(object([("from", moment()), ("to", moment())]))),
         ("throttled", count()),
-    ])
+    ];
+    and(owed(text()), more)
 }
 
 fn history() -> Value {
     array(and(attempt(), [("answer", nullable(text()))]))
 }
 
-fn explanation() -> Value {
-    let message = object([
+/// A message's type and what people call it.
+fn kind() -> Value {
+    object([("activity_type", text()), ("message_type", text()), ("direction", text()), ("label", text())])
+}
+
+fn message_type() -> Value {
+    and(kind(), [("use_cases", array(text())), ("rules", array(text()))])
+}
+
+fn message() -> Value {
+    let more = [
         ("account", text()),
         ("uid", text()),
-        ("activity_type", text()),
-        ("message_type", text()),
-        ("direction", text()),
-        ("label", text()),
         ("subject", any()),
         ("body", any()),
         ("created_at", moment()),
         ("seen_at", nullable(moment())),
+    ];
+    and(kind(), more)
+}
+
+fn place() -> Value {
+    object([("file", text()), ("line", count()), ("column", count())])
+}
+
+fn verdict() -> Value {
+    object([("rule", text()), ("matched", boolean()), ("reason", text()), ("place", place())])
+}
+
+fn explanation() -> Value {
+    let owed = and(owed(nullable(text())), [("history", history())]);
+    object([
+        ("message", reference("Message")),
+        ("rules", array(reference("Verdict"))),
+        ("deliveries", array(owed)),
+    ])
+}
+
+/// What happened last.
+pub(super) fn feed() -> Value {
+    let event = object([
+        ("number", count()),
+        ("at", moment()),
+        ("message", nullable(reference("Message"))),
+        ("delivery", nullable(reference("Delivery"))),
     ]);
-    let place = object([("file", text()), ("line", count())]);
-    let rule = object([("rule", text()), ("matched", boolean()), ("reason", text()), ("place", place)]);
-    let owed = object([
-        ("id", nullable(text())),
-        ("rule", text()),
-        ("target", text()),
-        ("recipient", nullable(text())),
-        ("messages", array(text())),
-        ("state", state()),
-        ("due_at", nullable(moment())),
-        ("attempts", count()),
-        ("history", history()),
-    ]);
-    object([("message", message), ("rules", array(rule)), ("deliveries", array(owed))])
+    object([("events", array(event)), ("last", count())])
+}
+
+fn figures() -> Value {
+    let latency = nullable(object([("p50_ms", count()), ("p95_ms", count()), ("p99_ms", count())]));
+    let ended = object(StateName::ENDS.map(|state| (state.as_str(), count())));
+    let step = object([("from", moment()), ("ended", ended), ("latency", latency.clone())]);
+    object([("range", text()), ("step_seconds", count()), ("latency", latency), ("steps", array(step))])
 }
 
 fn status() -> Value {
@@ -189,46 +224,53 @@ fn status() -> Value {
         ("error", nullable(text())),
         ("polled_by", nullable(text())),
     ]);
-    let held = object([
-        ("name", text()),
-        ("state", json!({ "enum": ["paused", "parked"] })),
-        ("until", nullable(moment())),
-        ("reason", nullable(text())),
-        ("pending", count()),
-        ("dead", count()),
-    ]);
     let states = StateName::ALL.map(|state| (state.as_str(), count()));
     object([
         ("accounts", array(account)),
         ("deliveries", object(states)),
         ("oldest_due_seconds", nullable(count())),
-        ("targets", array(held)),
+        ("targets", array(standing(["paused", "parked"]))),
         ("instances", array(object([("id", text()), ("host", text()), ("alive", boolean())]))),
         ("cleaned_by", nullable(text())),
         ("mutes", array(reference("Mute"))),
     ])
 }
 
+/// `check`'s document with more.
+fn checked<const N: usize>(more: [(&str, Value); N]) -> Value {
+    and(object([("problems", array(any())), ("errors", count()), ("warnings", count())]), more)
+}
+
 fn reload() -> Value {
-    object([
-        ("problems", array(any())),
-        ("errors", count()),
-        ("warnings", count()),
-        ("result", json!({ "enum": ["replaced", "unchanged", "refused"] })),
-        ("hash", text()),
+    checked([("result", json!({ "enum": ["replaced", "unchanged", "refused"] })), ("hash", text())])
+}
+
+/// What a trial in the playground gave.
+fn tried() -> Value {
+    let mail = object([("subject", text()), ("text", text()), ("html", nullable(text()))]);
+    checked([
+        ("message", reference("Message")),
+        ("rules", array(reference("Verdict"))),
+        ("template", text()),
+        ("payloads", object([("slack", any()), ("email", mail), ("http", any())])),
+        ("fallbacks", array(text())),
     ])
 }
 
-fn target() -> Value {
+/// Where a target stands and what waits for it.
+fn standing<const N: usize>(states: [&str; N]) -> Value {
     object([
         ("name", text()),
-        ("type", text()),
-        ("state", json!({ "enum": ["ready", "paused", "parked"] })),
+        ("state", json!({ "enum": states.as_slice() })),
         ("until", nullable(moment())),
         ("reason", nullable(text())),
         ("pending", count()),
         ("dead", count()),
     ])
+}
+
+fn target() -> Value {
+    and(standing(["ready", "paused", "parked"]), [("type", text())])
 }
 
 fn digest() -> Value {
@@ -274,13 +316,12 @@ pub(super) fn all() -> Value {
         ("answer", nullable(text())),
         ("latency_ms", count()),
     ]);
-    let message_type = object([
-        ("activity_type", text()),
-        ("message_type", text()),
-        ("direction", text()),
-        ("label", text()),
-        ("use_cases", array(text())),
-        ("rules", array(text())),
+    let definition = object([
+        ("rule", text()),
+        ("stop", boolean()),
+        ("owner", nullable(text())),
+        ("place", place()),
+        ("deliver", array(object([("to", text()), ("template", text())]))),
     ]);
     let configuration = object([
         ("hash", text()),
@@ -288,6 +329,10 @@ pub(super) fn all() -> Value {
         ("accounts", array(text())),
         ("targets", array(text())),
         ("rules", array(text())),
+        ("definitions", array(definition)),
+        ("templates", array(text())),
+        ("timezone", text()),
+        ("alerts", nullable(text())),
         ("last_reload", nullable(and(reload(), [("at", moment()), ("by", text())]))),
     ]);
     json!({
@@ -304,7 +349,13 @@ pub(super) fn all() -> Value {
         "Tested": tested,
         "Mute": mute,
         "Explanation": explanation(),
-        "MessageType": message_type,
+        "Message": message(),
+        "Verdict": verdict(),
+        "MessageType": message_type(),
+        "CountedType": and(message_type(), [("seen", count())]),
+        "Figures": figures(),
+        "Trial": trial_schema(),
+        "Tried": tried(),
         "Configuration": configuration,
         "Reload": reload(),
     })

@@ -1,6 +1,5 @@
 //! Targets: list, pause, resume, test; and the whole on one screen.
 
-use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::routing::{get, post};
@@ -14,7 +13,7 @@ use super::{Answer, Operation, json};
 use crate::answers::status::Status;
 use crate::answers::targets;
 use crate::web::Console;
-use crate::web::guard::Visitor;
+use crate::web::guard::{Call, Visitor};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -76,8 +75,7 @@ pub(in crate::web) struct Why {
 
 /// `POST /api/v1/targets/{name}/pause`
 async fn pause(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
+    Call { console, visitor }: Call,
     Path(name): Path<String>,
     _: Query,
     Body(why): Body<Why>,
@@ -86,12 +84,7 @@ async fn pause(
 }
 
 /// `POST /api/v1/targets/{name}/resume`
-async fn resume(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Path(name): Path<String>,
-    _: Query,
-) -> Answer {
+async fn resume(Call { console, visitor }: Call, Path(name): Path<String>, _: Query) -> Answer {
     held(&console, &visitor, &name, None).await
 }
 
@@ -114,12 +107,7 @@ async fn held(console: &Console, visitor: &Visitor, name: &str, reason: Option<&
 }
 
 /// `POST /api/v1/targets/{name}/test`
-async fn test(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Path(name): Path<String>,
-    _: Query,
-) -> Answer {
+async fn test(Call { console, visitor }: Call, Path(name): Path<String>, _: Query) -> Answer {
     let config = console.relay.config();
     let target = config.targets.get(&name).ok_or_else(|| unknown(&name))?;
     tracing::info!(peer = %visitor.peer, target = name, "tested by the API");

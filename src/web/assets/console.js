@@ -55,11 +55,8 @@ function follow(feed) {
   let held = [], paused = false;
   const fits = (entry) =>
     (kind.value === "" || entry.dataset.kind === kind.value) && entry.textContent.toLowerCase().includes(words.value.trim().toLowerCase());
-  const add = (html) => {
-    const holder = document.createElement("template");
-    holder.innerHTML = html;
-    const entry = holder.content.firstElementChild;
-    if (!entry || document.getElementById(entry.id)) return;
+  const add = (entry) => {
+    if (document.getElementById(entry.id)) return;
     entry.classList.add("fresh");
     entry.hidden = !fits(entry);
     times(entry);
@@ -81,10 +78,12 @@ function follow(feed) {
   const source = new EventSource(feed.dataset.events);
   source.addEventListener("open", () => say(paused ? "paused" : "live"));
   source.addEventListener("error", () => say("connecting again…"));
-  source.addEventListener("entry", (event) => {
-    if (!paused) return add(event.data);
-    held.push(event.data);
-    if (held.length > ENTRIES_MAX) held.shift();
+  source.addEventListener("entries", (event) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = event.data;
+    const entries = [...holder.content.children];
+    if (!paused) return entries.forEach(add);
+    held = [...held, ...entries].slice(-ENTRIES_MAX);
     say(`paused, ${held.length} waiting`);
   });
 }
@@ -124,6 +123,7 @@ function selection(form) {
 }
 
 times(document);
+document.querySelector("nav.pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 setInterval(() => times(document), 10000);
 for (const region of document.querySelectorAll("[data-renew]")) setInterval(() => renew(region), Number(region.dataset.renew) * 1000);
 for (const feed of document.querySelectorAll("[data-events]")) follow(feed);

@@ -1,17 +1,16 @@
 //! The configuration: what is in force, out of which files, and how the last reload went.
 
 use askama::Template;
-use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
-use super::{Answer, Frame, address, page};
+use super::{Answer, Frame, address, coded, page};
 use crate::config::Config;
 use crate::config::problem::{Problem, Severity};
 use crate::daemon::reload::{Cause, Last, Outcome};
 use crate::web::Console;
-use crate::web::guard::Visitor;
+use crate::web::guard::Call;
 
 #[derive(Template)]
 #[template(path = "configuration.html")]
@@ -42,18 +41,14 @@ pub(in crate::web) struct Asked {
 }
 
 /// `GET /configuration`
-pub(in crate::web) async fn show(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Query(asked): Query<Asked>,
-) -> Answer {
+pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
     let config = console.relay.config();
     let told = match asked.did.as_str() {
         "replaced" => Some("The files were read again; what they say is in force.".to_owned()),
         "unchanged" => Some("The files say what they said; nothing was done.".to_owned()),
         _ => None,
     };
-    let frame = Frame::new(&console, visitor, "/configuration", "Configuration").told(told);
+    let frame = Frame::new(&console, visitor, "/configuration").told(told);
     let files = console.reloader.seen().paths().iter().map(|path| path.display().to_string()).collect();
     page(&Show { frame, config: &config, files, last: console.reloader.last() })
 }

@@ -1,19 +1,12 @@
 //! The coverage: the message types known, which rules take each, which none does, and how often each came.
 
 use askama::Template;
-use axum::Extension;
-use axum::extract::{Query, State};
-use jiff::SignedDuration;
+use axum::extract::Query;
 use serde::Deserialize;
 
 use super::{Answer, Frame, grouped, page};
-use crate::answers::coverage::{Row, known, taken_by};
-use crate::model::catalog;
-use crate::web::Console;
-use crate::web::guard::Visitor;
-
-/// The period that messages are counted in.
-const PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
+use crate::answers::coverage::{PERIOD, Row, counted};
+use crate::web::guard::Call;
 
 #[derive(Template)]
 #[template(path = "coverage.html")]
@@ -34,36 +27,17 @@ pub(in crate::web) struct Asked {
 }
 
 /// `GET /coverage`
-pub(in crate::web) async fn show(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Query(asked): Query<Asked>,
-) -> Answer {
+pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
     let config = console.relay.config();
-    let frame = Frame::new(&console, visitor, "/coverage", "Coverage");
+    let frame = Frame::new(&console, visitor, "/coverage");
     let since = frame.now.saturating_sub(PERIOD).unwrap_or(frame.now);
-    let counted = console.relay.store.triples_since(since).await?;
-    let mut rows = known(Some(&config.rules));
-    for (triple, count) in counted {
-        if let Some(row) = rows.iter_mut().find(|row| row.triple == triple) {
-            row.seen = Some(count);
-        } else {
-            let rules = taken_by(&config.rules, &triple, None);
-            rows.push(Row {
-                label: catalog::label(&triple),
-                use_cases: &[],
-                seen: Some(count),
-                rules,
-                triple,
-            });
-        }
-    }
-    let (all, uncovered) = (rows.len(), rows.iter().filter(|row| row.rules.is_empty()).count());
-    let missed = rows.iter().filter(|row| row.rules.is_empty()).filter_map(|row| row.seen).sum();
+    let mut rows = counted(&config.rules, &console.relay.store, since).await?;
+    let (all, uncovered) = (rows.len(), rows.iter().filter(|row| row.is_uncovered()).count());
+    let missed = rows.iter().filter(|row| row.is_uncovered()).filter_map(|row| row.seen).sum();
     match asked.show.as_str() {
-        "none" => rows.retain(|row| row.rules.is_empty()),
-        "seen" => rows.retain(|row| row.seen.is_some()),
-        "missed" => rows.retain(|row| row.rules.is_empty() && row.seen.is_some()),
+        "none" => rows.retain(Row::is_uncovered),
+        "seen" => rows.retain(Row::came),
+        "missed" => rows.retain(|row| row.is_uncovered() && row.came()),
         _ => {}
     }
     rows.sort_by(|a, b| a.triple.activity_type.cmp(&b.triple.activity_type).then(b.seen.cmp(&a.seen)));

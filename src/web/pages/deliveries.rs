@@ -1,12 +1,14 @@
 //! Deliveries: a list by filters that stand in the address, one with all its attempts, and a person's say in them.
 
 use askama::Template;
-use axum::Extension;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
-use super::{Answer, Failure, Frame, address, deliveries_in_words, grouped, page, segment, short, tone};
+use super::{
+    Answer, Failure, Frame, address, coded, deliveries_in_words, grouped, messages_in_words, page, segment,
+    short, tone,
+};
 use crate::answers::actions::Change;
 use crate::answers::deliveries::story;
 use crate::answers::explain::{Next, Outlook, Remedy};
@@ -18,13 +20,15 @@ use crate::model::payload::Payload;
 use crate::store::{Detail, Filter, Row, StoredMessage};
 use crate::web::Console;
 use crate::web::form::Fields;
-use crate::web::guard::Visitor;
+use crate::web::guard::Call;
 
 /// Rows of one page.
 const ROWS: usize = 50;
 /// So many are changed at once at most, and so many of them are shown before.
 const CHANGED_MAX: usize = 10_000;
 const SHOWN_MAX: usize = 20;
+/// So many messages of one delivery are named.
+const NAMED_MAX: usize = 200;
 /// Periods that are offered.
 const SINCE: [&str; 3] = ["1h", "24h", "7d"];
 /// How much of an answer is shown, in characters.
@@ -130,6 +134,24 @@ struct List {
     older: Option<String>,
 }
 
+/// The messages that a delivery is about.
+pub(super) struct About {
+    /// How many there are.
+    pub(super) all: usize,
+    /// The first of them, as far as they are kept.
+    pub(super) named: Vec<(String, Option<StoredMessage>)>,
+}
+
+impl About {
+    pub(super) async fn of(row: &Row, named_max: usize, console: &Console) -> Result<Self, Failure> {
+        let mut named = Vec::new();
+        for uid in row.messages.iter().take(named_max) {
+            named.push((uid.clone(), console.relay.store.message(Some(&row.account), uid).await?));
+        }
+        Ok(Self { all: row.messages.len(), named })
+    }
+}
+
 /// A delivery with what it is about.
 struct Line {
     row: Row,
@@ -170,12 +192,8 @@ impl Line {
 }
 
 /// `GET /deliveries`
-pub(in crate::web) async fn list(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Query(asked): Query<Asked>,
-) -> Answer {
-    let frame = Frame::new(&console, visitor, "/deliveries", "Deliveries").told(asked.told());
+pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
+    let frame = Frame::new(&console, visitor, "/deliveries").told(asked.told());
     let mut found = console.relay.store.page(asked.filter(&frame, ROWS + 1)?).await?;
     let more = found.len() > ROWS;
     found.truncate(ROWS);
@@ -219,8 +237,8 @@ impl Told {
         change.fits(self.detail.row.state)
     }
 
-    pub(super) fn resumes(&self) -> bool {
-        self.next.as_ref().is_some_and(|next| next.remedy == Some(Remedy::Resume))
+    pub(super) fn is_mended_by(&self, remedy: Remedy) -> bool {
+        self.next.as_ref().is_some_and(|next| next.remedy == Some(remedy))
     }
 }
 
@@ -230,15 +248,12 @@ struct Show {
     frame: Frame,
     told: Told,
     line: Line,
+    about: About,
     payload: Option<String>,
 }
 
 /// `GET /deliveries/{id}`
-pub(in crate::web) async fn show(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Path(id): Path<String>,
-) -> Answer {
+pub(in crate::web) async fn show(Call { console, visitor }: Call, Path(id): Path<String>) -> Answer {
     let (store, config) = (&console.relay.store, console.relay.config());
     let Some(detail) = store.delivery(&DeliveryId::from_text(id)).await? else {
         return Err(Failure::Missing(
@@ -246,7 +261,7 @@ pub(in crate::web) async fn show(
                 .to_owned(),
         ));
     };
-    let frame = Frame::new(&console, visitor, "/deliveries", "Delivery");
+    let frame = Frame::new(&console, visitor, "/deliveries").titled("Delivery");
     let all = match detail.row.messages.first() {
         Some(uid) => {
             let filter = Filter { message: Some(uid.clone()), limit: Some(CHANGED_MAX), ..Filter::default() };
@@ -266,7 +281,8 @@ pub(in crate::web) async fn show(
         }
     });
     let line = Line::of(detail.row.clone(), &console, &frame).await?;
-    page(&Show { told: Told::of(detail, &outlook, &all), frame, line, payload })
+    let about = About::of(&detail.row, NAMED_MAX, &console).await?;
+    page(&Show { told: Told::of(detail, &outlook, &all), frame, line, about, payload })
 }
 
 #[derive(Template)]
@@ -306,13 +322,9 @@ async fn chosen(console: &Console, frame: &Frame, fields: &Fields) -> Result<(Ve
 }
 
 /// `POST /deliveries/review`: which ones would be changed.
-pub(in crate::web) async fn review(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: String,
-) -> Answer {
+pub(in crate::web) async fn review(Call { console, visitor }: Call, body: String) -> Answer {
     let fields = Fields::of(&body);
-    let frame = Frame::new(&console, visitor, "/deliveries", "Review");
+    let frame = Frame::new(&console, visitor, "/deliveries").titled("Review");
     let change = change_of(&fields)?;
     let (rows, by_id) = chosen(&console, &frame, &fields).await?;
     let all = rows.len();
@@ -325,14 +337,10 @@ pub(in crate::web) async fn review(
 }
 
 /// `POST /deliveries/change`
-pub(in crate::web) async fn change(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: String,
-) -> Answer {
+pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String) -> Answer {
     let fields = Fields::of(&body);
     let (change, peer) = (change_of(&fields)?, visitor.peer);
-    let frame = Frame::new(&console, visitor, "/deliveries", "");
+    let frame = Frame::new(&console, visitor, "/deliveries");
     let (rows, _) = chosen(&console, &frame, &fields).await?;
     let fit: Vec<DeliveryId> =
         rows.into_iter().filter(|row| change.fits(row.state)).map(|row| row.id).collect();

@@ -3,18 +3,18 @@
 use std::convert::Infallible;
 
 use askama::Template;
-use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use super::{Answer, Frame, page, segment, short, tone};
+use super::{Answer, Frame, clocked, page, segment, short, tone};
 use crate::model::catalog;
 use crate::web::Console;
 use crate::web::events::{Event, KEPT_MAX};
-use crate::web::guard::Visitor;
+use crate::web::guard::Call;
 
 #[derive(Template)]
 #[template(path = "feed.html")]
@@ -28,19 +28,28 @@ struct Feed {
 #[derive(Template)]
 #[template(path = "entry.html")]
 struct Entry<'a> {
-    frame: &'a Frame,
     event: &'a Event,
+    zone: &'a TimeZone,
+}
+
+impl Entry<'_> {
+    fn at(&self) -> String {
+        clocked(self.event.at(), self.zone)
+    }
+}
+
+/// What happened as a line of the feed, which holds no line feed.
+pub(in crate::web) fn entry(event: &Event, zone: &TimeZone) -> String {
+    let entry = Entry { event, zone }.render();
+    let entry = entry.inspect_err(|error| tracing::error!(%error, "a line of the feed cannot be rendered"));
+    entry.unwrap_or_default().replace(['\r', '\n'], " ")
 }
 
 /// `GET /feed`
-pub(in crate::web) async fn show(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-) -> Answer {
-    let frame = Frame::new(&console, visitor, "/feed", "Live feed");
-    let (after, events) = console.events.recent().await?;
-    let newest = events.iter().rev().take(KEPT_MAX);
-    let entries = newest.map(|event| Entry { frame: &frame, event }.render()).collect::<Result<_, _>>()?;
+pub(in crate::web) async fn show(Call { console, visitor }: Call) -> Answer {
+    let frame = Frame::new(&console, visitor, "/feed");
+    let (after, news) = console.events.recent(0).await?;
+    let entries = news.iter().rev().take(KEPT_MAX).map(|news| news.entry.clone()).collect();
     page(&Feed { frame, entries, after })
 }
 
@@ -53,19 +62,16 @@ pub(in crate::web) struct Behind {
 /// `GET /feed/events`
 pub(in crate::web) async fn events(
     State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
     Query(behind): Query<Behind>,
     headers: axum::http::HeaderMap,
 ) -> Response {
     // After a broken connection a browser says how far it got.
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let after = last.unwrap_or(behind.after);
-    let stream = console.events.clone().follow(after, console.closing.clone()).map(move |(number, event)| {
-        let frame = Frame::new(&console, visitor.clone(), "/feed", "");
-        let entry = Entry { frame: &frame, event: &event }.render().unwrap_or_default();
-        // A line feed would end the field.
-        let entry = entry.replace(['\r', '\n'], " ");
-        Ok::<_, Infallible>(Sent::default().event("entry").id(number.to_string()).data(entry))
+    let stream = console.events.clone().follow(after, console.closing.clone()).map(move |news| {
+        let number = news.last().map_or(after, |news| news.number);
+        let entries: String = news.iter().map(|news| news.entry.as_str()).collect();
+        Ok::<_, Infallible>(Sent::default().event("entries").id(number.to_string()).data(entries))
     });
     Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
 }

@@ -1,22 +1,21 @@
 //! A message: its facts, each rule's verdict, its deliveries with every attempt and what comes next; and the way to it by an id.
 
 use askama::Template;
-use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
 use super::deliveries::{ANSWER_CHARS_MAX, Told};
-use super::{Answer, Failure, Frame, page, segment, short, tone};
+use super::{Answer, Failure, Frame, coded, page, segment, short, tone};
 use crate::answers::actions::Change;
-use crate::answers::explain::{Outlook, Owed, Story, changed};
+use crate::answers::explain::{Outlook, Owed, Remedy, Story, changed};
 use crate::answers::when;
 use crate::model::catalog;
 use crate::model::delivery::StateName;
 use crate::model::mute::Mute;
 use crate::store::{Detail, Row};
 use crate::web::Console;
-use crate::web::guard::Visitor;
+use crate::web::guard::Call;
 
 /// How much of a message's text is shown, in characters.
 const BODY_CHARS_MAX: usize = 4_000;
@@ -49,12 +48,11 @@ impl Show<'_> {
 
 /// `GET /messages/{account}/{uid}`
 pub(in crate::web) async fn show(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
+    Call { console, visitor }: Call,
     Path((account, uid)): Path<(String, String)>,
 ) -> Answer {
     let config = console.relay.config();
-    let frame = Frame::new(&console, visitor, "/feed", "Message");
+    let frame = Frame::new(&console, visitor, "/feed").titled("Message");
     let Some(mut story) =
         Story::of_stored(&config, &console.relay.store, Some(&account), &uid, frame.now).await?
     else {

@@ -3,6 +3,7 @@
 pub(super) mod configuration;
 pub(super) mod coverage;
 pub(super) mod deliveries;
+pub(super) mod digests;
 pub(super) mod feed;
 pub(super) mod login;
 pub(super) mod messages;
@@ -28,10 +29,11 @@ use crate::model::delivery::StateName;
 use crate::store::StoreError;
 
 /// Where the pages are, in the order of the navigation.
-const NAVIGATION: [(&str, &str); 8] = [
+const NAVIGATION: [(&str, &str); 9] = [
     ("/", "Overview"),
     ("/feed", "Live feed"),
     ("/deliveries", "Deliveries"),
+    ("/digests", "Digests"),
     ("/targets", "Targets"),
     ("/coverage", "Coverage"),
     ("/playground", "Playground"),
@@ -67,6 +69,12 @@ impl Number for u64 {
     }
 }
 
+impl Number for usize {
+    fn number(&self) -> u64 {
+        u64::try_from(*self).unwrap_or(u64::MAX)
+    }
+}
+
 impl<T: Number> Number for &T {
     fn number(&self) -> u64 {
         (**self).number()
@@ -76,7 +84,7 @@ impl<T: Number> Number for &T {
 /// What stands around every page.
 pub(super) struct Frame {
     /// What the page is called.
-    title: String,
+    title: &'static str,
     /// Where in the navigation it belongs.
     here: &'static str,
     visitor: Visitor,
@@ -87,14 +95,16 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(
-        console: &Console,
-        visitor: Visitor,
-        here: &'static str,
-        title: impl Into<String>,
-    ) -> Self {
+    /// Of a page that stands in the navigation, or belongs to one that does.
+    pub(super) fn new(console: &Console, visitor: Visitor, here: &'static str) -> Self {
         let zone = console.relay.config().timezone.clone();
-        Self { title: title.into(), here, visitor, told: None, zone, now: console.relay.clock.now() }
+        let title = NAVIGATION.iter().find(|(path, _)| *path == here).map_or("", |(_, name)| name);
+        Self { title, here, visitor, told: None, zone, now: console.relay.clock.now() }
+    }
+
+    /// Under another title than the one that the navigation has.
+    fn titled(self, title: &'static str) -> Self {
+        Self { title, ..self }
     }
 
     fn told(mut self, told: Option<String>) -> Self {
@@ -108,25 +118,29 @@ impl Frame {
 
     /// A moment as markup: by the clock, to be put into the reader's own zone.
     fn at(&self, at: impl Moment) -> String {
-        let at = at.moment();
-        self.time(at, "at", &at.to_zoned(self.zone.clone()).strftime("%-d %b, %H:%M:%S").to_string())
+        clocked(at.moment(), &self.zone)
     }
 
     /// A moment as markup: how long ago, or in how long.
     fn ago(&self, at: impl Moment) -> String {
         let at = at.moment();
-        self.time(at, "ago", &when::ago(at, self.now))
-    }
-
-    fn time(&self, at: Timestamp, show: &str, text: &str) -> String {
-        let exact = when::moment(at, &self.zone);
-        format!("<time datetime=\"{at:.0}\" title=\"{exact}\" data-show=\"{show}\">{text}</time>")
+        time(at, &self.zone, "ago", &when::ago(at, self.now))
     }
 
     /// What every form that changes something sends along.
     fn proof(&self) -> String {
         format!("<input type=\"hidden\" name=\"csrf\" value=\"{}\">", self.visitor.proof)
     }
+}
+
+/// A moment as markup, by the clock of a zone.
+fn clocked(at: Timestamp, zone: &TimeZone) -> String {
+    time(at, zone, "at", &at.to_zoned(zone.clone()).strftime("%-d %b, %H:%M:%S").to_string())
+}
+
+fn time(at: Timestamp, zone: &TimeZone, show: &str, text: &str) -> String {
+    let exact = when::moment(at, zone);
+    format!("<time datetime=\"{at:.0}\" title=\"{exact}\" data-show=\"{show}\">{text}</time>")
 }
 
 /// A page, or why there is none.
@@ -258,6 +272,12 @@ fn deliveries_in_words(number: impl Number) -> String {
     format!("{} {}", grouped(number), if number == 1 { "delivery" } else { "deliveries" })
 }
 
+/// `1 message`, `12 messages`.
+fn messages_in_words(number: impl Number) -> String {
+    let number = number.number();
+    format!("{} {}", grouped(number), if number == 1 { "message" } else { "messages" })
+}
+
 /// The class of a state's badge.
 fn tone(state: impl Borrow<StateName>) -> &'static str {
     match state.borrow() {
@@ -267,6 +287,35 @@ fn tone(state: impl Borrow<StateName>) -> &'static str {
         StateName::Sending | StateName::Pending => "busy",
         StateName::Withheld | StateName::Discarded => "calm",
     }
+}
+
+/// Words of ours as markup: what stands between backticks is shown as code, everything else is text.
+fn coded(words: impl AsRef<str>) -> String {
+    let mut markup = String::new();
+    let parts: Vec<&str> = words.as_ref().split('`').collect();
+    for (index, part) in parts.iter().enumerate() {
+        // One backtick alone is no pair.
+        let (inside, alone) = (index % 2 == 1, index + 1 == parts.len());
+        match (inside, alone) {
+            (true, false) => markup.push_str("<code>"),
+            (true, true) => markup.push('`'),
+            (false, _) => {}
+        }
+        for char in part.chars() {
+            match char {
+                '&' => markup.push_str("&amp;"),
+                '<' => markup.push_str("&lt;"),
+                '>' => markup.push_str("&gt;"),
+                '"' => markup.push_str("&quot;"),
+                '\'' => markup.push_str("&#39;"),
+                _ => markup.push(char),
+            }
+        }
+        if inside && !alone {
+            markup.push_str("</code>");
+        }
+    }
+    markup
 }
 
 /// A text on one line, not longer than so many characters.
@@ -283,6 +332,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_stands_between_backticks_is_code_and_markup_is_text() {
+        assert_eq!(coded("`match` takes <b>"), "<code>match</code> takes &lt;b&gt;");
+        assert_eq!(
+            coded("a `<script>` & a 'lone` ` one"),
+            "a <code>&lt;script&gt;</code> &amp; a &#39;lone<code> </code> one"
+        );
+        assert_eq!(coded("not ended: `x"), "not ended: `x");
+    }
+
+    #[test]
     fn addresses_and_numbers_are_written_as_they_must_be() {
         assert_eq!(
             address("/deliveries", [("state", "dead"), ("rule", ""), ("target", "a&b")]),
@@ -290,10 +349,7 @@ mod tests {
         );
         assert_eq!(address("/deliveries", [("state", "")]), "/deliveries");
         assert_eq!(segment("../a b/ü"), "%2E%2E%2Fa%20b%2F%C3%BC");
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(|number: u64| grouped(number)),
-            ["0", "999", "1,000", "1,234,567"]
-        );
+        assert_eq!([0_u64, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(short("one  two\nthree", 9), "one two …");
     }
 }

@@ -1,17 +1,15 @@
 //! Mutes: rules that are silenced for a while, with the reason and the end.
 
 use askama::Template;
-use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect};
-use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::{Answer, Failure, Frame, address, page, short};
+use crate::answers::when;
 use crate::model::mute::Mute;
-use crate::web::Console;
 use crate::web::form::Fields;
-use crate::web::guard::Visitor;
+use crate::web::guard::Call;
 
 /// How long a reason may be, in characters.
 const REASON_CHARS_MAX: usize = 300;
@@ -35,11 +33,7 @@ pub(in crate::web) struct Asked {
 }
 
 /// `GET /mutes`
-pub(in crate::web) async fn list(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Query(asked): Query<Asked>,
-) -> Answer {
+pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
     let rule = short(&asked.rule, 80);
     let told = match asked.did.as_str() {
         "mute" => Some(format!("{rule} is muted. What it owes is withheld meanwhile, with the reason.")),
@@ -48,28 +42,14 @@ pub(in crate::web) async fn list(
         }
         _ => None,
     };
-    let frame = Frame::new(&console, visitor, "/mutes", "Mutes").told(told);
+    let frame = Frame::new(&console, visitor, "/mutes").told(told);
     let mutes = console.relay.store.mutes(frame.now).await?;
     let rules = console.relay.config().rules.list().iter().map(|rule| rule.name.clone()).collect();
     page(&List { frame, mutes, rules })
 }
 
-/// The moment until which a rule is muted for so long from now.
-fn end(length: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let wrong =
-        || Failure::Wrong(format!("“{}” is no length of time: write 30m, 2h or 3d.", short(length, 40)));
-    let span: jiff::Span = length.parse().map_err(|_| wrong())?;
-    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    let until = now.checked_add(length).map_err(|_| wrong())?;
-    if length > SignedDuration::ZERO { Ok(until) } else { Err(wrong()) }
-}
-
 /// `POST /mutes/add`
-pub(in crate::web) async fn add(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: String,
-) -> Answer {
+pub(in crate::web) async fn add(Call { console, visitor }: Call, body: String) -> Answer {
     let (fields, now) = (Fields::of(&body), console.relay.clock.now());
     let (rule, reason) = (fields.one("rule"), short(fields.one("reason"), REASON_CHARS_MAX));
     if console.relay.config().rules.get(rule).is_none() {
@@ -78,18 +58,15 @@ pub(in crate::web) async fn add(
     if reason.is_empty() {
         return Err(Failure::Wrong("Say why, for whoever finds out that the rule is muted.".to_owned()));
     }
-    let mute = console.relay.store.mute(rule, end(fields.one("for"), now)?, &reason, now).await?;
+    let until = when::after(&short(fields.one("for"), 40), now).map_err(Failure::Wrong)?;
+    let mute = console.relay.store.mute(rule, until, &reason, now).await?;
     let peer = visitor.peer;
     tracing::info!(%peer, rule, until = %mute.until, reason = ?mute.reason, "muted in the console");
     Ok(Redirect::to(&address("/mutes", [("did", "mute"), ("rule", rule)])).into_response())
 }
 
 /// `POST /mutes/lift`
-pub(in crate::web) async fn lift(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: String,
-) -> Answer {
+pub(in crate::web) async fn lift(Call { console, visitor }: Call, body: String) -> Answer {
     let (fields, now) = (Fields::of(&body), console.relay.clock.now());
     let id = fields.one("id").parse().map_err(|_| Failure::Wrong("A mute's id is a number.".to_owned()))?;
     let Some(mute) = console.relay.store.lift_mute(id, now).await? else {

@@ -1,21 +1,19 @@
 //! The overview: what needs attention first, then how polling, deliveries and queues go.
 
 use askama::Template;
-use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Answer, Frame, address, deliveries_in_words, grouped, owed_to, page};
+use super::{Answer, Frame, address, coded, deliveries_in_words, grouped, owed_to, page};
 use crate::answers::figures::{Figures, Range, Step, ended};
 use crate::answers::status::Status;
 use crate::answers::targets::{self, Listed};
 use crate::answers::when;
 use crate::config::Config;
 use crate::model::delivery::StateName;
-use crate::web::Console;
-use crate::web::guard::Visitor;
-use crate::web::plot::{self, ENDED, LINES, Plot};
+use crate::web::guard::Call;
+use crate::web::plot::{self, LINES, Plot};
 
 /// Something that was due for so long is late, in seconds.
 const LATE_SECONDS: i64 = 300;
@@ -37,6 +35,16 @@ impl Overview {
     /// The steps in which something ended, the newest first.
     fn busy(&self) -> impl Iterator<Item = &Step> {
         self.figures.steps.iter().rev().filter(|step| ended(&step.ended) > 0)
+    }
+
+    /// How many deliveries wait because their rules say so, as far as their moments are shown.
+    fn held_back(&self) -> u64 {
+        self.status.waiting.iter().map(|moment| moment.deliveries).sum()
+    }
+
+    /// Some of them are digests or the like.
+    fn gathers(&self) -> bool {
+        self.status.waiting.iter().any(|moment| moment.gathers)
     }
 
     /// How long a step is, in words.
@@ -78,13 +86,9 @@ pub(in crate::web) struct Asked {
 }
 
 /// `GET /`
-pub(in crate::web) async fn show(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Query(asked): Query<Asked>,
-) -> Answer {
+pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
     let (store, config) = (&console.relay.store, console.relay.config());
-    let frame = Frame::new(&console, visitor, "/", "Overview");
+    let frame = Frame::new(&console, visitor, "/");
     let now = frame.now;
     let status = Status::of(store, Some(&config), now).await?;
     let targets = targets::list(store, &config, now).await?;

@@ -5,41 +5,27 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
 use askama::Template;
-use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Failure, Frame, page, short};
-use crate::answers::subject;
-use crate::config::Config;
-use crate::config::problem::Severity;
-use crate::config::trial::try_rules;
-use crate::daemon::names;
+use super::{Answer, Failure, Frame, coded, page, short};
+use crate::answers::playground::{PARTS, Subject, Tried, tried};
+use crate::config::problem::{Problem, Severity};
+use crate::config::trial::NAME;
 use crate::model::catalog;
-use crate::model::id::DeliveryId;
-use crate::model::message::Message;
-use crate::model::names::Names;
-use crate::model::payload::{Format, HttpBody, Payload};
-use crate::render::view::View;
-use crate::render::{Rendered, Templates};
-use crate::rules::evaluate::evaluate;
+use crate::model::payload::Payload;
 use crate::web::Console;
 use crate::web::form::Fields;
-use crate::web::guard::Visitor;
+use crate::web::guard::{Call, Visitor};
 
-/// The parts of a template that are written here: file, label, lines shown.
-const PARTS: [(&str, &str, u32); 5] = [
-    ("subject.hbs", "subject.hbs: one line", 1),
-    ("text.hbs", "text.hbs: plain text", 3),
-    ("html.hbs", "html.hbs: a mail's body", 4),
-    ("slack.yaml", "slack.yaml: blocks", 6),
-    ("http.yaml", "http.yaml: a JSON body", 4),
-];
-/// The name of the template that is tried.
-const TEMPLATE: &str = "playground";
+/// What each part is, and how many lines of it are shown.
+const SHOWN: [(&str, u32); 5] =
+    [("one line", 1), ("plain text", 3), ("a mail's body", 4), ("blocks", 6), ("a JSON body", 4)];
+/// What is tried on where nothing is chosen.
+const SAMPLE: &str = "sample:Meeting/cancelled/client_to_pivot";
 /// Stored messages that are offered, the newest.
 const OFFERED: usize = 20;
 /// Mails that are kept for their frames.
@@ -72,10 +58,11 @@ impl Mails {
 struct Playground {
     frame: Frame,
     rule: String,
-    parts: Vec<(&'static str, &'static str, u32, String)>,
+    parts: Vec<Part>,
     /// The chosen message: `sample:Type/message/direction`, or `stored:account/uid`.
     chosen: String,
     stored: Vec<(String, String)>,
+    tried: Tried,
     shown: Shown,
 }
 
@@ -85,19 +72,43 @@ impl Playground {
     }
 }
 
-/// What came of it.
+/// A part of the template as it is written.
+struct Part {
+    file: &'static str,
+    what: &'static str,
+    lines: u32,
+    text: String,
+}
+
+/// What was rendered, as people look at it.
 #[derive(Default)]
 struct Shown {
-    /// What is wrong: place and words.
-    problems: Vec<(String, String, bool)>,
-    /// Rule, whether it took the message, why, and the line.
-    verdicts: Vec<(String, bool, String, usize)>,
     slack: Vec<Line>,
     subject: String,
     text: String,
     mail: Option<u64>,
     json: String,
-    notes: Vec<String>,
+}
+
+impl Shown {
+    fn of(payloads: &[Payload], mails: &Mails) -> Self {
+        let mut shown = Self::default();
+        for payload in payloads {
+            match payload {
+                Payload::Slack(post) => shown.slack = lines(post),
+                Payload::Email(mail) => {
+                    (shown.subject, shown.text) = (mail.subject.clone(), mail.text.trim_end().to_owned());
+                    shown.mail = mail.html.clone().map(|html| mails.keep(html));
+                }
+                Payload::Http(body) => {
+                    let value = serde_json::from_str::<Value>(&body.body);
+                    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
+                    shown.json = pretty.unwrap_or_else(|_| body.body.clone());
+                }
+            }
+        }
+        shown
+    }
 }
 
 /// A part of a Slack post.
@@ -107,6 +118,12 @@ struct Line {
     text: String,
 }
 
+/// Where a problem stands: what is written there, and the line.
+fn place(problem: &Problem) -> String {
+    let what = if problem.file == NAME { "rule" } else { problem.file.as_str() };
+    format!("{what}, line {}", problem.line)
+}
+
 #[derive(Deserialize)]
 pub(in crate::web) struct Asked {
     #[serde(default)]
@@ -114,11 +131,7 @@ pub(in crate::web) struct Asked {
 }
 
 /// `GET /playground`
-pub(in crate::web) async fn show(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Query(asked): Query<Asked>,
-) -> Answer {
+pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
     let config = console.relay.config();
     let target = config.targets.keys().next().map_or("my-target", String::as_str);
     let rule = format!(
@@ -138,11 +151,7 @@ pub(in crate::web) async fn show(
 }
 
 /// `POST /playground/preview`
-pub(in crate::web) async fn preview(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: String,
-) -> Answer {
+pub(in crate::web) async fn preview(Call { console, visitor }: Call, body: String) -> Answer {
     answer(&console, visitor, &Fields::of(&body)).await
 }
 
@@ -162,116 +171,37 @@ fn encoded(text: &str) -> String {
 
 async fn answer(console: &Console, visitor: Visitor, fields: &Fields) -> Answer {
     let config = console.relay.config();
-    let frame = Frame::new(console, visitor, "/playground", "Playground");
+    let frame = Frame::new(console, visitor, "/playground");
     let chosen = match fields.one("message") {
-        "" => "sample:Meeting/cancelled/client_to_pivot".to_owned(),
+        "" => SAMPLE.to_owned(),
         chosen => chosen.to_owned(),
     };
-    let (message, names) = message(console, &config, &chosen, &frame).await?;
-    let (rule, parts) = (fields.text("rule").to_owned(), parts(fields));
-    let (written, view) = (rule.clone(), {
-        let id = DeliveryId::derive(frame.now, &["playground", &message.uid]);
-        subject::view(&config, message.clone(), names.clone(), (id, "my-rule", "playground"), frame.now)
-    });
-    let files: Vec<(String, String)> = parts
-        .iter()
-        .filter(|(_, _, _, text)| !text.trim().is_empty())
-        .map(|(name, _, _, text)| (format!("{TEMPLATE}/{name}"), text.replace("\r\n", "\n")))
-        .collect();
-    let work =
-        tokio::task::spawn_blocking(move || tried(&written, &files, &config, (&message, &names), &view));
-    let (mut shown, html) =
+    let subject = match chosen.split_once(':') {
+        Some(("stored", name)) => {
+            let (account, uid) = name.split_once('/').unwrap_or(("", name));
+            let gone = || Failure::Missing("This message is no longer stored.".to_owned());
+            Subject::stored(&console.relay.store, Some(account), uid).await?.ok_or_else(gone)?
+        }
+        _ => Subject::sample(chosen.trim_start_matches("sample:"), &config, frame.now)
+            .map_err(Failure::Wrong)?,
+    };
+    let (rule, now) = (fields.text("rule").to_owned(), frame.now);
+    let parts: Vec<(String, String)> =
+        PARTS.iter().map(|file| ((*file).to_owned(), fields.text(file).to_owned())).collect();
+    let (written, texts) = (rule.clone(), parts.clone());
+    let work = tokio::task::spawn_blocking(move || tried(Some(&written), &texts, subject, &config, now));
+    let tried =
         work.await.map_err(|_| Failure::Wrong("This rule or template cannot be tried.".to_owned()))?;
-    shown.mail = html.map(|html| console.mails.keep(html));
     let stored = console.relay.store.arrivals(None, OFFERED).await?;
     let stored = stored.into_iter().map(|(_, stored)| {
         let message = stored.message;
         let label = format!("{} {}", catalog::label(&message.triple), short(&message.subject, 40));
         (format!("stored:{}/{}", message.account, message.uid), label)
     });
-    page(&Playground { frame, rule, parts, chosen, stored: stored.collect(), shown })
-}
-
-fn parts(fields: &Fields) -> Vec<(&'static str, &'static str, u32, String)> {
-    PARTS.iter().map(|(name, label, lines)| (*name, *label, *lines, fields.text(name).to_owned())).collect()
-}
-
-async fn message(
-    console: &Console,
-    config: &Config,
-    chosen: &str,
-    frame: &Frame,
-) -> Result<(Message, Names), Failure> {
-    let account = config.accounts.first().map_or("main", |account| account.name.as_str());
-    if let Some((account, uid)) = chosen.strip_prefix("stored:").and_then(|name| name.split_once('/')) {
-        let Some(stored) = console.relay.store.message(Some(account), uid).await? else {
-            return Err(Failure::Missing("This message is no longer stored.".to_owned()));
-        };
-        let names = names::stored(&console.relay.store, &stored.message).await;
-        return Ok((stored.message, names));
-    }
-    let names: Vec<&str> = chosen.strip_prefix("sample:").unwrap_or_default().split('/').collect();
-    let &[activity_type, message_type, direction] = names.as_slice() else {
-        return Err(Failure::Wrong("A sample is chosen by its type.".to_owned()));
-    };
-    let triple = subject::canonical([activity_type, message_type, direction]);
-    subject::sample_of(&triple, account, frame.now).map_err(Failure::Wrong)
-}
-
-/// Judges and renders; returns the mail's HTML apart.
-fn tried(
-    rule: &str,
-    files: &[(String, String)],
-    config: &Config,
-    (message, names): (&Message, &Names),
-    view: &View,
-) -> (Shown, Option<String>) {
-    let mut shown = Shown::default();
-    let trial = try_rules(rule, config);
-    for problem in &trial.problems {
-        let help = problem.help.as_deref().map_or_else(String::new, |help| format!(" ({help})"));
-        let place = format!("rule, line {}", problem.line);
-        shown.problems.push((
-            place,
-            format!("{}{help}", problem.message),
-            problem.severity == Severity::Error,
-        ));
-    }
-    if let Some(rules) = &trial.rules {
-        for verdict in evaluate(rules, message, names) {
-            let line = verdict.place.line.saturating_sub(1);
-            shown.verdicts.push((verdict.rule.to_owned(), verdict.matched, verdict.reason, line));
-        }
-    }
-    let (templates, problems) = Templates::compile(files);
-    for problem in problems {
-        let file = problem.file.trim_start_matches(TEMPLATE).trim_start_matches('/').to_owned();
-        let help = problem.help.map_or_else(String::new, |help| format!(" ({help})"));
-        shown.problems.push((
-            format!("{file}, line {}", problem.line),
-            format!("{}{help}", problem.message),
-            true,
-        ));
-    }
-    let name = if templates.names().contains(&TEMPLATE) { TEMPLATE } else { "default" };
-    let mut html = None;
-    for format in [Format::Slack, Format::Email, Format::Http(HttpBody::Auto)] {
-        let Rendered { payload, problem } = templates.render(name, format, view);
-        shown.notes.extend(problem);
-        match payload {
-            Payload::Slack(post) => shown.slack = lines(&post),
-            Payload::Email(mail) => {
-                (shown.subject, shown.text) = (mail.subject, mail.text.trim_end().to_owned());
-                html = mail.html;
-            }
-            Payload::Http(body) => {
-                let value = serde_json::from_str::<Value>(&body.body);
-                shown.json =
-                    value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or(body.body);
-            }
-        }
-    }
-    (shown, html)
+    let parts = PARTS.iter().zip(SHOWN).zip(parts);
+    let parts = parts.map(|((file, (what, lines)), (_, text))| Part { file, what, lines, text }).collect();
+    let shown = Shown::of(&tried.payloads, &console.mails);
+    page(&Playground { frame, rule, parts, chosen, stored: stored.collect(), tried, shown })
 }
 
 /// A post's blocks as they are read, from top to bottom.

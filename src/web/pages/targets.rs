@@ -1,17 +1,16 @@
 //! Targets: which are held up and why, what waits for each; pause, resume, and a test message.
 
 use askama::Template;
-use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
-use super::{Answer, Failure, Frame, address, grouped, owed_to, page, short};
+use super::{Answer, Failure, Frame, address, coded, grouped, owed_to, page, short};
 use crate::answers::targets::{self, Listed, Tested};
 use crate::config::Config;
 use crate::web::Console;
 use crate::web::form::Fields;
-use crate::web::guard::Visitor;
+use crate::web::guard::{Call, Visitor};
 
 /// How much of an answer is shown, in characters.
 const ANSWER_CHARS_MAX: usize = 600;
@@ -35,11 +34,7 @@ pub(in crate::web) struct Asked {
 }
 
 /// `GET /targets`
-pub(in crate::web) async fn list(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    Query(asked): Query<Asked>,
-) -> Answer {
+pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
     let told = match asked.did.as_str() {
         "pause" => Some(format!("{} is paused; what is owed to it waits.", short(&asked.name, 80))),
         "resume" => Some(format!("{} is resumed; what waited is sent.", short(&asked.name, 80))),
@@ -49,7 +44,7 @@ pub(in crate::web) async fn list(
 }
 
 async fn shown(console: &Console, visitor: Visitor, told: Option<String>, tested: Vec<Tested>) -> Answer {
-    let frame = Frame::new(console, visitor, "/targets", "Targets").told(told);
+    let frame = Frame::new(console, visitor, "/targets").told(told);
     let targets = targets::list(&console.relay.store, &console.relay.config(), frame.now).await?;
     page(&List { frame, targets, tested })
 }
@@ -63,11 +58,7 @@ fn known<'f>(config: &Config, fields: &'f Fields) -> Result<&'f str, Failure> {
 }
 
 /// `POST /targets/pause`
-pub(in crate::web) async fn pause(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: String,
-) -> Answer {
+pub(in crate::web) async fn pause(Call { console, visitor }: Call, body: String) -> Answer {
     let fields = Fields::of(&body);
     let reason = short(fields.one("reason"), REASON_CHARS_MAX);
     let reason = if reason.is_empty() { "paused in the console".to_owned() } else { reason };
@@ -75,11 +66,7 @@ pub(in crate::web) async fn pause(
 }
 
 /// `POST /targets/resume`
-pub(in crate::web) async fn resume(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: String,
-) -> Answer {
+pub(in crate::web) async fn resume(Call { console, visitor }: Call, body: String) -> Answer {
     held(&console, &visitor, &Fields::of(&body), None).await
 }
 
@@ -94,11 +81,7 @@ async fn held(console: &Console, visitor: &Visitor, fields: &Fields, reason: Opt
 }
 
 /// `POST /targets/test`
-pub(in crate::web) async fn test(
-    State(console): State<Console>,
-    Extension(visitor): Extension<Visitor>,
-    body: String,
-) -> Answer {
+pub(in crate::web) async fn test(Call { console, visitor }: Call, body: String) -> Answer {
     let (fields, config) = (Fields::of(&body), console.relay.config());
     let name = known(&config, &fields)?;
     let Some(target) = config.targets.get(name) else { return Err(Failure::Missing(String::new())) };

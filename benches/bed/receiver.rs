@@ -1,7 +1,8 @@
 //! The local receiver, in a process of its own: takes POSTs over kept-alive connections and notes when each message came.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use activity_relay::daemon::clock::Clock;
@@ -39,6 +40,15 @@ pub(crate) async fn serve() {
         () = accepting => {}
         _ = ended => {}
     }
+}
+
+/// Starts one: the process, and its address. It ends with its standard input.
+pub(crate) fn start() -> (Child, String) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut child = command.arg("receiver").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut address = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut address).unwrap();
+    (child, address.trim().to_owned())
 }
 
 async fn talk(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) {
