@@ -1,10 +1,13 @@
 //! What a person may do to deliveries, in steps that each hold the store's writer for a moment only.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::asked::Refusal;
+use super::deliveries::one;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
-use crate::store::{Result, Store};
+use crate::store::{Result, Row, Store};
 
 /// So many are replayed or discarded in one transaction.
 const BATCH: usize = 200;
@@ -43,11 +46,46 @@ impl Change {
         }
     }
 
-    /// Changes them. Returns the new deliveries of a replay, else those that changed.
+    /// The same of this one.
+    pub fn refuse(self, id: &DeliveryId, state: StateName) -> Refusal {
+        Refusal::Conflict(format!("{id} is {state}: {}", self.unfit()))
+    }
+
+    /// The deliveries that a person named, each once.
+    ///
+    /// # Errors
+    /// One is unknown, not unique or in no state for it, or the store cannot be read.
+    pub async fn named(self, store: &Store, ids: &[String]) -> std::result::Result<Vec<Row>, Refusal> {
+        let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
+        for id in ids {
+            let row = one(store, id).await?;
+            if !self.fits(row.state) {
+                return Err(self.refuse(&row.id, row.state));
+            }
+            if !rows.iter().any(|known| known.id == row.id) {
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Changes them; those that cannot be changed are passed over.
     ///
     /// # Errors
     /// The store cannot be written; the steps before are done.
-    pub async fn run(self, store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
+    pub async fn run(self, store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Changed>> {
+        let mut told = Vec::with_capacity(ids.len());
+        for id in self.write(store, ids, now).await? {
+            let replay_of = match self {
+                Self::Replay => store.delivery(&id).await?.and_then(|detail| detail.row.replay_of),
+                Self::Discard => None,
+            };
+            told.push(Changed { id, replay_of });
+        }
+        Ok(told)
+    }
+
+    async fn write(self, store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
         let mut changed = Vec::with_capacity(ids.len());
         for batch in ids.chunks(BATCH) {
             changed.extend(match self {
@@ -57,4 +95,13 @@ impl Change {
         }
         Ok(changed)
     }
+}
+
+/// What a change made: the new delivery of a replay, else the one that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The delivery that it replays.
+    pub replay_of: Option<DeliveryId>,
 }

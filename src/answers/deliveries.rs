@@ -4,71 +4,100 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::asked::Refusal;
 use super::{payload, when};
-use crate::model::delivery::{Attempt, StateName};
+use crate::model::delivery::{Attempt, Notice, StateName};
 use crate::model::group::Kind;
 use crate::model::id::DeliveryId;
-use crate::store::{Detail, Row, Store, StoreError};
+use crate::store::{Detail, Row, Store};
 use crate::target::Target;
 
-/// What a text that a person typed is the beginning of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// Of one delivery's id, or all of it.
-    One(DeliveryId),
-    /// Of none.
-    None,
-    /// Of several.
-    Several,
-}
-
-/// The delivery whose id is, or begins with, the text.
+/// The one delivery whose id is, or begins with, the text.
 ///
 /// # Errors
-/// The store cannot be read.
-pub async fn find(store: &Store, text: &str) -> Result<Found, StoreError> {
+/// There is none, there are several, or the store cannot be read.
+pub async fn one(store: &Store, text: &str) -> Result<Row, Refusal> {
+    Ok(detail(store, text).await?.row)
+}
+
+/// The same with all that is kept of it.
+///
+/// # Errors
+/// There is none, there are several, or the store cannot be read.
+pub async fn detail(store: &Store, text: &str) -> Result<Detail, Refusal> {
+    let unknown = || Refusal::Missing(format!("no delivery has the id `{text}`"));
     let found = if text.is_empty() { Vec::new() } else { store.ids_like(text, 2).await? };
-    Ok(match found.as_slice() {
-        [] => Found::None,
-        [id] => Found::One(id.clone()),
-        [id, ..] if id.as_str() == text => Found::One(id.clone()),
-        _ => Found::Several,
-    })
+    let id = match found.as_slice() {
+        [] => return Err(unknown()),
+        [id] => id,
+        [id, ..] if id.as_str() == text => id,
+        _ => {
+            let several = format!("several deliveries' ids begin with `{text}`; give more of it");
+            return Err(Refusal::Conflict(several));
+        }
+    };
+    store.delivery(id).await?.ok_or_else(unknown)
 }
 
 /// A delivery as the JSON contract has it; the keys behind `replay_of` are beyond it.
-#[derive(Debug, Serialize)]
-pub struct Listed<'a> {
-    id: &'a DeliveryId,
-    rule: &'a str,
-    target: &'a str,
-    recipient: Option<&'a str>,
-    messages: &'a [String],
-    state: StateName,
-    due_at: Option<Timestamp>,
-    attempts: u32,
-    last: Option<Last<'a>>,
-    maybe_duplicate: bool,
-    replay_of: Option<&'a DeliveryId>,
-    account: &'a str,
-    template: &'a str,
-    created_at: Timestamp,
-    settled_at: Option<Timestamp>,
-    why: Option<&'a str>,
-    held_by: Option<&'a str>,
-    first_due: Timestamp,
-    window: Option<Window>,
-    throttled: u32,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The rule that owes it.
+    pub rule: String,
+    /// To which target.
+    pub target: String,
+    /// To which recipient.
+    pub recipient: Option<String>,
+    /// Uids of its messages.
+    pub messages: Vec<String>,
+    /// Where it stands.
+    pub state: StateName,
+    /// When it is due, while it is pending or being sent.
+    pub due_at: Option<Timestamp>,
+    /// Attempts that reached the target.
+    pub attempts: u32,
+    /// The last attempt.
+    pub last: Option<Last>,
+    /// The target may have had it twice.
+    pub maybe_duplicate: bool,
+    /// The delivery it replays.
+    pub replay_of: Option<DeliveryId>,
+    /// Its account.
+    pub account: String,
+    /// The template it is rendered by.
+    pub template: String,
+    /// When it was planned.
+    pub created_at: Timestamp,
+    /// When it reached its last state.
+    pub settled_at: Option<Timestamp>,
+    /// Why it is dead, expired, withheld or discarded.
+    pub why: Option<String>,
+    /// The instance that is sending it.
+    pub held_by: Option<String>,
+    /// When it was first to be attempted.
+    pub first_due: Timestamp,
+    /// The time that it covers, if it is a digest.
+    pub window: Option<Window>,
+    /// How many of its kind were held back for good since the last one that went.
+    pub throttled: u32,
+    /// What its messages are to each other, where it gathers them.
+    pub gathers: Option<Kind>,
+    /// The relay's own words, if it is a notice.
+    pub notice: Option<Notice>,
 }
 
 /// The time that a digest covers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    from: Timestamp,
-    to: Timestamp,
+    /// When it begins.
+    pub from: Timestamp,
+    /// When it ends.
+    pub to: Timestamp,
 }
 
 impl Window {
@@ -79,73 +108,132 @@ impl Window {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Last<'a> {
-    at: Timestamp,
-    outcome: &'a str,
-    status: Option<u16>,
-    reason: &'a str,
-    latency_ms: u64,
+/// The last attempt, as the list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The outcome's name.
+    pub outcome: String,
+    /// HTTP status or SMTP reply code.
+    pub status: Option<u16>,
+    /// In words.
+    pub reason: String,
+    /// In milliseconds.
+    pub latency_ms: u64,
 }
 
-impl<'a> Last<'a> {
-    fn of(attempt: &'a Attempt) -> Self {
+impl Last {
+    fn of(attempt: &Attempt) -> Self {
         Self {
             at: attempt.at,
-            outcome: &attempt.outcome,
+            outcome: attempt.outcome.clone(),
             status: attempt.status,
-            reason: &attempt.reason,
+            reason: attempt.reason.clone(),
             latency_ms: attempt.latency_ms,
         }
     }
 }
 
-impl<'a> Listed<'a> {
+impl Listed {
     /// Of a row of the store.
-    pub fn of(row: &'a Row) -> Self {
+    pub fn of(row: &Row) -> Self {
         Self {
-            id: &row.id,
-            rule: &row.rule,
-            target: &row.target,
-            recipient: row.recipient.as_deref(),
-            messages: &row.messages,
+            id: row.id.clone(),
+            rule: row.rule.clone(),
+            target: row.target.clone(),
+            recipient: row.recipient.clone(),
+            messages: row.messages.clone(),
             state: row.state,
             due_at: row.due_at,
             attempts: row.attempts,
             last: row.last.as_ref().map(Last::of),
             maybe_duplicate: row.maybe_duplicate,
-            replay_of: row.replay_of.as_ref(),
-            account: &row.account,
-            template: &row.template,
+            replay_of: row.replay_of.clone(),
+            account: row.account.clone(),
+            template: row.template.clone(),
             created_at: row.created_at,
             settled_at: row.settled_at,
-            why: row.why.as_deref(),
-            held_by: row.held_by.as_deref(),
+            why: row.why.clone(),
+            held_by: row.held_by.clone(),
             first_due: row.first_due,
             window: Window::of(row),
             throttled: row.throttled,
+            gathers: row.gathered.map(|gathered| gathered.kind),
+            notice: row.notice.clone(),
         }
+    }
+
+    /// It waits for the moment that its rule said, not for its target or another try.
+    fn waits_for_its_moment(&self, now: Timestamp) -> bool {
+        self.state == StateName::Pending && self.last.is_none() && self.first_due > now
     }
 }
 
-/// The list's object with `payload` and `history` behind it.
-pub fn json(detail: &Detail, target: Option<&Target>) -> serde_json::Result<Map<String, Value>> {
-    let mut object = match serde_json::to_value(Listed::of(&detail.row))? {
-        Value::Object(object) => object,
-        other => Map::from_iter([("delivery".to_owned(), other)]),
-    };
-    object.insert("payload".to_owned(), payload_json(detail, target));
-    object.insert("history".to_owned(), serde_json::to_value(&detail.history)?);
-    Ok(object)
+/// A delivery with its payload and every attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// As in the list.
+    pub listed: Listed,
+    /// What was sent last, as the JSON contract has it; `null` for nothing.
+    pub payload: Value,
+    /// For which type of target that is.
+    pub payload_type: Option<String>,
+    /// All attempts, oldest first.
+    pub history: Vec<Attempt>,
 }
 
-fn payload_json(detail: &Detail, target: Option<&Target>) -> Value {
-    let id = detail.row.id.as_str();
-    detail.payload.as_ref().map_or(Value::Null, |sent| payload::as_json(sent, target, id))
+/// The keys of [`Shown`] beside those of the list.
+const PAYLOAD: &str = "payload";
+const PAYLOAD_TYPE: &str = "payload_type";
+const HISTORY: &str = "history";
+
+impl Shown {
+    /// Of what the store keeps; a mail's headers follow from its target.
+    pub fn of(detail: &Detail, target: Option<&Target>) -> Self {
+        let id = detail.row.id.as_str();
+        let sent = detail.payload.as_ref();
+        Self {
+            listed: Listed::of(&detail.row),
+            payload: sent.map_or(Value::Null, |sent| payload::as_json(sent, target, id)),
+            payload_type: sent.map(|sent| sent.type_name().to_owned()),
+            history: detail.history.clone(),
+        }
+    }
+
+    /// The list's object with `payload` and `history` behind it.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn document(&self) -> serde_json::Result<Map<String, Value>> {
+        let mut object = match serde_json::to_value(&self.listed)? {
+            Value::Object(object) => object,
+            other => Map::from_iter([("delivery".to_owned(), other)]),
+        };
+        object.insert(PAYLOAD.to_owned(), self.payload.clone());
+        object.insert(HISTORY.to_owned(), serde_json::to_value(&self.history)?);
+        object.insert(PAYLOAD_TYPE.to_owned(), serde_json::to_value(&self.payload_type)?);
+        Ok(object)
+    }
+
+    /// Reads such a document back.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(mut document: Map<String, Value>) -> serde_json::Result<Self> {
+        let mut take = |key| document.remove(key).unwrap_or_default();
+        let (payload, kind, history) = (take(PAYLOAD), take(PAYLOAD_TYPE), take(HISTORY));
+        Ok(Self {
+            payload,
+            payload_type: serde_json::from_value(kind)?,
+            history: serde_json::from_value(history)?,
+            listed: serde_json::from_value(Value::Object(document))?,
+        })
+    }
 }
 
 /// What there is to say beside the state: when it goes on, or why it ended.
-pub fn story(row: &Row, now: Timestamp, zone: &TimeZone) -> String {
+pub fn story(row: &Listed, now: Timestamp, zone: &TimeZone) -> String {
     let mut story = String::new();
     // Writing to a String cannot fail.
     if let Some(waits) = waits_for(row, now, zone) {
@@ -169,14 +257,14 @@ pub fn story(row: &Row, now: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// What it waits for, where its rule says that it waits.
-pub fn waits_for(row: &Row, now: Timestamp, zone: &TimeZone) -> Option<String> {
+pub fn waits_for(row: &Listed, now: Timestamp, zone: &TimeZone) -> Option<String> {
     if !row.waits_for_its_moment(now) {
         return None;
     }
     let end = format!("{} ({})", when::moment(row.first_due, zone), when::ago(row.first_due, now));
     let count = row.messages.len();
     let messages = format!("{count} message{}", if count == 1 { "" } else { "s" });
-    Some(match row.gathered.map(|gathered| gathered.kind) {
+    Some(match row.gathers {
         Some(Kind::Digest) => format!("in a digest of {messages} that closes {end}"),
         Some(Kind::Event) => format!("for further messages about the same until {end}"),
         None => format!("held until {end}"),
@@ -188,8 +276,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::delivery::StateName;
-    use crate::model::id::DeliveryId;
     use crate::model::payload::Payload;
 
     #[test]
@@ -222,7 +308,10 @@ mod tests {
             throttled: 0,
         };
         let slack = Payload::Slack(json!({"text": "hello"}));
-        let shown = json(&Detail { row, payload: Some(slack), history: Vec::new() }, None).unwrap();
+        let shown = Shown::of(&Detail { row, payload: Some(slack), history: Vec::new() }, None);
+        let read = Shown::read(shown.document().unwrap()).unwrap();
+        assert_eq!(read, shown, "what is written can be read back");
+        let shown = shown.document().unwrap();
         let contract = [
             "id",
             "rule",

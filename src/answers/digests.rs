@@ -1,25 +1,73 @@
 //! The digests that still take messages in.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::asked::Refusal;
+use super::deliveries::{Window, one};
 use crate::model::group::{Kind, SEPARATOR, read_name};
 use crate::model::id::DeliveryId;
 use crate::store::{Filter, Result, Row, Store};
+
+/// A digest that is open, as the JSON contract has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// The delivery that it will be.
+    pub id: DeliveryId,
+    /// The rule that collects.
+    pub rule: String,
+    /// To which target.
+    pub target: String,
+    /// To which recipient.
+    pub recipient: Option<String>,
+    /// Account of its messages.
+    pub account: String,
+    /// What its messages have in common beside rule and target.
+    pub key: String,
+    /// How many messages it holds.
+    pub count: usize,
+    /// Their uids.
+    pub messages: Vec<String>,
+    /// When its first message came.
+    pub opened_at: Timestamp,
+    /// When it closes.
+    pub closes_at: Timestamp,
+    /// The time that it covers.
+    pub window: Option<Window>,
+}
 
 /// Those that are open, the one that closes first before the others.
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn open(store: &Store) -> Result<Vec<Row>> {
+pub async fn open(store: &Store) -> Result<Vec<Digest>> {
     let open = store.deliveries(Filter { open: true, ..Filter::default() }).await?.0;
     let mut digests: Vec<Row> = open.into_iter().filter(is_digest).collect();
     digests.sort_by_key(|row| row.first_due);
-    Ok(digests)
+    Ok(digests.into_iter().map(Digest::of).collect())
+}
+
+/// The open digests that are meant.
+///
+/// # Errors
+/// One is unknown, not unique or not open, or the store cannot be read.
+pub async fn open_ones(store: &Store, ids: &[String]) -> std::result::Result<Vec<DeliveryId>, Refusal> {
+    let mut found = Vec::with_capacity(ids.len());
+    for text in ids {
+        let row = one(store, text).await?;
+        if !row.open || !is_digest(&row) {
+            let (id, state) = (&row.id, row.state);
+            let remedy = "`activity-relay digests list` shows those that are open";
+            return Err(Refusal::Conflict(format!("{id} is no open digest: it is {state}; {remedy}")));
+        }
+        found.push(row.id);
+    }
+    Ok(found)
 }
 
 /// Whether the delivery is a digest, open or closed.
-pub fn is_digest(row: &Row) -> bool {
+fn is_digest(row: &Row) -> bool {
     row.gathered.is_some_and(|gathered| gathered.kind == Kind::Digest)
 }
 
@@ -64,19 +112,27 @@ impl Say {
 }
 
 /// What its messages have in common beside rule and target.
-pub fn key(row: &Row) -> String {
+fn key(row: &Row) -> String {
     let (_, key) = read_name(row.group.as_deref().unwrap_or_default());
     // The first part tells the time that it covers.
     let parts: Vec<&str> = key.split(SEPARATOR).skip(1).filter(|part| !part.is_empty()).collect();
     parts.join(", ")
 }
 
-/// As programs are shown it.
-pub fn as_json(row: &Row) -> Value {
-    json!({
-        "id": row.id, "rule": row.rule, "target": row.target, "recipient": row.recipient, "account": row.account,
-        "key": key(row), "count": row.messages.len(), "messages": row.messages, "opened_at": row.created_at,
-        "closes_at": row.first_due,
-        "window": row.gathered.map(|gathered| json!({ "from": gathered.from, "to": gathered.to })),
-    })
+impl Digest {
+    fn of(row: Row) -> Self {
+        Self {
+            key: key(&row),
+            count: row.messages.len(),
+            window: Window::of(&row),
+            id: row.id,
+            rule: row.rule,
+            target: row.target,
+            recipient: row.recipient,
+            account: row.account,
+            messages: row.messages,
+            opened_at: row.created_at,
+            closes_at: row.first_due,
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::deliveries::{Listed, waits_for};
 use super::targets::{NOT_THERE, Standing, standing};
 use crate::config::Config;
 use crate::daemon::names;
+use crate::daemon::traces::trace_id;
 use crate::model::catalog;
 use crate::model::delivery::{Planned, StateName};
 use crate::model::group::Over;
@@ -174,7 +175,7 @@ impl Outlook<'_> {
                 });
                 Next { words: format!("is being sent{}", due.unwrap_or_default()), remedy: None }
             }
-            StateName::Pending => match waits_for(row, self.now, &self.config.timezone) {
+            StateName::Pending => match waits_for(&Listed::of(row), self.now, &self.config.timezone) {
                 Some(waits) if row.open => {
                     Next { words: format!("waits {waits}"), remedy: Some(Remedy::Flush) }
                 }
@@ -257,6 +258,7 @@ pub fn message_json(message: &Message, names: &Names, stored: Option<&StoredMess
         "taken_by": stored.map(|stored| &stored.rules),
         "client": names.client,
         "staff": names.staff,
+        "trace_id": trace_id(&message.account, &message.uid),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The relays themselves: which are there, and who of them does what.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::daemon::poller::polling_role;
 use crate::daemon::roles::JANITOR;
@@ -13,7 +13,7 @@ use crate::store::{Filter, Hold, Result, Store};
 const FOR_GOOD: SignedDuration = SignedDuration::from_hours(24);
 
 /// A running relay.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Instance {
     /// Who it is in leases and roles.
     pub id: String,
@@ -32,7 +32,7 @@ pub struct Instance {
 }
 
 /// A role that is held.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Held {
     /// Its name, such as `poll main`.
     pub role: String,

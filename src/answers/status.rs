@@ -1,12 +1,13 @@
 //! How all stands at once: accounts, queue, targets that are held up, instances, mutes; and what of it needs attention.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::instances::{Instance, Instances};
 use super::targets::{NOT_THERE, Standing, standing};
 use crate::config::Config;
-use crate::model::delivery::StateName;
 use crate::model::mute::Mute;
 use crate::store::{AccountStatus, Counts, Moment, Result, Store};
 
@@ -14,7 +15,7 @@ use crate::store::{AccountStatus, Counts, Moment, Result, Store};
 const MOMENTS_MAX: usize = 20;
 
 /// How an account's polling goes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Account {
     /// Its name.
     pub name: String,
@@ -29,12 +30,12 @@ pub struct Account {
 }
 
 /// A target that is not simply ready.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Held {
     /// Its name.
     pub name: String,
     /// `paused` or `parked`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// When a wait ends, or a parked target is tried again.
     pub until: Option<Timestamp>,
     /// Why.
@@ -44,44 +45,38 @@ pub struct Held {
     /// Dead deliveries to it.
     pub dead: u64,
     /// The rules file does not name it: nobody sends to it.
-    #[serde(skip)]
     pub gone: bool,
 }
 
-/// How all stands at one moment.
-#[derive(Debug)]
+/// How all stands at one moment: the document of the JSON contract; the keys behind `oldest_due_seconds` are beyond it.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Status {
     /// Those that were ever polled, and those of the rules file that never were.
     pub accounts: Vec<Account>,
     /// How many deliveries stand where.
+    #[serde(rename = "deliveries")]
     pub counts: Counts,
-    /// When the oldest pending delivery became due, or becomes so.
-    pub oldest_due: Option<Timestamp>,
+    /// For how long the oldest pending delivery has been due.
+    pub oldest_due_seconds: Option<i64>,
     /// The next moments that deliveries wait for because their rules say so.
     pub waiting: Vec<Moment>,
     /// The targets that are not simply ready.
     pub targets: Vec<Held>,
-    /// The relays that run.
-    pub instances: Instances,
+    /// The relays that run, the oldest first.
+    pub instances: Vec<Instance>,
+    /// The one of them that cleans.
+    pub cleaned_by: Option<String>,
     /// The mutes that have not ended.
     pub mutes: Vec<Mute>,
     /// Those of them that silence nothing: their rule was renamed or removed.
+    #[serde(rename = "mutes_without_rule")]
     pub ruleless: Vec<Mute>,
+    /// There may be several relays on the store.
+    pub shared: bool,
+    /// When the oldest pending delivery became due, or becomes so.
+    pub oldest_due: Option<Timestamp>,
     /// When it was so.
     pub now: Timestamp,
-}
-
-/// The document of the JSON contract.
-#[derive(Debug, Serialize)]
-pub struct Document<'s> {
-    accounts: &'s [Account],
-    deliveries: serde_json::Map<String, serde_json::Value>,
-    oldest_due_seconds: Option<i64>,
-    waiting: &'s [Moment],
-    targets: &'s [Held],
-    instances: &'s [Instance],
-    cleaned_by: Option<String>,
-    mutes: &'s [Mute],
 }
 
 impl Status {
@@ -95,18 +90,21 @@ impl Status {
         let without_rule = |mute: &&Mute| config.is_some_and(|config| config.rules.get(&mute.rule).is_none());
         let ruleless = mutes.iter().filter(without_rule).cloned().collect();
         let gone = gone(store, config).await?;
-        let mut targets = held(store, now).await?;
+        let (mut targets, oldest_due) = (held(store, now).await?, store.oldest_due().await?);
         targets.retain(|target| !gone.iter().any(|gone| gone.name == target.name));
         targets.extend(gone);
         Ok(Self {
             accounts: accounts(store, config, &instances, now).await?,
             counts: store.counts(None).await?,
-            oldest_due: store.oldest_due().await?,
+            oldest_due_seconds: oldest_due.map(|due| now.duration_since(due).as_secs().max(0)),
             waiting: store.moments(now, MOMENTS_MAX).await?,
             targets,
-            instances,
+            shared: instances.are_shared(),
+            cleaned_by: instances.cleaning(),
+            instances: instances.all,
             mutes,
             ruleless,
+            oldest_due,
             now,
         })
     }
@@ -116,26 +114,6 @@ impl Status {
         self.targets.iter().any(|target| target.state == "parked" || target.gone)
             || self.accounts.iter().any(|account| account.error.is_some())
             || self.counts.dead > 0
-    }
-
-    /// For how long the oldest pending delivery has been due.
-    pub fn oldest_due_seconds(&self) -> Option<i64> {
-        self.oldest_due.map(|due| self.now.duration_since(due).as_secs().max(0))
-    }
-
-    /// The document of the JSON contract.
-    pub fn document(&self) -> Document<'_> {
-        let counted = |state: &StateName| (state.to_string(), self.counts.of(*state).into());
-        Document {
-            accounts: &self.accounts,
-            deliveries: StateName::ALL.iter().map(counted).collect(),
-            oldest_due_seconds: self.oldest_due_seconds(),
-            waiting: &self.waiting,
-            targets: &self.targets,
-            instances: &self.instances.all,
-            cleaned_by: self.instances.cleaning(),
-            mutes: &self.mutes,
-        }
     }
 }
 
@@ -169,7 +147,7 @@ async fn held(store: &Store, now: Timestamp) -> Result<Vec<Held>> {
             continue;
         }
         let Counts { pending, dead, .. } = store.counts(Some(&state.name)).await?;
-        held.push(Held { name: state.name, state: name, until, reason, pending, dead, gone: false });
+        held.push(Held { name: state.name, state: name.into(), until, reason, pending, dead, gone: false });
     }
     Ok(held)
 }
@@ -184,7 +162,7 @@ async fn gone(store: &Store, config: Option<&Config>) -> Result<Vec<Held>> {
             continue;
         }
         let (reason, pending) = (Some(NOT_THERE.to_owned()), pending + sending);
-        found.push(Held { name, state: "paused", until: None, reason, pending, dead, gone: true });
+        found.push(Held { name, state: "paused".into(), until: None, reason, pending, dead, gone: true });
     }
     Ok(found)
 }

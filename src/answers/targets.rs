@@ -1,8 +1,11 @@
 //! Where messages go: which targets are held up and why, what waits for each, and a test message through one of them.
 
-use jiff::Timestamp;
-use serde::Serialize;
+use std::borrow::Cow;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::asked::{Refusal, line};
 use super::when;
 use crate::config::Config;
 use crate::model::delivery::{Notice, Outcome, Report};
@@ -18,15 +21,15 @@ pub const NOT_THERE: &str =
     "not in the rules file; what is owed waits until it is back, expires, or is discarded";
 
 /// A target as the JSON contract has it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Listed {
     /// Its name.
     pub name: String,
     /// `slack`, `email`, `http`, or `unknown` for one that is not in the rules file.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `ready`, `paused` or `parked`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// When a wait ends, or a parked target is tried again.
     pub until: Option<Timestamp>,
     /// Why it is not ready.
@@ -41,8 +44,8 @@ impl Listed {
     fn of(name: &str, kind: &'static str, standing: Standing, counts: Counts) -> Self {
         Self {
             name: name.to_owned(),
-            kind,
-            state: standing.state,
+            kind: kind.into(),
+            state: standing.state.into(),
             until: standing.until,
             reason: standing.reason,
             pending: counts.pending + counts.sending,
@@ -93,11 +96,7 @@ pub async fn list(store: &Store, config: &Config, now: Timestamp) -> Result<Vec<
     let counts = |name: &str| counted.get(name).copied().unwrap_or_default();
     let mut targets = Vec::new();
     for target in config.targets.values() {
-        let mut standing = standing(states.iter().find(|state| state.name == target.name), now);
-        if !target.enabled {
-            standing = held("`enabled: false` in the rules file");
-        }
-        targets.push(Listed::of(&target.name, target.type_name(), standing, counts(&target.name)));
+        targets.push(listed(target, &states, counts(&target.name), now));
     }
     for name in store.owed_targets().await?.iter().filter(|name| !config.targets.contains_key(*name)) {
         targets.push(Listed::of(name, GONE, held(NOT_THERE), counts(name)));
@@ -105,15 +104,54 @@ pub async fn list(store: &Store, config: &Config, now: Timestamp) -> Result<Vec<
     Ok(targets)
 }
 
+fn listed(target: &Target, states: &[TargetState], counts: Counts, now: Timestamp) -> Listed {
+    let mut standing = standing(states.iter().find(|state| state.name == target.name), now);
+    if !target.enabled {
+        standing = held("`enabled: false` in the rules file");
+    }
+    Listed::of(&target.name, target.type_name(), standing, counts)
+}
+
+/// The target of that name.
+///
+/// # Errors
+/// The rules file names none.
+pub fn named<'c>(config: &'c Config, name: &str) -> std::result::Result<&'c Target, Refusal> {
+    config.targets.get(name).map(AsRef::as_ref).ok_or_else(|| {
+        let names: Vec<&str> = config.targets.keys().map(String::as_str).collect();
+        Refusal::Missing(format!("no target is named `{name}`; there are: {}", names.join(", ")))
+    })
+}
+
+/// Pauses a target for a reason or, without one, resumes it; how it stands then.
+///
+/// # Errors
+/// The rules file does not name it, the reason is none, or the store cannot be written.
+pub async fn hold(
+    store: &Store,
+    config: &Config,
+    (name, reason): (&str, Option<&str>),
+    now: Timestamp,
+) -> std::result::Result<Listed, Refusal> {
+    let target = named(config, name)?;
+    let reason = reason.map(|reason| line("reason", reason)).transpose()?;
+    store.pause_target(name, reason.is_some(), reason.as_deref().unwrap_or_default()).await?;
+    let counts = store.counts(Some(name)).await?;
+    Ok(listed(target, &store.target_states().await?, counts, now))
+}
+
 /// How a test message fared.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Tested {
     /// The target.
     pub target: String,
+    /// Its type, as the rules file writes it.
+    #[serde(rename = "type")]
+    pub kind: Cow<'static, str>,
     /// To whom, where the target is several.
     pub recipient: Option<String>,
     /// The outcome's name.
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
     /// The status that was answered.
     pub status: Option<u16>,
     /// What it means and what to do.
@@ -121,7 +159,7 @@ pub struct Tested {
     /// What the target said.
     pub answer: Option<String>,
     /// How long it took, in milliseconds.
-    pub latency_ms: u128,
+    pub latency_ms: u64,
 }
 
 impl Tested {
@@ -133,12 +171,13 @@ impl Tested {
     fn of(target: &Target, recipient: Option<&str>, report: Report) -> Self {
         Self {
             target: target.name.clone(),
+            kind: target.type_name().into(),
             recipient: recipient.map(str::to_owned),
-            outcome: report.outcome.as_str(),
+            outcome: report.outcome.as_str().into(),
             status: report.status,
             reason: report.reason,
             answer: report.answer,
-            latency_ms: report.latency.as_millis(),
+            latency_ms: u64::try_from(report.latency.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::answers::mutes::unknown_rule;
 use crate::config::Config;
 use crate::daemon::past::Period;
 use crate::model::delivery::{Planned, StateName};
@@ -21,7 +22,7 @@ use crate::rules::plan::plan;
 use crate::store::{Admission, Admitted, Filter, Row, Store};
 
 use super::output::{WARN, counted, paint};
-use super::{Context, Exit, Format, Stop, mute, when};
+use super::{Context, Exit, Format, Stop, when};
 use history::{Past, history};
 
 /// More deliveries than this are only planned by somebody who says that it is meant.
@@ -94,7 +95,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         .map(|rule| rule.name.as_str())
         .collect();
     if let Some(rule) = args.rule.iter().find(|rule| !known.contains(&rule.as_str())) {
-        return Err(mute::unknown_rule(rule, known.into_iter()));
+        return Err(Stop::new(Exit::Problem, unknown_rule(rule, known.into_iter())));
     }
     let store = context.existing_store().await?;
     if let Some(other) = other {

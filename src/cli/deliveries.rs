@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use drawn::drawn;
 pub(super) use drawn::state_style;
 
+use super::answerer::{Answerer, Asking, Needs, stop};
 use super::output::{DIM, paint};
 use super::{Context, Exit, Format, Stop, when};
-use crate::answers::actions::Change;
-use crate::answers::deliveries::{self, Found, Listed};
+use crate::answers::actions::{Change, Changed};
+use crate::answers::deliveries::Listed;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
-use crate::store::{Counts, Filter, Row, Store};
+use crate::store::Filter;
 
 /// As text, so many are shown unless more are asked for.
 const SHOWN_DEFAULT: usize = 50;
@@ -31,6 +32,8 @@ Examples:
 pub struct Args {
     #[command(subcommand)]
     action: Action,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,126 +121,130 @@ impl Filters {
 /// Runs the command.
 ///
 /// # Errors
-/// The store cannot be opened, an id is unknown or not unique, a time is not understood.
+/// The store cannot be opened or the relay not asked, an id is unknown or not unique, a time is not understood.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
-    let store = context.store().await?;
+    let answerer = Answerer::of(&args.asking, Needs::Store, context).await?;
     match &args.action {
         Action::List { filter, limit, format } => {
             let filter = Filter { limit: *limit, ..filter.parsed(context.clock.now())? };
-            list(filter, *format, &store, context).await
+            list(filter, *format, &answerer, context).await
         }
         Action::Show { id, format } => {
-            let id = resolve(&store, id).await?;
-            let detail = store.delivery(&id).await?.ok_or_else(|| unknown(id.as_str()))?;
-            // The configuration adds a mail's headers; without one the rest is still worth seeing.
-            let config = context.load().config;
-            let target = config.as_ref().and_then(|config| config.targets.get(&detail.row.target));
-            let target = target.map(AsRef::as_ref);
+            let shown = answerer.delivery(id).await?;
             match format {
-                Format::Json => context.out.json(&deliveries::json(&detail, target)?)?,
-                Format::Text => show::text(&detail, target, context)?,
+                Format::Json => context.out.json(&shown.document()?)?,
+                Format::Text => show::text(&shown, &answerer.zone().await?, context)?,
             }
             Ok(Exit::Fine)
         }
-        Action::Replay(chosen) => change(Change::Replay, chosen, &store, context).await,
-        Action::Discard(chosen) => change(Change::Discard, chosen, &store, context).await,
+        Action::Replay(chosen) => change(Change::Replay, chosen, &answerer, context).await,
+        Action::Discard(chosen) => change(Change::Discard, chosen, &answerer, context).await,
     }
 }
 
-async fn list(mut filter: Filter, format: Format, store: &Store, context: &Context) -> anyhow::Result<Exit> {
+async fn list(
+    mut filter: Filter,
+    format: Format,
+    answerer: &Answerer,
+    context: &Context,
+) -> anyhow::Result<Exit> {
     if format == Format::Json {
-        for row in store.deliveries(filter).await?.0 {
-            context.out.json(&Listed::of(&row))?;
+        for delivery in answerer.deliveries(filter).await?.0 {
+            context.out.json(&delivery)?;
         }
         return Ok(Exit::Fine);
     }
     filter.limit = Some(filter.limit.unwrap_or(SHOWN_DEFAULT));
-    let (rows, all) = store.deliveries(filter).await?;
-    if store.counts(None).await? == Counts::default() {
+    let (found, all) = answerer.deliveries(filter).await?;
+    if found.is_empty() && !answerer.has_deliveries().await? {
         let none = "no deliveries yet: a message that a rule takes makes the first one; \
                     `activity-relay status` shows whether polling goes on";
         context.out.line(paint(DIM, none))?;
         return Ok(Exit::Fine);
     }
-    show_rows(&rows, context)?;
-    let more = all.saturating_sub(rows.len() as u64);
+    show_list(&found, answerer, context).await?;
+    let more = all.saturating_sub(found.len() as u64);
     if more > 0 {
         context.out.line(paint(DIM, format!("{more} more; see them with --limit or --format json")))?;
     }
     Ok(Exit::Fine)
 }
 
-fn show_rows(rows: &[Row], context: &Context) -> anyhow::Result<()> {
-    if rows.is_empty() {
+async fn show_list(found: &[Listed], answerer: &Answerer, context: &Context) -> anyhow::Result<()> {
+    if found.is_empty() {
         let none = "no delivery fits; `activity-relay deliveries list` shows all, `status` what goes on";
         context.out.line(paint(DIM, none))?;
         return Ok(());
     }
-    for line in drawn(rows, context.clock.now(), &when::zone(context), context.out.width()) {
+    for line in drawn(found, context.clock.now(), &answerer.zone().await?, context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())
 }
 
-pub(super) fn unknown(id: &str) -> anyhow::Error {
-    Stop::new(Exit::Problem, format!("no delivery has the id `{id}`"))
+/// Those of the filter that can be changed.
+async fn fitting(
+    change: Change,
+    filter: &Filters,
+    answerer: &Answerer,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Listed>> {
+    let (mut found, _) = answerer.deliveries(filter.parsed(now)?).await?;
+    found.retain(|delivery| change.fits(delivery.state));
+    Ok(found)
 }
 
-/// The one delivery whose id is, or begins with, the text.
-pub(super) async fn resolve(store: &Store, text: &str) -> anyhow::Result<DeliveryId> {
-    match deliveries::find(store, text).await? {
-        Found::One(id) => Ok(id),
-        Found::None => Err(unknown(text)),
-        Found::Several => Err(Stop::new(
-            Exit::Problem,
-            format!("several deliveries' ids begin with `{text}`; give more of it"),
-        )),
+/// Those that were named, all of which have to be such that they can be changed.
+async fn named(change: Change, ids: &[String], answerer: &Answerer) -> anyhow::Result<Vec<Listed>> {
+    let mut found: Vec<Listed> = Vec::with_capacity(ids.len());
+    for id in ids {
+        let delivery = answerer.delivery(id).await?.listed;
+        if !change.fits(delivery.state) {
+            return Err(stop(change.refuse(&delivery.id, delivery.state)));
+        }
+        if !found.iter().any(|known| known.id == delivery.id) {
+            found.push(delivery);
+        }
     }
+    Ok(found)
 }
 
-/// The deliveries a person chose, by id or by filter.
-async fn chosen(chosen: &Chosen, store: &Store, now: Timestamp) -> anyhow::Result<Vec<Row>> {
-    if chosen.ids.is_empty() {
-        return Ok(store.deliveries(chosen.filter.parsed(now)?).await?.0);
+async fn change(
+    change: Change,
+    args: &Chosen,
+    answerer: &Answerer,
+    context: &Context,
+) -> anyhow::Result<Exit> {
+    let by_id = !args.ids.is_empty();
+    if by_id && !args.dry_run {
+        return tell(change, &answerer.change_named(change, &args.ids).await?, args.format, context);
     }
-    let mut rows = Vec::with_capacity(chosen.ids.len());
-    for text in &chosen.ids {
-        let id = resolve(store, text).await?;
-        rows.push(store.delivery(&id).await?.ok_or_else(|| unknown(text))?.row);
-    }
-    Ok(rows)
-}
-
-/// Leaves those that can be changed; where ids were given, one that cannot is an error.
-fn changeable(rows: Vec<Row>, args: &Chosen, change: Change) -> anyhow::Result<Vec<Row>> {
-    let wrong = rows.iter().find(|row| !change.fits(row.state));
-    if let (Some(row), false) = (wrong, args.ids.is_empty()) {
-        let text = format!("{} is {}: {}", row.id, row.state, change.unfit());
-        return Err(Stop::new(Exit::Problem, text));
-    }
-    Ok(rows.into_iter().filter(|row| change.fits(row.state)).collect())
-}
-
-async fn change(change: Change, args: &Chosen, store: &Store, context: &Context) -> anyhow::Result<Exit> {
-    let now = context.clock.now();
-    let rows = changeable(chosen(args, store, now).await?, args, change)?;
+    let found = if by_id {
+        named(change, &args.ids, answerer).await?
+    } else {
+        fitting(change, &args.filter, answerer, context.clock.now()).await?
+    };
     if args.dry_run {
-        let what = match change {
-            Change::Replay => "would be replayed",
-            Change::Discard => "would be discarded",
-        };
-        return dry_run(what, &rows, args.format, context);
+        return dry_run(change, &found, args.format, answerer, context).await;
     }
-    let ids: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
-    let changed = change.run(store, &ids, now).await?;
-    for id in &changed {
-        match (change, args.format) {
-            (Change::Replay, format) => show_replay(id, format, store, context).await?,
+    let ids: Vec<DeliveryId> = found.into_iter().map(|delivery| delivery.id).collect();
+    tell(change, &answerer.change_found(change, ids).await?, args.format, context)
+}
+
+/// Says what was changed.
+fn tell(change: Change, changed: &[Changed], format: Format, context: &Context) -> anyhow::Result<Exit> {
+    for one @ Changed { id, replay_of } in changed {
+        match (change, format) {
+            (Change::Replay, Format::Json) => context.out.json(one)?,
+            (Change::Replay, Format::Text) => {
+                let of = replay_of.as_ref().map_or(String::new(), DeliveryId::to_string);
+                context.out.line(format!("{id} replays {of}"))?;
+            }
             (Change::Discard, Format::Json) => context.out.json(&serde_json::json!({"id": id}))?,
             (Change::Discard, Format::Text) => {}
         }
     }
-    if args.format == Format::Text {
+    if format == Format::Text {
         let what = match change {
             Change::Replay => "planned; a running relay sends them at once",
             Change::Discard => "discarded",
@@ -247,30 +254,24 @@ async fn change(change: Change, args: &Chosen, store: &Store, context: &Context)
     Ok(Exit::Fine)
 }
 
-async fn show_replay(
-    id: &DeliveryId,
+async fn dry_run(
+    change: Change,
+    found: &[Listed],
     format: Format,
-    store: &Store,
+    answerer: &Answerer,
     context: &Context,
-) -> anyhow::Result<()> {
-    let of = store.delivery(id).await?.and_then(|detail| detail.row.replay_of);
-    match format {
-        Format::Json => context.out.json(&serde_json::json!({"id": id, "replay_of": of})),
-        Format::Text => {
-            let of = of.map_or(String::new(), |of| of.to_string());
-            Ok(context.out.line(format!("{id} replays {of}"))?)
-        }
-    }
-}
-
-fn dry_run(what: &str, rows: &[Row], format: Format, context: &Context) -> anyhow::Result<Exit> {
+) -> anyhow::Result<Exit> {
     if format == Format::Json {
-        for row in rows {
-            context.out.json(&Listed::of(row))?;
+        for delivery in found {
+            context.out.json(delivery)?;
         }
         return Ok(Exit::Fine);
     }
-    show_rows(rows, context)?;
-    context.out.line(format!("{} {what}; nothing was changed", rows.len()))?;
+    show_list(found, answerer, context).await?;
+    let what = match change {
+        Change::Replay => "would be replayed",
+        Change::Discard => "would be discarded",
+    };
+    context.out.line(format!("{} {what}; nothing was changed", found.len()))?;
     Ok(Exit::Fine)
 }

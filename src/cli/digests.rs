@@ -5,13 +5,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::deliveries::{resolve, unknown};
+use super::answerer::{Answerer, Asking, Needs};
 use super::output::{DIM, paint};
 use super::table::{self, plain};
-use super::{Context, Exit, Format, Stop, when};
-use crate::answers::digests;
+use super::{Context, Exit, Format, when};
+use crate::answers::digests::Digest;
 use crate::model::id::DeliveryId;
-use crate::store::{Row, Store};
 
 /// What stands below the options.
 const AFTER_HELP: &str = "\
@@ -28,6 +27,8 @@ Examples:
 pub struct Args {
     #[command(subcommand)]
     action: Action,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,36 +58,29 @@ struct Chosen {
 /// Runs the command.
 ///
 /// # Errors
-/// The store cannot be opened, an id is unknown, not unique, or of no open digest.
+/// The store cannot be opened or the relay not asked, an id is unknown, not unique, or of no open digest.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
-    let store = context.store().await?;
-    let now = context.clock.now();
+    let answerer = Answerer::of(&args.asking, Needs::Store, context).await?;
     match &args.action {
-        Action::List { format } => list(&store, *format, context).await,
+        Action::List { format } => list(&answerer, *format, context).await,
         Action::Flush(chosen) => {
-            let ids = open_ones(&store, &chosen.ids).await?;
-            let flushed = store.flush(&ids, now).await?;
+            let flushed = answerer.flush(&chosen.ids).await?;
             tell(&flushed, "closed; a running relay sends them at once", chosen.format, context)
         }
         Action::Cancel(chosen) => {
-            let ids = open_ones(&store, &chosen.ids).await?;
-            let cancelled = store.discard(&ids, now).await?;
+            let cancelled = answerer.cancel(&chosen.ids).await?;
             tell(&cancelled, "discarded", chosen.format, context)
         }
     }
 }
 
-async fn list(store: &Store, format: Format, context: &Context) -> anyhow::Result<Exit> {
-    let digests = digests::open(store).await?;
+async fn list(answerer: &Answerer, format: Format, context: &Context) -> anyhow::Result<Exit> {
+    let digests = answerer.digests().await?;
     match format {
-        Format::Json => {
-            context
-                .out
-                .json(&json!({ "digests": digests.iter().map(digests::as_json).collect::<Vec<_>>() }))?;
-        }
+        Format::Json => context.out.json(&json!({ "digests": digests }))?,
         Format::Text if digests.is_empty() => context.out.line(paint(DIM, "no digest is open"))?,
         Format::Text => {
-            let (zone, width) = (when::zone(context), context.out.width());
+            let (zone, width) = (answerer.zone().await?, context.out.width());
             for line in drawn(&digests, context.clock.now(), &zone, width) {
                 context.out.line(line.trim_end())?;
             }
@@ -95,37 +89,20 @@ async fn list(store: &Store, format: Format, context: &Context) -> anyhow::Resul
     Ok(Exit::Fine)
 }
 
-fn drawn(rows: &[Row], now: Timestamp, zone: &TimeZone, columns_max: Option<usize>) -> Vec<String> {
-    let cells = rows.iter().map(|row| {
-        let to =
-            row.recipient.as_ref().map_or_else(|| row.target.clone(), |to| format!("{}: {to}", row.target));
+fn drawn(digests: &[Digest], now: Timestamp, zone: &TimeZone, columns_max: Option<usize>) -> Vec<String> {
+    let cells = digests.iter().map(|digest| {
+        let target = &digest.target;
+        let to = digest.recipient.as_ref().map_or_else(|| target.clone(), |to| format!("{target}: {to}"));
         vec![
-            plain(row.id.to_string()),
-            plain(row.messages.len().to_string()),
-            plain(when::moment(row.first_due, zone)),
-            (DIM, when::ago(row.first_due, now)),
-            plain(format!("{} → {to}", row.rule)),
-            (DIM, digests::key(row)),
+            plain(digest.id.to_string()),
+            plain(digest.count.to_string()),
+            plain(when::moment(digest.closes_at, zone)),
+            (DIM, when::ago(digest.closes_at, now)),
+            plain(format!("{} → {to}", digest.rule)),
+            (DIM, digest.key.clone()),
         ]
     });
     table::lines(&["ID", "HOLDS", "CLOSES", "", "RULE, TARGET", "KEY"], cells.collect(), columns_max)
-}
-
-async fn open_ones(store: &Store, ids: &[String]) -> anyhow::Result<Vec<DeliveryId>> {
-    let mut found = Vec::with_capacity(ids.len());
-    for text in ids {
-        let id = resolve(store, text).await?;
-        let row = store.delivery(&id).await?.ok_or_else(|| unknown(text))?.row;
-        if !row.open || !digests::is_digest(&row) {
-            let message = format!(
-                "{id} is no open digest: it is {}; `activity-relay digests list` shows those that are open",
-                row.state
-            );
-            return Err(Stop::new(Exit::Problem, message));
-        }
-        found.push(id);
-    }
-    Ok(found)
 }
 
 fn tell(ids: &[DeliveryId], what: &str, format: Format, context: &Context) -> anyhow::Result<Exit> {

@@ -1,5 +1,6 @@
 //! The commands: parse, run, print, exit code. One file per command.
 
+pub mod answerer;
 pub mod backfill;
 pub mod catalog;
 pub mod check;
@@ -34,7 +35,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::problem::count;
 use crate::config::secret::Environment;
@@ -202,11 +204,37 @@ impl Command {
     }
 }
 
+/// What stands on the command line itself, not in the environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Named {
+    /// `--store`.
+    pub store: bool,
+    /// `--url` of a command that asks a running relay.
+    pub url: bool,
+}
+
+impl Named {
+    fn of(matches: &ArgMatches) -> Self {
+        // What every command takes is known to the innermost one.
+        let mut innermost = matches;
+        while let Some((_, inner)) = innermost.subcommand() {
+            innermost = inner;
+        }
+        let named = |id: &str| {
+            let known = innermost.ids().any(|known| known.as_str() == id);
+            known && innermost.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        Self { store: named("store"), url: named("url") }
+    }
+}
+
 /// What a command works with.
 #[derive(Debug)]
 pub struct Context {
     /// The global options.
     pub global: Global,
+    /// Which of those that exclude each other stand on the command line.
+    pub named: Named,
     /// The environment of the process.
     pub environment: Environment,
     /// The one door to the terminal.
@@ -282,8 +310,11 @@ impl Context {
 
 /// Runs the command line; what `main` calls.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let parsed = Cli::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, Named::of(&matches))));
+    let (cli, named) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
             return error.exit_code();
@@ -291,16 +322,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
     };
     let out = Output::new(cli.global.color);
     log::start(&cli.global, cli.command.log_filter());
-    let exit = run(cli, out).unwrap_or_else(|error| report(out, &error));
+    let exit = run(cli, named, out).unwrap_or_else(|error| report(out, &error));
     exit as i32
 }
 
-fn run(cli: Cli, out: Output) -> anyhow::Result<Exit> {
+fn run(cli: Cli, named: Named, out: Output) -> anyhow::Result<Exit> {
     // Fails only if a provider is there already, which is just as well.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let mut context =
-        Context { global: cli.global, environment: Environment::of_process(), out, clock: Clock::System };
+    let (global, environment) = (cli.global, Environment::of_process());
+    let mut context = Context { global, named, environment, out, clock: Clock::System };
     let exit = runtime.block_on(cli.command.run(&mut context));
     runtime.shutdown_timeout(SHUTDOWN);
     exit

@@ -5,13 +5,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::answerer::{Answerer, Asking, Needs};
 use super::output::{DIM, WARN, paint};
 use super::table::{self, plain};
 use super::{Context, Exit, Format, Stop, when};
-use crate::config::problem::nearest;
 use crate::model::mute::Mute;
 use crate::model::settle::after_now;
-use crate::store::Store;
 
 /// What stands below the options.
 const AFTER_HELP: &str = "\
@@ -45,6 +44,8 @@ pub struct Args {
     /// For people or for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,22 +81,20 @@ fn id(text: &str) -> Result<i64, String> {
 /// Runs the command.
 ///
 /// # Errors
-/// An unknown rule or mute, a moment that is past, a store that cannot be opened.
+/// An unknown rule or mute, a moment that is past, a store that cannot be opened or a relay that cannot be asked.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let needs = if args.action.is_some() { Needs::Store } else { Needs::Rules };
+    let answerer = Answerer::of(&args.asking, needs, context).await?;
     match &args.action {
-        Some(Action::List { format }) => list(&context.store().await?, *format, context).await,
-        Some(Action::Lift { id, format }) => lift(&context.store().await?, *id, *format, context).await,
-        None => mute(args, context).await,
+        Some(Action::List { format }) => list(&answerer, *format, context).await,
+        Some(Action::Lift { id, format }) => lift(&answerer, *id, *format, context).await,
+        None => mute(args, &answerer, context).await,
     }
 }
 
-async fn mute(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
-    let config = context.config()?;
+async fn mute(args: &Args, answerer: &Answerer, context: &Context) -> anyhow::Result<Exit> {
     let (rule, reason) =
         (args.rule.as_deref().unwrap_or_default(), args.reason.as_deref().unwrap_or_default());
-    if config.rules.get(rule).is_none() {
-        return Err(unknown_rule(rule, config.rules.list().iter().map(|rule| rule.name.as_str())));
-    }
     if reason.trim().is_empty() {
         return Err(Stop::new(
             Exit::Usage,
@@ -108,20 +107,20 @@ async fn mute(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if until <= now {
         return Err(Stop::new(Exit::Usage, format!("--until {until} is past; now it is {now:.0}")));
     }
-    let store = context.store().await?;
-    let mute = store.mute(rule, until, reason.trim(), now).await?;
+    let mute = answerer.mute(rule, until, reason.trim()).await?;
     match args.format {
         Format::Json => context.out.json(&mute)?,
         Format::Text => {
-            let end = when::moment(until, &config.timezone);
+            let zone = answerer.zone().await?;
+            let end = when::moment(mute.until, &zone);
             context.out.line(format!(
                 "{rule} is muted until {end}. What it owes is withheld until then; `activity-relay mute lift {}` ends \
                  it early",
                 mute.id
             ))?;
-            let mutes = store.mutes(now).await?;
-            if let Some(longer) = Mute::of(&mutes, rule, now).filter(|longest| longest.until > until) {
-                context.out.note(stays_muted(longer, &config.timezone))?;
+            let mutes = answerer.mutes().await?;
+            if let Some(longer) = Mute::of(&mutes, rule, now).filter(|longest| longest.until > mute.until) {
+                context.out.note(stays_muted(longer, &zone))?;
             }
         }
     }
@@ -135,24 +134,14 @@ fn stays_muted(by: &Mute, zone: &TimeZone) -> String {
     paint(WARN, text)
 }
 
-/// The error for a rule that is not in the rules file.
-pub(super) fn unknown_rule<'n>(rule: &str, known: impl Iterator<Item = &'n str>) -> anyhow::Error {
-    let known: Vec<&str> = known.collect();
-    let hint = match nearest(rule, known.iter().copied()) {
-        Some(similar) => format!("did you mean `{similar}`?"),
-        None => format!("there are: {}", known.join(", ")),
-    };
-    Stop::new(Exit::Problem, format!("the rules file has no rule `{rule}`; {hint}"))
-}
-
-async fn list(store: &Store, format: Format, context: &Context) -> anyhow::Result<Exit> {
+async fn list(answerer: &Answerer, format: Format, context: &Context) -> anyhow::Result<Exit> {
     let now = context.clock.now();
-    let mutes = store.mutes(now).await?;
+    let mutes = answerer.mutes().await?;
     match format {
         Format::Json => context.out.json(&json!({ "mutes": mutes }))?,
         Format::Text if mutes.is_empty() => context.out.line(paint(DIM, "no rule is muted"))?,
         Format::Text => {
-            let zone = when::zone(context);
+            let zone = answerer.zone().await?;
             for line in drawn(&mutes, now, &zone, context.out.width()) {
                 context.out.line(line.trim_end())?;
             }
@@ -180,20 +169,16 @@ pub(super) fn drawn(
     table::lines(&["ID", "MUTED RULE", "UNTIL", "", "REASON"], cells.collect(), columns_max)
 }
 
-async fn lift(store: &Store, id: i64, format: Format, context: &Context) -> anyhow::Result<Exit> {
-    let Some(mute) = store.lift_mute(id, context.clock.now()).await? else {
-        let message =
-            format!("there is no mute {id}, or it is over; `activity-relay mute list` shows what is muted");
-        return Err(Stop::new(Exit::Problem, message));
-    };
+async fn lift(answerer: &Answerer, id: i64, format: Format, context: &Context) -> anyhow::Result<Exit> {
+    let mute = answerer.lift(id).await?;
     match format {
         Format::Json => context.out.json(&mute)?,
         Format::Text => {
             let (rule, now) = (&mute.rule, context.clock.now());
-            let mutes = store.mutes(now).await?;
+            let mutes = answerer.mutes().await?;
             if let Some(other) = Mute::of(&mutes, rule, now) {
                 context.out.line(format!("mute {id} is lifted, and {rule} stays muted"))?;
-                context.out.note(stays_muted(other, &when::zone(context)))?;
+                context.out.note(stays_muted(other, &answerer.zone().await?))?;
                 return Ok(Exit::Fine);
             }
             context.out.line(format!(

@@ -1,7 +1,8 @@
 //! A payload as people see it: a mail as a reader would, everything else as indented JSON.
 
-use crate::answers::payload::headers;
-use crate::model::payload::Payload;
+use serde_json::Value;
+
+use crate::model::payload::{MAIL, Payload};
 use crate::target::Target;
 
 use super::output::{BOLD, DIM, paint};
@@ -13,25 +14,36 @@ pub use crate::answers::payload::as_json;
 /// # Errors
 /// The payload cannot be written as JSON.
 pub fn as_text(payload: &Payload, target: Option<&Target>, id: &str) -> anyhow::Result<String> {
-    let Payload::Email(mail) = payload else {
-        return Ok(serde_json::to_string_pretty(&as_json(payload, target, id))?);
-    };
-    let mut headers = headers(mail, target, id);
-    if headers.is_empty() {
-        headers.push(("Subject".to_owned(), mail.subject.clone()));
+    in_words(&as_json(payload, target, id), payload.type_name())
+}
+
+/// The same out of its JSON, for a type of targets.
+///
+/// # Errors
+/// The payload cannot be written as JSON.
+pub fn in_words(payload: &Value, of: &str) -> anyhow::Result<String> {
+    if of != MAIL {
+        return Ok(serde_json::to_string_pretty(payload)?);
     }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let headers = payload["headers"].as_object().filter(|headers| !headers.is_empty());
+    let headers = headers.map_or_else(
+        || vec![("Subject".to_owned(), text(&payload["subject"]))],
+        |headers| headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+    );
     let mut lines: Vec<String> = headers
         .into_iter()
         .map(|(name, value)| format!("{} {value}", paint(BOLD, format!("{name}:"))))
         .collect();
     lines.push(String::new());
-    lines.push(mail.text.trim_end().to_owned());
-    if let Some(html) = &mail.html {
+    lines.push(text(&payload["text"]).trim_end().to_owned());
+    if let Some(html) = payload["html"].as_str() {
         let size = format!("(and an HTML part of {} characters)", html.chars().count());
         lines.push(format!("\n{}", paint(DIM, size)));
     }
-    for file in &mail.attachments {
-        let size = format!("(and the file {} of {} characters)", file.name, file.text.chars().count());
+    for file in payload["attachments"].as_array().into_iter().flatten() {
+        let size = text(&file["text"]).chars().count();
+        let size = format!("(and the file {} of {size} characters)", text(&file["name"]));
         lines.push(paint(DIM, size));
     }
     Ok(lines.join("\n"))

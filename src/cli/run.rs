@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::daemon::clock::Chance;
 use crate::daemon::reload::{self, Origin, Reloader, tell_of_gone};
 use crate::daemon::systemd::Systemd;
+use crate::daemon::traces::settings::Settings;
 use crate::daemon::view::preview;
 use crate::daemon::{Relay, Setup, driver, lifecycle, watching};
 use crate::model::delivery::{Planned, StateName};
@@ -43,6 +44,9 @@ pub struct Args {
     listen: String,
     #[command(flatten)]
     console: Console,
+    /// Send traces by OTLP to the collector there, such as `http://127.0.0.1:4318`; so do OpenTelemetry's variables
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
     /// How long a stop waits for what is under way
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     grace: Duration,
@@ -113,11 +117,13 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         }
     };
     let store = Store::open(&context.global.store, Mode::Daemon).await.map_err(unavailable)?;
+    let traces = traces(args, context, &store)?;
     let setup = Setup {
         config,
         store,
         clock: context.clock.clone(),
         chance: Chance::system(),
+        traces,
         paced: true,
         dry_run: false,
     };
@@ -126,6 +132,16 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let signals = TaskTracker::new();
     lifecycle::watch(&signals, relay.stop.clone()).context("signals cannot be watched")?;
     if args.once { once(context, &relay).await } else { for_ever(args, context, &relay, listener).await }
+}
+
+/// Where traces are sent, if anybody asks for them.
+fn traces(args: &Args, context: &Context, store: &Store) -> anyhow::Result<Option<Settings>> {
+    let settings = Settings::of(&context.environment, args.otlp.as_deref(), store.instance())
+        .map_err(|wrong| Stop::new(Exit::Usage, wrong))?;
+    if let Some(settings) = &settings {
+        tracing::info!(to = settings.place(), "traces are sent");
+    }
+    Ok(settings)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
@@ -231,7 +247,7 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
 async fn dry_run(args: &Args, context: &Context, config: Config) -> anyhow::Result<Exit> {
     let store = context.existing_store().await?;
     let (clock, chance) = (context.clock.clone(), Chance::system());
-    let relay = Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: true });
+    let relay = Relay::new(Setup { config, store, clock, chance, traces: None, paced: true, dry_run: true });
     let mut exit = Exit::Fine;
     for post in relay.posts.all() {
         let tick = driver::poll(&relay, &post).await;

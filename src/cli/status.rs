@@ -3,7 +3,9 @@
 mod instances;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
+use super::answerer::{Answerer, Asking, Needs};
 use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::table::{self, plain};
 use super::{Context, Exit, Format, mute, when};
@@ -21,35 +23,38 @@ pub struct Args {
     /// For people or for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// The store cannot be opened or read.
+/// The store cannot be opened or read, or the relay not asked.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
-    let store = context.store().await?;
-    let config = context.load().config;
-    if config.is_none() {
+    let answerer = Answerer::of(&args.asking, Needs::Store, context).await?;
+    if answerer.lacks_rules() {
         let file = context.global.config.display();
         context.out.note(format!("{file} does not load; only what the store knows is shown"))?;
     }
-    let status = Status::of(&store, config.as_ref(), context.clock.now()).await?;
+    let status = answerer.status().await?;
     match args.format {
-        Format::Json => context.out.json(&status.document())?,
-        Format::Text => show(context, &status)?,
+        Format::Json => context.out.json(&status)?,
+        Format::Text => show(context, &status, &answerer.zone().await?)?,
     }
     Ok(if status.needs_attention() { Exit::Problem } else { Exit::Fine })
 }
 
-fn show(context: &Context, status: &Status) -> anyhow::Result<()> {
+fn show(context: &Context, status: &Status, zone: &TimeZone) -> anyhow::Result<()> {
     let (counts, now) = (status.counts, status.now);
-    show_accounts(context, &status.accounts, status.instances.are_shared(), now)?;
-    instances::show(&status.instances, context, now)?;
+    show_accounts(context, &status.accounts, status.shared, now)?;
+    if status.shared {
+        instances::show(&status.instances, context, now)?;
+    }
     show_deliveries(context, counts, status.oldest_due, now)?;
-    show_waiting(context, &status.waiting, now)?;
+    show_waiting(context, &status.waiting, zone, now)?;
     show_targets(context, &status.targets, now)?;
-    show_mutes(context, &status.mutes, now)?;
+    show_mutes(context, &status.mutes, zone, now)?;
     show_ruleless(context, &status.ruleless)?;
     if counts.dead > 0 {
         let hint = "activity-relay deliveries list --state dead";
@@ -114,11 +119,15 @@ fn show_deliveries(
     Ok(())
 }
 
-fn show_waiting(context: &Context, waiting: &[Moment], now: Timestamp) -> anyhow::Result<()> {
+fn show_waiting(
+    context: &Context,
+    waiting: &[Moment],
+    zone: &TimeZone,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    let zone = when::zone(context);
     let rows = waiting.iter().map(|one| {
         let what = match (one.gathers, one.deliveries) {
             (true, 1) => "1 digest".to_owned(),
@@ -127,7 +136,7 @@ fn show_waiting(context: &Context, waiting: &[Moment], now: Timestamp) -> anyhow
         };
         vec![
             plain(what),
-            plain(when::moment(one.at, &zone)),
+            plain(when::moment(one.at, zone)),
             (DIM, when::ago(one.at, now)),
             plain(format!("{} → {}", one.rule, one.target)),
         ]
@@ -139,12 +148,12 @@ fn show_waiting(context: &Context, waiting: &[Moment], now: Timestamp) -> anyhow
     Ok(())
 }
 
-fn show_mutes(context: &Context, mutes: &[Mute], now: Timestamp) -> anyhow::Result<()> {
+fn show_mutes(context: &Context, mutes: &[Mute], zone: &TimeZone, now: Timestamp) -> anyhow::Result<()> {
     if mutes.is_empty() {
         return Ok(());
     }
     context.out.line("")?;
-    for line in mute::drawn(mutes, now, &when::zone(context), context.out.width()) {
+    for line in mute::drawn(mutes, now, zone, context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())
@@ -176,7 +185,7 @@ fn show_targets(context: &Context, targets: &[Held], now: Timestamp) -> anyhow::
         let pending = plain(target.pending.to_string());
         vec![
             (BOLD, target.name.clone()),
-            (style, target.state.to_owned()),
+            (style, target.state.to_string()),
             plain(until),
             pending,
             plain(reason),

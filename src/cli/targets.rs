@@ -4,18 +4,19 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::answerer::{Answerer, Asking, Needs};
 use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::table::{self, plain};
-use super::{Context, Exit, Format, Stop, when};
-use crate::answers::targets::{self, Listed, Tested};
-use crate::config::Config;
-use crate::target::Target;
+use super::{Context, Exit, Format, when};
+use crate::answers::targets::{Listed, Tested};
 
 /// List, pause, resume and test targets
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,39 +58,28 @@ struct List {
 /// Runs the command.
 ///
 /// # Errors
-/// The rules file has problems, the store cannot be opened, or the name is unknown.
+/// The rules file has problems, the store cannot be opened or the relay not asked, or the name is unknown.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
-    let config = context.config()?;
+    let answerer = Answerer::of(&args.asking, Needs::Rules, context).await?;
     match &args.action {
-        Action::List { format } => list(*format, &config, context).await,
+        Action::List { format } => list(*format, &answerer, context).await,
         Action::Pause { name, reason } => {
-            find(&config, name)?;
-            context.store().await?.pause_target(name, true, reason).await?;
+            answerer.hold(name, Some(reason)).await?;
             context.out.line(format!("{name} is paused; `activity-relay targets resume {name}` ends it"))?;
             Ok(Exit::Fine)
         }
         Action::Resume { name } => {
-            find(&config, name)?;
-            let store = context.store().await?;
-            store.pause_target(name, false, "").await?;
-            let pending = store.counts(Some(name)).await?.pending;
+            let Listed { pending, .. } = answerer.hold(name, None).await?;
             context.out.line(format!("{name} is resumed; {pending} pending"))?;
             Ok(Exit::Fine)
         }
-        Action::Test { name, format } => test(find(&config, name)?, *format, &config, context).await,
+        Action::Test { name, format } => test(name, *format, &answerer, context).await,
     }
 }
 
-fn find<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Target> {
-    config.targets.get(name).map(AsRef::as_ref).ok_or_else(|| {
-        let names: Vec<&str> = config.targets.keys().map(String::as_str).collect();
-        Stop::new(Exit::Problem, format!("no target is named `{name}`; there are: {}", names.join(", ")))
-    })
-}
-
-async fn list(format: Format, config: &Config, context: &Context) -> anyhow::Result<Exit> {
+async fn list(format: Format, answerer: &Answerer, context: &Context) -> anyhow::Result<Exit> {
     let now = context.clock.now();
-    let targets = targets::list(&context.store().await?, config, now).await?;
+    let targets = answerer.targets().await?;
     match format {
         Format::Json => context.out.json(&List { targets })?,
         Format::Text => {
@@ -107,7 +97,7 @@ async fn list(format: Format, config: &Config, context: &Context) -> anyhow::Res
 }
 
 fn row(target: &Listed, now: Timestamp) -> Vec<table::Cell> {
-    let style = match target.state {
+    let style = match &*target.state {
         "ready" => GOOD,
         "parked" => BAD,
         _ => WARN,
@@ -117,36 +107,35 @@ fn row(target: &Listed, now: Timestamp) -> Vec<table::Cell> {
     let dead = if target.dead > 0 { BAD } else { DIM };
     vec![
         (BOLD, target.name.clone()),
-        plain(target.kind),
-        (style, target.state.to_owned()),
+        plain(target.kind.as_ref()),
+        (style, target.state.to_string()),
         plain(target.pending.to_string()),
         (dead, target.dead.to_string()),
         plain(table::short(&why, 100)),
     ]
 }
 
-async fn test(target: &Target, format: Format, config: &Config, context: &Context) -> anyhow::Result<Exit> {
-    let by = format!("Somebody ran `activity-relay targets test {}`", target.name);
+async fn test(name: &str, format: Format, answerer: &Answerer, context: &Context) -> anyhow::Result<Exit> {
     let mut exit = Exit::Fine;
-    for tested in targets::test(target, &by, config, context.clock.now()).await {
+    for tested in answerer.test(name).await? {
         if !tested.arrived() {
             exit = Exit::Problem;
         }
         match format {
             Format::Json => context.out.json(&tested)?,
-            Format::Text => show_test(target, &tested, context)?,
+            Format::Text => show_test(&tested, context)?,
         }
     }
     Ok(exit)
 }
 
-fn show_test(target: &Target, tested: &Tested, context: &Context) -> anyhow::Result<()> {
+fn show_test(tested: &Tested, context: &Context) -> anyhow::Result<()> {
     let (style, word) = if tested.arrived() { (GOOD, "delivered") } else { (BAD, "not delivered") };
     let to = tested.recipient.as_ref().map_or_else(String::new, |recipient| format!(" to {recipient}"));
     context.out.line(format!(
         "{} ({}){to}: {} in {} ms",
-        paint(BOLD, &target.name),
-        target.type_name(),
+        paint(BOLD, &tested.target),
+        tested.kind,
         paint(style, word),
         tested.latency_ms
     ))?;

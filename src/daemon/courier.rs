@@ -28,7 +28,8 @@ use super::metrics::{self, Metrics, OfAttempt, OfEnd, OfTarget};
 use super::names::NameBooks;
 use super::scribe::{Next, Scribe};
 use super::telling::{owed, owed_for_ended};
-use super::view::view;
+use super::traces::Traces;
+use super::view::{payload, view};
 
 /// The sending half of the relay. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
@@ -43,6 +44,7 @@ struct Shared {
     chance: Chance,
     metrics: Arc<Metrics>,
     names: Arc<NameBooks>,
+    traces: Traces,
     door: Door,
     scribe: Scribe,
     tracker: TaskTracker,
@@ -83,6 +85,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The names of people, by account.
     pub names: Arc<NameBooks>,
+    /// Where spans are brought.
+    pub traces: Traces,
     /// Where it hands over what is due.
     pub door: Door,
     /// Cancelled when nothing new is to be sent.
@@ -124,7 +128,7 @@ impl Hand {
 impl Courier {
     /// A courier with nothing under way.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, chance, metrics, names, door, stop } = parts;
+        let Parts { store, clock, chance, metrics, names, traces, door, stop } = parts;
         let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::new(door.lanes()));
         let scribe = Scribe::new(store.clone(), clock.clone(), metrics.clone(), tracker.clone());
         let empties = Empties::default();
@@ -134,6 +138,7 @@ impl Courier {
             chance,
             metrics,
             names,
+            traces,
             door,
             scribe,
             tracker,
@@ -262,6 +267,7 @@ impl Courier {
         let mut next = Some(job);
         while let Some(mut job) = next.take() {
             let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
+            let begun = self.shared.traces.attempt(&job, target);
             let sent = AssertUnwindSafe(self.send(&mut job, target, &config)).catch_unwind().await;
             let settlement = match sent {
                 Ok(Sent::Attempted(report, payload)) => {
@@ -271,6 +277,7 @@ impl Courier {
                 Ok(Sent::NotNow) => return self.release(job.claim).await,
                 Err(_) => self.judge(job, target, &config, &state, panicked(), None),
             };
+            self.shared.traces.attempted(begun, &settlement);
             // Whatever is wrong with a target is looked at before it is sent to again.
             let healthy = matches!(settlement.verdict.state, State::Delivered { .. });
             let calm = state.parked_until.is_none() && state.failing_since.is_none();
@@ -458,28 +465,6 @@ impl Courier {
     fn lanes<T>(&self, look: impl FnOnce(&mut Lanes) -> T) -> T {
         look(&mut self.shared.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// The payload to send: that of the first attempt, else rendered; with the template's problem if it failed. What was
-/// rendered for a target of another type, which refused it, is of no use to the one that has its name.
-fn payload(
-    job: &Job,
-    target: &Target,
-    config: &Config,
-    view: &crate::render::view::View,
-) -> (Payload, Option<String>) {
-    if let Some(kept) = job.payload.as_ref().filter(|kept| kept.fits(target.format())) {
-        return (kept.clone(), None);
-    }
-    if job.notice.is_some() {
-        return (config.templates.render_notice(target.format(), view), None);
-    }
-    if job.plain {
-        let why = format!("{} refused the full layout", target.name);
-        return (config.templates.render_plain(target.format(), view, &why), None);
-    }
-    let rendered = config.templates.render(&job.template, target.format(), view);
-    (rendered.payload, rendered.problem)
 }
 
 fn panicked() -> Report {

@@ -43,6 +43,10 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
     let (sending, cleaning, beating) = (relay.clone(), relay.clone(), relay.clone());
     tracker.spawn(async move { unfailing(&beating, "roles", || beat_for_ever(&beating)).await });
     tracker.spawn(async move { unfailing(&sending, "sending", || send_for_ever(&sending)).await });
+    if relay.traces.are_on() {
+        let tracing = relay.clone();
+        tracker.spawn(async move { unfailing(&tracing, "tracing", || trace_for_ever(&tracing)).await });
+    }
     tracker.spawn(async move { unfailing(&cleaning, "cleaning", || clean_for_ever(&cleaning)).await });
     tracker.close();
     relay.stop.cancelled().await;
@@ -57,6 +61,7 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
             "the grace period ended; what is under way is due again"
         );
     }
+    relay.traces.flush().await;
     relay.courier.in_flight()
 }
 
@@ -268,6 +273,16 @@ async fn clean_for_ever(relay: &Relay) {
     }
 }
 
+/// Sends spans as they gather until the relay stops; what ends after that, [`run`] sends.
+async fn trace_for_ever(relay: &Relay) {
+    while !relay.stop.is_cancelled() {
+        tokio::select! {
+            () = relay.traces.due() => relay.traces.tick().await,
+            () = relay.stop.cancelled() => {}
+        }
+    }
+}
+
 /// What one round brought.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Round {
@@ -289,6 +304,7 @@ pub async fn once(relay: &Relay) -> anyhow::Result<Round> {
     let round = tokio::select! {
         round = once_holding(relay) => round,
         () = keep_holding(relay) => Ok(Round::default()),
+        () = trace_until_it_ends(relay) => Ok(Round::default()),
     };
     relay.roles.leave().await?;
     round
@@ -303,6 +319,14 @@ async fn keep_holding(relay: &Relay) {
         {
             tracing::warn!(%error, "what this round holds could not be kept");
         }
+    }
+}
+
+/// A round may bring more spans than may wait. Never ends.
+async fn trace_until_it_ends(relay: &Relay) {
+    loop {
+        relay.traces.due().await;
+        relay.traces.tick().await;
     }
 }
 
@@ -321,6 +345,7 @@ async fn once_holding(relay: &Relay) -> anyhow::Result<Round> {
         }
     }
     drain(relay).await?;
+    relay.traces.flush().await;
     Ok(round)
 }
 

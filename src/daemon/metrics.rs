@@ -63,6 +63,13 @@ pub struct OfRole {
     pub role: String,
 }
 
+/// How spans are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfSpans {
+    /// What became of them: `sent`, `rejected` or `dropped`.
+    pub result: String,
+}
+
 /// The rule, target, outcome and answer an attempt is counted under.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfAttempt {
@@ -176,6 +183,8 @@ pub struct Metrics {
     pub leases_lost: Counter,
     /// Templates that failed and were replaced by the plain fallback.
     pub fallbacks: Family<OfTarget, Counter>,
+    /// Spans of traces, by what became of them.
+    pub spans: Family<OfSpans, Counter>,
     /// Measured when they are read.
     measured: Measured,
     /// 1 for the configuration in force.
@@ -213,6 +222,7 @@ impl Metrics {
             roles_lost: Counter::default(),
             attempts: Family::default(),
             ended: Family::default(),
+            spans: Family::default(),
             latency: Family::new_with_constructor(exchange),
             delivery_latency: Family::new_with_constructor(wait),
             leases_lost: Counter::default(),
@@ -273,6 +283,8 @@ impl Metrics {
             self.delivery_latency.clone(),
         );
         registry.register("leases_lost", "Settlements that found their lease lost", self.leases_lost.clone());
+        let spans = "Spans of traces, by what became of them";
+        registry.register("trace_spans", spans, self.spans.clone());
         let fallbacks = "Deliveries sent as plain text because their template failed";
         registry.register("template_fallbacks", fallbacks, self.fallbacks.clone());
     }
@@ -321,6 +333,9 @@ impl Metrics {
         }
         let fallbacks = config.targets.values().filter_map(|target| target.fallback.as_ref());
         fallbacks.chain(&config.alerts).for_each(|target| self.expect_ends(RELAY, target));
+        for result in ["sent", "rejected", "dropped"] {
+            drop(self.spans.get_or_create(&OfSpans { result: result.to_owned() }));
+        }
         for result in ["replaced", "unchanged", "refused"] {
             drop(self.reloads.get_or_create(&OfReload { result: result.to_owned() }));
         }

@@ -27,6 +27,7 @@ pub mod share;
 pub mod sweeps;
 pub mod systemd;
 mod telling;
+pub mod traces;
 pub mod view;
 mod waits;
 pub mod watch;
@@ -51,8 +52,9 @@ use courier::{Courier, Parts};
 use door::Door;
 use metrics::{Metrics, OfAccount};
 use names::NameBooks;
-use posts::Posts;
+use posts::{Around, Posts};
 use roles::Roles;
+use traces::Traces;
 
 /// A relay, put together: everything that `run`, `demo` and the tests drive.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ pub struct Relay {
     pub started: Timestamp,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What happened to each message, for those who ask for it.
+    pub traces: Traces,
     /// The names of people, by account.
     pub names: Arc<NameBooks>,
     /// The sending half.
@@ -95,6 +99,8 @@ pub struct Setup {
     pub clock: Clock,
     /// Chance.
     pub chance: Chance,
+    /// Where traces are sent, if anybody asks for them.
+    pub traces: Option<traces::settings::Settings>,
     /// Ask the API at its own pace; tests in simulated time do not.
     pub paced: bool,
     /// Write and send nothing: polls only say what they would admit.
@@ -107,10 +113,16 @@ const STORE_TROUBLE_MIN: Duration = Duration::from_secs(10);
 impl Relay {
     /// Puts a relay together; nothing runs yet.
     pub fn new(setup: Setup) -> Self {
-        let Setup { config, store, clock, chance, paced, dry_run } = setup;
+        let Setup { config, store, clock, chance, traces, paced, dry_run } = setup;
         let (metrics, stop) = (Arc::new(Metrics::new(store.commit_seconds())), CancellationToken::new());
-        let names = Arc::new(NameBooks::default());
-        let posts = Posts::new(store.clone(), clock.clone(), names.clone(), stop.clone(), (paced, dry_run));
+        let (names, traces) = (Arc::new(NameBooks::default()), Traces::new(traces, &clock, &metrics));
+        let around = Around {
+            store: store.clone(),
+            clock: clock.clone(),
+            names: names.clone(),
+            traces: traces.clone(),
+        };
+        let posts = Posts::new(around, stop.clone(), (paced, dry_run));
         posts.follow(&config);
         let parts = Parts {
             store: store.clone(),
@@ -118,6 +130,7 @@ impl Relay {
             chance: chance.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
+            traces: traces.clone(),
             door: Door::Targets,
             stop: stop.clone(),
         };
@@ -132,6 +145,7 @@ impl Relay {
             chance,
             started,
             metrics,
+            traces,
             names,
             courier,
             posts,

@@ -13,6 +13,8 @@ use crate::daemon::courier::Hand;
 use crate::daemon::intake::admit;
 use crate::daemon::names::{NameBook, WAIT_MAX};
 use crate::daemon::sweeps::Sweeps;
+use crate::daemon::traces::Traces;
+pub use crate::daemon::waits::PollError;
 use crate::daemon::waits::wait_after;
 use crate::model::backoff::scaled;
 use crate::model::catalog;
@@ -25,7 +27,7 @@ use crate::source::settled::Settled;
 use crate::source::walk::{PageFacts, Query, Row, Walk};
 use crate::source::wire::{Item, Unreadable};
 use crate::source::{Account, stamp};
-use crate::store::{Admission, Admitted, Cursor, Quarantined, Store, StoreError, Taken};
+use crate::store::{Admission, Admitted, Cursor, Quarantined, Store, Taken};
 
 /// The jitter of the poll interval: a tenth up or down.
 const JITTER: f64 = 0.1;
@@ -47,6 +49,7 @@ pub struct Poller {
     /// What this instance must hold to take anything in; `None` where no other can poll.
     role: Option<String>,
     dry_run: Option<DryRun>,
+    traces: Traces,
     failures: u32,
     error: Option<String>,
     /// The store failed the last poll.
@@ -62,24 +65,6 @@ pub struct Poller {
 struct DryRun {
     cursor: Option<Cursor>,
     seen: HashSet<String>,
-}
-
-/// Why a poll did not go through.
-#[derive(Debug, thiserror::Error)]
-pub enum PollError {
-    /// The API.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// Our own store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl PollError {
-    /// Another instance polls the account.
-    pub fn role_lost(&self) -> bool {
-        matches!(self, Self::Store(StoreError::RoleLost(_)))
-    }
 }
 
 /// How a tick went.
@@ -121,6 +106,7 @@ impl Poller {
             names,
             store,
             dry_run: dry_run.then(DryRun::default),
+            traces: Traces::default(),
             failures: 0,
             error: None,
             store_failed: false,
@@ -129,6 +115,11 @@ impl Poller {
             unknown: HashMap::new(),
             zone_warned: false,
         }
+    }
+
+    /// The same, which brings its spans there.
+    pub(super) fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// The same in place of one that polled the account as it was: it goes on with what that one remembers of it. Where
@@ -355,8 +346,10 @@ impl Poller {
         let offer = |hand: &Hand| hand.offer(targets.iter().map(String::as_str));
         let wants = gain.hand.as_ref().map(offer).unwrap_or_default();
         let arrivals = Arrivals::of(&admission, now);
+        let page = self.traces.page(&admission);
         let (taken, jobs) = self.store.admit_leasing(admission, wants, now).await?;
         crate::failpoint::pass("admitted");
+        self.traces.admitted(page, now);
         if let Some(hand) = &gain.hand {
             hand.start(jobs);
         }

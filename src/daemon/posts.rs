@@ -18,18 +18,30 @@ use crate::store::Store;
 use super::clock::Clock;
 use super::names::{NameBook, NameBooks};
 use super::poller::Poller;
+use super::traces::Traces;
+
+/// What posts share with the rest of the relay.
+#[derive(Debug)]
+pub struct Around {
+    /// The store.
+    pub store: Store,
+    /// Time.
+    pub clock: Clock,
+    /// The names of people, by account.
+    pub names: Arc<NameBooks>,
+    /// Where spans are brought.
+    pub traces: Traces,
+}
 
 /// The posts of all accounts. They follow the configuration.
 #[derive(Debug)]
 pub struct Posts {
-    store: Store,
-    clock: Clock,
+    around: Around,
     /// The API is asked at its own pace.
     paced: bool,
     dry_run: bool,
     /// Where the API is, the rules file says, not a message.
     egress: Egress,
-    names: Arc<NameBooks>,
     stop: CancellationToken,
     /// In file order.
     all: RwLock<Vec<Arc<Post>>>,
@@ -59,15 +71,9 @@ struct State {
 
 impl Posts {
     /// No posts yet.
-    pub fn new(
-        store: Store,
-        clock: Clock,
-        names: Arc<NameBooks>,
-        stop: CancellationToken,
-        (paced, dry_run): (bool, bool),
-    ) -> Self {
+    pub fn new(around: Around, stop: CancellationToken, (paced, dry_run): (bool, bool)) -> Self {
         let (egress, all) = (Egress::new(Policy::Any), RwLock::default());
-        Self { store, clock, paced, dry_run, egress, names, stop, all }
+        Self { around, paced, dry_run, egress, stop, all }
     }
 
     /// All of them, in file order.
@@ -124,14 +130,15 @@ impl Posts {
         let lookup = Lookup::new(account, &self.egress, lookup_pace.clone());
         let book = self.book(account, Some(lookup));
         let api = Api::new(account, &self.egress, pace.clone());
-        Poller::new(account.clone(), api, book, self.store.clone(), self.dry_run)
+        let Around { store, traces, .. } = &self.around;
+        Poller::new(account.clone(), api, book, store.clone(), self.dry_run).traced(traces.clone())
     }
 
     /// A name book in place of the one the account had.
     fn book(&self, account: &Account, lookup: Option<Lookup>) -> NameBook {
-        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let (store, clock) = (self.around.store.clone(), self.around.clock.clone());
         let book = NameBook::new(account, lookup, store, clock, TaskTracker::new());
-        self.names.insert(account.name.clone(), book.clone());
+        self.around.names.insert(account.name.clone(), book.clone());
         book
     }
 

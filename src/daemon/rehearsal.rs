@@ -26,6 +26,7 @@ use super::courier::{Courier, Parts};
 use super::door::{Door, Record, Sent};
 use super::intake;
 use super::names::{NameBook, NameBooks};
+use super::traces::Traces;
 
 /// Plays messages through a configuration. Several may exist side by side; they share nothing.
 ///
@@ -74,6 +75,7 @@ impl Rehearsal {
             chance: Chance::seeded(0),
             metrics: Arc::default(),
             names: names.clone(),
+            traces: Traces::default(),
             door: Door::Record(record.clone()),
             stop: CancellationToken::new(),
         });

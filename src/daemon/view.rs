@@ -1,4 +1,4 @@
-//! Gathers what a template sees for one delivery: its messages, and the names behind them.
+//! Gathers what a template sees for one delivery, its messages and the names behind them, and makes the payload of it.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -7,8 +7,10 @@ use crate::config::Config;
 use crate::model::delivery::{Job, Planned};
 use crate::model::message::Message;
 use crate::model::names::Names;
+use crate::model::payload::Payload;
 use crate::render::view::{Around, Seen, View};
 use crate::store::{Store, StoreError};
+use crate::target::Target;
 
 use super::closing::around;
 use super::names::{NameBooks, WAIT_MAX};
@@ -85,4 +87,21 @@ pub async fn preview(
 fn app_host(config: &Config, account: &str) -> String {
     let account = config.accounts.iter().find(|known| known.name == account);
     account.map_or_else(String::new, |account| account.app_host.as_str().trim_end_matches('/').to_owned())
+}
+
+/// The payload to send: that of the first attempt, else rendered; with the template's problem if it failed. What was
+/// rendered for a target of another type, which refused it, is of no use to the one that has its name.
+pub(super) fn payload(job: &Job, target: &Target, config: &Config, view: &View) -> (Payload, Option<String>) {
+    if let Some(kept) = job.payload.as_ref().filter(|kept| kept.fits(target.format())) {
+        return (kept.clone(), None);
+    }
+    if job.notice.is_some() {
+        return (config.templates.render_notice(target.format(), view), None);
+    }
+    if job.plain {
+        let why = format!("{} refused the full layout", target.name);
+        return (config.templates.render_plain(target.format(), view, &why), None);
+    }
+    let rendered = config.templates.render(&job.template, target.format(), view);
+    (rendered.payload, rendered.problem)
 }

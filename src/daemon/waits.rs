@@ -1,10 +1,9 @@
-//! How long polling rests after it failed. Pure.
+//! Why polls fail, and how long polling rests then. Pure.
 
 use std::time::Duration;
 
 use crate::source::fault::ApiError;
-
-use super::poller::PollError;
+use crate::store::StoreError;
 
 /// The longest wait after failed polls, unless the interval itself is longer.
 const FAILED_WAIT_MAX: Duration = Duration::from_mins(1);
@@ -13,6 +12,24 @@ const LIMITED_WAIT_FIRST: Duration = Duration::from_mins(1);
 const LIMITED_WAIT_MAX: Duration = Duration::from_mins(15);
 /// What the API asks for is waited at the least this long.
 const ASKED_WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// Why a poll did not go through.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    /// The API.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Our own store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl PollError {
+    /// Another instance polls the account.
+    pub fn role_lost(&self) -> bool {
+        matches!(self, Self::Store(StoreError::RoleLost(_)))
+    }
+}
 
 /// How long to wait after the given number of failed polls in a row; what the API asks for wins.
 pub(super) fn wait_after(error: &PollError, failures: u32, poll_every: Duration) -> Duration {
@@ -31,7 +48,6 @@ pub(super) fn wait_after(error: &PollError, failures: u32, poll_every: Duration)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoreError;
 
     #[test]
     fn failed_polls_wait_longer_each_time_and_the_api_has_the_last_word() {

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::throttle::Throttle;
 
@@ -11,7 +12,8 @@ use super::throttle::Throttle;
 pub const SEPARATOR: char = '\u{1f}';
 
 /// What the messages of a delivery are to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Each is told.
     Digest,

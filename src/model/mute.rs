@@ -1,10 +1,10 @@
 //! A rule that a person has silenced for a while.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// While it lasts, what its rule owes is withheld: recorded with the reason, never sent by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mute {
     /// Its number in the store.
     pub id: i64,

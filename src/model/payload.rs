@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The [`Payload::type_name`] of a mail.
+pub const MAIL: &str = "email";
+
 /// Which kind of payload a target takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +44,15 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// The type of the targets that take it, as the rules file writes it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Slack(_) => "slack",
+            Self::Email(_) => MAIL,
+            Self::Http(_) => "http",
+        }
+    }
+
     /// Whether a target that takes this format can send it: its type may have changed since this was rendered.
     pub fn fits(&self, format: Format) -> bool {
         matches!(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{Result, Row, Store, StoredMessage};
 use crate::model::delivery::StateName;
@@ -12,7 +13,7 @@ use crate::model::message::Triple;
 pub type Window = (Timestamp, Timestamp);
 
 /// A moment that deliveries of a rule wait for, as the rule said.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// The rule.
     pub rule: String,

@@ -1,6 +1,7 @@
 //! What the store shows of what it keeps: deliveries, counts, messages.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::model::delivery::{Attempt, Notice, StateName};
 use crate::model::group::Gathered;
@@ -82,13 +83,6 @@ pub struct Row {
     pub throttled: u32,
 }
 
-impl Row {
-    /// It waits for the moment that its rule said, not for its target or another try.
-    pub fn waits_for_its_moment(&self, now: Timestamp) -> bool {
-        self.state == StateName::Pending && self.last.is_none() && self.first_due > now
-    }
-}
-
 /// The instance that gave out the token of a lease: what stands before the first dot.
 pub(super) fn holder(token: &str) -> String {
     token.split('.').next().unwrap_or(token).to_owned()
@@ -106,7 +100,7 @@ pub struct Detail {
 }
 
 /// How many deliveries stand where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of StateName")]
 pub struct Counts {
     pub pending: u64,

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use activity_relay::cli::output::Output;
-use activity_relay::cli::{Color, Context, Exit, Format, Global, Stop, check, init};
+use activity_relay::cli::{Color, Context, Exit, Format, Global, Named, Stop, check, init};
 use activity_relay::config;
 use activity_relay::config::problem::Severity;
 use activity_relay::config::secret::Environment;
@@ -28,6 +28,7 @@ fn context(folder: &Path) -> Context {
     };
     Context {
         global,
+        named: Named::default(),
         environment: Environment::default(),
         out: Output::new(Color::Never),
         clock: Clock::System,

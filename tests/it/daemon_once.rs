@@ -47,6 +47,7 @@ async fn a_round_ends_only_when_nothing_due_is_left() {
         store,
         clock: Clock::System,
         chance: Chance::system(),
+        traces: None,
         paced: false,
         dry_run: false,
     });

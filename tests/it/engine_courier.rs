@@ -60,7 +60,15 @@ impl Engine {
         let config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.problems));
         let url = format!("sqlite://{}", folder.path().join("relay.db").display());
         let store = Store::open(&url, Mode::Daemon).await.unwrap();
-        let setup = Setup { config, store, clock, chance: Chance::seeded(1), paced: false, dry_run: false };
+        let setup = Setup {
+            config,
+            store,
+            clock,
+            chance: Chance::seeded(1),
+            traces: None,
+            paced: false,
+            dry_run: false,
+        };
         Self { relay: Arc::new(Relay::new(setup)), sandbox, _folder: folder }
     }
 

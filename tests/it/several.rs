@@ -74,7 +74,8 @@ impl Several {
         let clock = Clock::manual(self.now() + SignedDuration::from_secs(seconds_ahead));
         let store = Store::open(&self.url, Mode::Daemon).await.unwrap();
         let chance = Chance::seeded(1);
-        let setup = Setup { config, store, clock: clock.clone(), chance, paced: false, dry_run: false };
+        let setup =
+            Setup { config, store, clock: clock.clone(), chance, traces: None, paced: false, dry_run: false };
         self.members.push(Member { relay: Arc::new(Relay::new(setup)), clock });
     }
 

@@ -1,7 +1,7 @@
 //! `deliveries`, `targets` and `status` over a store of their own: what they change and how they end.
 
 use activity_relay::cli::output::Output;
-use activity_relay::cli::{Color, Context, Exit, Format, Global, Stop, deliveries, status};
+use activity_relay::cli::{Color, Context, Exit, Format, Global, Named, Stop, deliveries, status};
 use activity_relay::config::secret::Environment;
 use activity_relay::daemon::clock::Clock;
 use activity_relay::model::delivery::StateName;
@@ -42,6 +42,7 @@ impl World {
         };
         let context = Context {
             global,
+            named: Named::default(),
             environment: Environment::default(),
             out: Output::new(Color::Never),
             clock: Clock::manual(at(60)),

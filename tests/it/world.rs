@@ -10,7 +10,7 @@ use activity_relay::daemon::clock::{Chance, Clock};
 use activity_relay::daemon::poller::Tick;
 use activity_relay::daemon::reload::{Cause, Origin, Reload, Reloader};
 use activity_relay::daemon::systemd::Systemd;
-use activity_relay::daemon::{Relay, Setup, driver};
+use activity_relay::daemon::{Relay, Setup, driver, traces};
 use activity_relay::sandbox::behaviour::Behaviour;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
@@ -42,6 +42,8 @@ pub(crate) struct World {
     rules: String,
     adjust: Option<Adjust>,
     seed: u64,
+    /// OpenTelemetry's variables.
+    telemetry: Environment,
 }
 
 impl World {
@@ -89,7 +91,16 @@ impl World {
             std::fs::write(path, text).unwrap();
         }
         let rules = whole(rules);
-        let mut world = Self { sandbox, clock, folder, relay: None, rules, adjust, seed };
+        let mut world = Self {
+            sandbox,
+            clock,
+            folder,
+            relay: None,
+            rules,
+            adjust,
+            seed,
+            telemetry: Environment::default(),
+        };
         world.open().await;
         world
     }
@@ -156,6 +167,12 @@ impl World {
         self.sandbox.business.set_clock(truth);
     }
 
+    /// The same relay, with these variables of OpenTelemetry from here on.
+    pub(crate) async fn telemetry<const N: usize>(&mut self, variables: [(&str, &str); N]) {
+        self.telemetry = Environment::of(variables);
+        self.reopen().await;
+    }
+
     /// The relay is gone between two steps, as after a crash, and another one takes its store over.
     pub(crate) async fn reopen(&mut self) {
         self.relay = None;
@@ -196,7 +213,8 @@ impl World {
         }
         let (store, clock) = (self.take_store().await, self.clock.clone());
         let chance = Chance::seeded(self.seed);
-        let setup = Setup { config, store, clock, chance, paced: false, dry_run: false };
+        let traces = traces::settings::Settings::of(&self.telemetry, None, store.instance()).unwrap();
+        let setup = Setup { config, store, clock, chance, traces, paced: false, dry_run: false };
         self.relay = Some(Arc::new(Relay::new(setup)));
     }
 

@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::answers::deliveries::story;
+use crate::answers::deliveries::{Listed, story};
 use crate::cli::output::{BAD, DIM, GOOD, WARN, paint};
 use crate::cli::table::{self, plain};
 use crate::cli::when;
 use crate::model::delivery::StateName;
-use crate::store::Row;
 
 /// A narrower terminal has no room for all columns beside each other.
 const WIDE_COLUMNS: usize = 120;
@@ -19,16 +18,16 @@ const REASON_CHARS_MAX: usize = 60;
 
 /// The list as lines. Where a terminal is too narrow for all columns, each delivery takes two lines.
 pub(super) fn drawn(
-    rows: &[Row],
+    rows: &[Listed],
     now: Timestamp,
     zone: &TimeZone,
     columns_max: Option<usize>,
 ) -> Vec<String> {
-    let to = |row: &Row| match &row.recipient {
+    let to = |row: &Listed| match &row.recipient {
         Some(recipient) => format!("{}: {recipient}", row.target),
         None => row.target.clone(),
     };
-    let state = |row: &Row| (state_style(row.state), row.state.to_string());
+    let state = |row: &Listed| (state_style(row.state), row.state.to_string());
     if let Some(width) = columns_max.filter(|width| *width < WIDE_COLUMNS) {
         let cells = rows.iter().map(|row| {
             vec![
@@ -80,9 +79,8 @@ mod tests {
     #[test]
     fn the_list_fits_a_narrow_terminal() {
         let now: Timestamp = "2026-03-10T09:00:00Z".parse().unwrap();
-        let row = Row {
+        let row = Listed {
             id: DeliveryId::derive(now, &["a"]),
-            number: 1,
             account: "main".into(),
             rule: "cancellations-of-regulars".into(),
             target: "front-desk".into(),
@@ -101,12 +99,11 @@ mod tests {
             maybe_duplicate: false,
             replay_of: None,
             held_by: None,
-            notice: None,
             first_due: now,
-            group: None,
-            gathered: None,
-            open: false,
+            window: None,
             throttled: 0,
+            gathers: None,
+            notice: None,
         };
         let rows = [row.clone(), row];
         let plain = |width| {

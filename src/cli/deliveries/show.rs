@@ -1,18 +1,16 @@
 //! `deliveries show`: the story of one delivery.
 
+use jiff::tz::TimeZone;
+
 use super::state_style;
-use crate::answers::deliveries::waits_for;
+use crate::answers::deliveries::{Shown, Window, waits_for};
 use crate::cli::output::{BOLD, DIM, paint};
 use crate::cli::{Context, payload, when};
-use crate::model::group::{Gathered, Kind};
-use crate::store::Detail;
-use crate::target::Target;
 
 /// The story for people.
-pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) -> anyhow::Result<()> {
-    let row = &detail.row;
-    let (zone, now) = (when::zone(context), context.clock.now());
-    let moment = |at| format!("{} ({})", when::moment(at, &zone), when::ago(at, now));
+pub(super) fn text(shown: &Shown, zone: &TimeZone, context: &Context) -> anyhow::Result<()> {
+    let (row, now) = (&shown.listed, context.clock.now());
+    let moment = |at| format!("{} ({})", when::moment(at, zone), when::ago(at, now));
     let to = row.recipient.as_ref().map_or_else(|| row.target.clone(), |to| format!("{} ({to})", row.target));
     let fact = |name: &str, value: String| {
         context.out.line(format!("  {} {value}", paint(DIM, format!("{name:<9}"))))
@@ -30,11 +28,11 @@ pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) 
     if let Some(due) = row.due_at {
         fact("due", moment(due))?;
     }
-    if let Some(waits) = waits_for(row, now, &zone) {
+    if let Some(waits) = waits_for(row, now, zone) {
         fact("waits", waits)?;
     }
-    if let Some(Gathered { kind: Kind::Digest, from, to }) = row.gathered {
-        fact("covers", format!("{} to {}", when::moment(from, &zone), when::moment(to, &zone)))?;
+    if let Some(Window { from, to }) = row.window {
+        fact("covers", format!("{} to {}", when::moment(from, zone), when::moment(to, zone)))?;
     }
     if row.throttled > 0 {
         fact("held back", format!("{} before it, as its rule's throttle says", row.throttled))?;
@@ -54,7 +52,7 @@ pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) 
     if row.maybe_duplicate {
         fact("note", "the target may have had it twice: an attempt ended without a clear answer".to_owned())?;
     }
-    for (number, attempt) in detail.history.iter().enumerate() {
+    for (number, attempt) in shown.history.iter().enumerate() {
         let status = attempt.status.map_or(String::new(), |status| format!(" {status}"));
         let head = format!("{}. {}{status}", number + 1, attempt.outcome);
         let tail = format!("{}, {} ms", moment(attempt.at), attempt.latency_ms);
@@ -64,9 +62,9 @@ pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) 
             context.out.line(format!("   {} {}", paint(DIM, "answer"), answer.trim()))?;
         }
     }
-    if let Some(sent) = &detail.payload {
+    if let Some(of) = &shown.payload_type {
         context.out.line(format!("\n{}", paint(BOLD, "payload")))?;
-        context.out.line(payload::as_text(sent, target, row.id.as_str())?)?;
+        context.out.line(payload::in_words(&shown.payload, of)?)?;
     }
     Ok(())
 }

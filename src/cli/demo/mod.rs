@@ -154,7 +154,15 @@ impl Stage {
             .await
             .map_err(|error| Stop::new(Exit::Unavailable, error.to_string()))?;
         let (clock, chance) = (context.clock.clone(), Chance::system());
-        let relay = Arc::new(Relay::new(Setup { config, store, clock, chance, paced: true, dry_run: false }));
+        let relay = Arc::new(Relay::new(Setup {
+            config,
+            store,
+            clock,
+            chance,
+            traces: None,
+            paced: true,
+            dry_run: false,
+        }));
         Ok(Self { sandbox, environment, relay })
     }
 

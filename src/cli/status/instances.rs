@@ -2,17 +2,17 @@
 
 use jiff::Timestamp;
 
-use crate::answers::instances::Instances;
+use crate::answers::instances::Instance;
 use crate::cli::output::{BOLD, DIM, WARN};
 use crate::cli::table::{self, plain};
 use crate::cli::{Context, when};
 
 /// Several, or one that could be several: where it can only be one, that it is there says nothing.
-pub(super) fn show(found: &Instances, context: &Context, now: Timestamp) -> anyhow::Result<()> {
-    if !found.are_shared() || found.all.is_empty() {
+pub(super) fn show(found: &[Instance], context: &Context, now: Timestamp) -> anyhow::Result<()> {
+    if found.is_empty() {
         return Ok(());
     }
-    let rows = found.all.iter().map(|instance| {
+    let rows = found.iter().map(|instance| {
         let roles: Vec<&str> = instance.holds.iter().map(|held| held.role.as_str()).collect();
         let style = if instance.alive { DIM } else { WARN };
         vec![

@@ -12,11 +12,6 @@ use url::form_urlencoded;
 
 use super::problem::Problem;
 use super::{Parameter, operations};
-use crate::answers::deliveries::{Found, find};
-use crate::store::{Row, Store};
-
-/// How long a text may be that is kept, in characters.
-const TEXT_CHARS_MAX: usize = 300;
 
 /// Of one operation: method, path, and its fields with whether each may be there several times.
 type Fields = (Method, &'static str, Vec<(&'static str, bool)>);
@@ -114,25 +109,4 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(from).map(Some)
 }
 
-/// A text that is kept and shown: on one line, not too long, not empty.
-pub(super) fn line(name: &str, text: &str) -> Result<String, Problem> {
-    let begun = text.chars().next().is_some_and(|first| !first.is_whitespace());
-    if !begun || text.chars().count() > TEXT_CHARS_MAX || text.chars().any(char::is_control) {
-        return Err(Problem::wrong(format!(
-            "`{name}` is one line of 1 to {TEXT_CHARS_MAX} characters that does not begin with a space"
-        )));
-    }
-    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// The one delivery whose id is, or begins with, the text.
-pub(super) async fn delivery(store: &Store, text: &str) -> Result<Row, Problem> {
-    let unknown = || Problem::missing(format!("no delivery has the id `{text}`"));
-    match find(store, text).await? {
-        Found::One(id) => Ok(store.delivery(&id).await?.ok_or_else(unknown)?.row),
-        Found::None => Err(unknown()),
-        Found::Several => {
-            Err(Problem::conflict(format!("several deliveries' ids begin with `{text}`; give more of it")))
-        }
-    }
 }

@@ -11,6 +11,7 @@ use super::schemas::reference;
 use super::{Answer, Operation, json};
 use crate::daemon::reload::{Cause, Outcome};
 use crate::rules::{Deliver, Rule};
+use crate::rules::window::zone_name;
 use crate::web::Console;
 use crate::web::guard::Call;
 use crate::web::reload::as_json;
@@ -52,6 +53,7 @@ async fn show(State(console): State<Console>, _: Query) -> Answer {
     };
     json(&json!({
         "hash": config.outline.hash(),
+        "timezone": zone_name(&config.timezone),
         "files": files.paths().iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "accounts": config.accounts.iter().map(|account| &account.name).collect::<Vec<_>>(),
         "targets": config.targets.keys().collect::<Vec<_>>(),

@@ -2,21 +2,20 @@
 
 use axum::extract::{Path, State};
 use axum::http::Method;
-use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asked::{Body, Query, delivery, present};
+use super::asked::{Body, Query, present};
 use super::problem::Problem;
 use super::schemas::{self, integer, one_of, reference, text};
 use super::{Answer, Operation, Parameter, json};
-use crate::answers::actions::Change;
-use crate::answers::deliveries::{self, Listed};
+use crate::answers::actions::{Change, Changed};
+use crate::answers::deliveries::{Listed, Shown, detail};
 use crate::answers::when;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
-use crate::store::{Filter, Row};
+use crate::store::Filter;
 use crate::web::Console;
 use crate::web::guard::{Call, Visitor};
 
@@ -67,6 +66,7 @@ fn filters() -> Vec<Parameter> {
         Parameter::new("since", "Only those planned since: a moment, or so long ago", schemas::since()),
         Parameter::new("limit", "At most so many", integer(1, Some(ROWS_MAX))),
         Parameter::new("cursor", "`next_cursor` of the page before", schemas::cursor()),
+        Parameter::new("count", "Say how many fit from there on: `total`", schemas::boolean()),
     ]
 }
 
@@ -87,19 +87,27 @@ async fn list(State(console): State<Console>, query: Query) -> Answer {
     let before = query.number("cursor")?.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let filter = Filter { before, limit: Some(limit), ..asked.filter(&console)? };
-    let rows = console.relay.store.page(filter).await?;
+    let (rows, total) = if query.flag("count")? {
+        let (rows, total) = console.relay.store.deliveries(filter).await?;
+        (rows, Some(total))
+    } else {
+        (console.relay.store.page(filter).await?, None)
+    };
     let last = rows.last().filter(|_| rows.len() == limit).map(|row| row.number.to_string());
-    json(&json!({ "deliveries": rows.iter().map(Listed::of).collect::<Vec<_>>(), "next_cursor": last }))
+    let listed: Vec<Listed> = rows.iter().map(Listed::of).collect();
+    let mut document = json!({ "deliveries": listed, "next_cursor": last });
+    if let Some(total) = total {
+        document["total"] = json!(total);
+    }
+    json(&document)
 }
 
 /// `GET /api/v1/deliveries/{id}`
 async fn show(State(console): State<Console>, Path(id): Path<String>, _: Query) -> Answer {
     let (store, config) = (&console.relay.store, console.relay.config());
-    let row = delivery(store, &id).await?;
-    let detail = store.delivery(&row.id).await?;
-    let detail = detail.ok_or_else(|| Problem::missing(format!("no delivery has the id `{id}`")))?;
-    let target = config.targets.get(&row.target).map(AsRef::as_ref);
-    json(&deliveries::json(&detail, target)?)
+    let detail = detail(store, &id).await?;
+    let target = config.targets.get(&detail.row.target).map(AsRef::as_ref);
+    json(&Shown::of(&detail, target).document()?)
 }
 
 /// Which ones are meant: by id, or by filter.
@@ -112,6 +120,9 @@ pub(in crate::web) struct Chosen {
     filter: Option<Asked>,
     #[serde(default)]
     dry_run: bool,
+    /// The ids are whole ones; what is unknown or in no state for it is passed over.
+    #[serde(default)]
+    pass_over: bool,
 }
 
 /// A filter as programs write it.
@@ -155,13 +166,16 @@ pub(super) fn chosen_schema() -> Value {
         },
     });
     let ids = json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1, "maxItems": CHANGED_MAX });
+    let flag = || json!({ "type": "boolean", "default": false });
     let by = |name: &str, schema: Value| {
         json!({
             "type": "object", "additionalProperties": false, "required": [name],
-            "properties": { name: schema, "dry_run": { "type": "boolean", "default": false } },
+            "properties": { name: schema, "dry_run": flag() },
         })
     };
-    one_of([by("ids", ids), by("filter", filter)])
+    let mut by_id = by("ids", ids);
+    by_id["properties"]["pass_over"] = flag();
+    one_of([by_id, by("filter", filter)])
 }
 
 fn parse_state(name: &str) -> Result<StateName, Problem> {
@@ -179,60 +193,33 @@ async fn discard(Call { console, visitor }: Call, _: Query, Body(chosen): Body<C
 }
 
 async fn change(change: Change, console: &Console, visitor: &Visitor, chosen: &Chosen) -> Answer {
-    let rows = rows(change, console, chosen).await?;
+    let ids = ids(change, console, chosen).await?;
     if chosen.dry_run {
-        let changed: Vec<Value> = rows.iter().map(|row| changed(&row.id, None)).collect();
-        return json(&json!({ "deliveries": changed }));
+        let would = ids.into_iter().map(|id| Changed { id, replay_of: None });
+        return json(&json!({ "deliveries": would.collect::<Vec<_>>() }));
     }
-    let store = &console.relay.store;
-    let ids: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
-    let done = change.run(store, &ids, console.relay.clock.now()).await?;
+    let done = change.run(&console.relay.store, &ids, console.relay.clock.now()).await?;
     console.relay.owed.notify_one();
     tracing::info!(peer = %visitor.peer, did = change.as_str(), count = done.len(), "changed by the API");
-    let mut told = Vec::with_capacity(done.len());
-    for id in &done {
-        let of = match change {
-            Change::Replay => store.delivery(id).await?.and_then(|detail| detail.row.replay_of),
-            Change::Discard => None,
-        };
-        told.push(changed(id, of.as_ref()));
-    }
-    Ok(axum::Json(json!({ "deliveries": told })).into_response())
+    json(&json!({ "deliveries": done }))
 }
 
-fn changed(id: &DeliveryId, replay_of: Option<&DeliveryId>) -> Value {
-    json!({ "id": id, "replay_of": replay_of })
-}
-
-/// Those that are meant and can be changed so; where ids were given, one that cannot is a conflict.
-async fn rows(change: Change, console: &Console, chosen: &Chosen) -> Result<Vec<Row>, Problem> {
+/// Those that are meant and can be changed so.
+async fn ids(change: Change, console: &Console, chosen: &Chosen) -> Result<Vec<DeliveryId>, Problem> {
     let store = &console.relay.store;
     match (&chosen.ids, &chosen.filter) {
         (Some(ids), None) if (1..=CHANGED_MAX).contains(&ids.len()) && !ids.iter().any(String::is_empty) => {
-            let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
-            for id in ids {
-                let row = delivery(store, id).await?;
-                if !change.fits(row.state) {
-                    return Err(Problem::conflict(format!(
-                        "{} is {}: {}",
-                        row.id,
-                        row.state,
-                        change.unfit()
-                    )));
-                }
-                // Named twice is meant once.
-                if !rows.iter().any(|known| known.id == row.id) {
-                    rows.push(row);
-                }
+            if chosen.pass_over && !chosen.dry_run {
+                return Ok(ids.iter().map(DeliveryId::from_text).collect());
             }
-            Ok(rows)
+            Ok(change.named(store, ids).await?.into_iter().map(|row| row.id).collect())
         }
-        (None, Some(asked)) => {
+        (None, Some(asked)) if !chosen.pass_over => {
             let filter = Filter { limit: Some(CHANGED_MAX), ..asked.filter(console)? };
             let mut rows = store.page(filter).await?;
             rows.retain(|row| change.fits(row.state));
             rows.reverse();
-            Ok(rows)
+            Ok(rows.into_iter().map(|row| row.id).collect())
         }
         _ => Err(Problem::wrong(format!("give either `ids` (1 to {CHANGED_MAX}, none empty) or `filter`"))),
     }

@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asked::{Body, Query, delivery};
+use super::asked::{Body, Query};
 use super::problem::Problem;
 use super::schemas::{self, reference};
 use super::{Answer, Operation, json};
@@ -43,7 +43,7 @@ pub(super) fn operations() -> Vec<Operation> {
 /// `GET /api/v1/digests`
 async fn list(State(console): State<Console>, _: Query) -> Answer {
     let open = digests::open(&console.relay.store).await?;
-    json(&json!({ "digests": open.iter().map(digests::as_json).collect::<Vec<_>>() }))
+    json(&json!({ "digests": open }))
 }
 
 /// Which ones are meant.
@@ -57,15 +57,7 @@ async fn open_ones(console: &Console, asked: &Ids) -> Result<Vec<DeliveryId>, Pr
     if asked.ids.is_empty() || asked.ids.iter().any(String::is_empty) {
         return Err(Problem::wrong("`ids` names one digest at least"));
     }
-    let mut ids = Vec::with_capacity(asked.ids.len());
-    for id in &asked.ids {
-        let row = delivery(&console.relay.store, id).await?;
-        if !digests::is_open(&row) {
-            return Err(Problem::conflict(format!("{} is no open digest: it is {}", row.id, row.state)));
-        }
-        ids.push(row.id);
-    }
-    Ok(ids)
+    Ok(digests::open_ones(&console.relay.store, &asked.ids).await?)
 }
 
 async fn change(say: Say, call: &Call, asked: &Ids) -> Answer {

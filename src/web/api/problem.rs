@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::answers::asked::Refusal;
 use crate::store::StoreError;
 use crate::web::pages::Said;
 
@@ -30,7 +31,7 @@ impl Problem {
         Self::of(StatusCode::NOT_FOUND, detail)
     }
 
-    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+    fn conflict(detail: impl Into<String>) -> Self {
         Self::of(StatusCode::CONFLICT, detail)
     }
 
@@ -64,6 +65,17 @@ fn kind(status: StatusCode) -> (&'static str, &'static str) {
         503 => ("store-unavailable", "The store does not answer"),
         500..=599 => ("internal", "A fault of the relay"),
         _ => ("bad-request", "The request makes no sense"),
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing(detail) => Self::missing(detail),
+            Refusal::Conflict(detail) => Self::conflict(detail),
+            Refusal::Wrong(detail) => Self::wrong(detail),
+            Refusal::Store(error) => error.into(),
+        }
     }
 }
 

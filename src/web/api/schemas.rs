@@ -63,20 +63,22 @@ pub(super) fn list(name: &str, of: &str) -> Value {
     object([(name, array(reference(of)))])
 }
 
-/// A page of a list.
+/// A page of a list; where it is asked for, with how many there are.
 pub(super) fn page(name: &str, of: &str) -> Value {
-    object([(name, array(reference(of))), ("next_cursor", nullable(cursor()))])
+    let mut schema = object([(name, array(reference(of))), ("next_cursor", nullable(cursor()))]);
+    schema["properties"]["total"] = count();
+    schema
 }
 
 fn array(items: Value) -> Value {
     keyed([("type", json!("array")), ("items", items)])
 }
 
-fn moment() -> Value {
+pub(super) fn moment() -> Value {
     json!({ "type": "string", "format": "date-time" })
 }
 
-fn boolean() -> Value {
+pub(super) fn boolean() -> Value {
     json!({ "type": "boolean" })
 }
 
@@ -150,10 +152,16 @@ fn delivery() -> Value {
         ("why", nullable(text())),
         ("held_by", nullable(text())),
         ("first_due", moment()),
-        ("window", nullable(object([("from", moment()), ("to", moment())]))),
+        ("window", nullable(window())),
         ("throttled", count()),
+        ("gathers", nullable(json!({ "enum": ["digest", "event"] }))),
+        ("notice", nullable(object([("subject", text()), ("text", text())]))),
     ];
     and(owed(text()), more)
+}
+
+fn window() -> Value {
+    object([("from", moment()), ("to", moment())])
 }
 
 fn history() -> Value {
@@ -177,6 +185,7 @@ fn message() -> Value {
         ("body", any()),
         ("created_at", moment()),
         ("seen_at", nullable(moment())),
+        ("trace_id", text()),
     ];
     and(kind(), more)
 }
@@ -224,15 +233,20 @@ fn status() -> Value {
         ("error", nullable(text())),
         ("polled_by", nullable(text())),
     ]);
+    let held = and(standing(["paused", "parked"]), [("gone", boolean())]);
     let states = StateName::ALL.map(|state| (state.as_str(), count()));
     object([
         ("accounts", array(account)),
         ("deliveries", object(states)),
         ("oldest_due_seconds", nullable(count())),
-        ("targets", array(standing(["paused", "parked"]))),
+        ("targets", array(held)),
         ("instances", array(object([("id", text()), ("host", text()), ("alive", boolean())]))),
         ("cleaned_by", nullable(text())),
         ("mutes", array(reference("Mute"))),
+        ("mutes_without_rule", array(reference("Mute"))),
+        ("shared", boolean()),
+        ("oldest_due", nullable(moment())),
+        ("now", moment()),
     ])
 }
 
@@ -285,6 +299,7 @@ fn digest() -> Value {
         ("messages", array(text())),
         ("opened_at", moment()),
         ("closes_at", moment()),
+        ("window", nullable(window())),
     ])
 }
 
@@ -309,6 +324,7 @@ pub(super) fn all() -> Value {
     ]);
     let tested = object([
         ("target", text()),
+        ("type", text()),
         ("recipient", nullable(text())),
         ("outcome", text()),
         ("status", nullable(count())),
@@ -325,6 +341,7 @@ pub(super) fn all() -> Value {
     ]);
     let configuration = object([
         ("hash", text()),
+        ("timezone", text()),
         ("files", array(text())),
         ("accounts", array(text())),
         ("targets", array(text())),
@@ -338,7 +355,7 @@ pub(super) fn all() -> Value {
     json!({
         "Problem": problem,
         "Delivery": delivery(),
-        "DeliveryDetail": and(delivery(), [("payload", any()), ("history", history())]),
+        "DeliveryDetail": and(delivery(), [("payload", any()), ("history", history()), ("payload_type", nullable(text()))]),
         "Chosen": chosen_schema(),
         "Changed": object([("id", text()), ("replay_of", nullable(text()))]),
         "Id": object([("id", text())]),

@@ -6,8 +6,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::asked::{Body, Query, line};
-use super::problem::Problem;
+use super::asked::{Body, Query};
 use super::schemas::{self, reference};
 use super::{Answer, Operation, json};
 use crate::answers::status::Status;
@@ -57,7 +56,7 @@ pub(super) fn operations() -> Vec<Operation> {
 /// `GET /api/v1/status`
 async fn status(State(console): State<Console>, _: Query) -> Answer {
     let (config, now) = (console.relay.config(), console.relay.clock.now());
-    json(&Status::of(&console.relay.store, Some(&config), now).await?.document())
+    json(&Status::of(&console.relay.store, Some(&config), now).await?)
 }
 
 /// `GET /api/v1/targets`
@@ -80,7 +79,7 @@ async fn pause(
     _: Query,
     Body(why): Body<Why>,
 ) -> Answer {
-    held(&console, &visitor, &name, Some(&line("reason", &why.reason)?)).await
+    held(&console, &visitor, &name, Some(&why.reason)).await
 }
 
 /// `POST /api/v1/targets/{name}/resume`
@@ -88,28 +87,19 @@ async fn resume(Call { console, visitor }: Call, Path(name): Path<String>, _: Qu
     held(&console, &visitor, &name, None).await
 }
 
-fn unknown(name: &str) -> Problem {
-    Problem::missing(format!("the rules file names no target `{name}`"))
-}
-
 async fn held(console: &Console, visitor: &Visitor, name: &str, reason: Option<&str>) -> Answer {
-    let (store, config) = (&console.relay.store, console.relay.config());
-    if !config.targets.contains_key(name) {
-        return Err(unknown(name));
-    }
-    store.pause_target(name, reason.is_some(), reason.unwrap_or_default()).await?;
+    let (store, config, now) = (&console.relay.store, console.relay.config(), console.relay.clock.now());
+    let target = targets::hold(store, &config, (name, reason), now).await?;
     console.relay.owed.notify_one();
     let did = if reason.is_some() { "pause" } else { "resume" };
     tracing::info!(peer = %visitor.peer, did, target = name, "changed by the API");
-    let listed = targets::list(store, &config, console.relay.clock.now()).await?;
-    let target = listed.into_iter().find(|target| target.name == name);
-    json(&target.ok_or_else(|| unknown(name))?)
+    json(&target)
 }
 
 /// `POST /api/v1/targets/{name}/test`
 async fn test(Call { console, visitor }: Call, Path(name): Path<String>, _: Query) -> Answer {
     let config = console.relay.config();
-    let target = config.targets.get(&name).ok_or_else(|| unknown(&name))?;
+    let target = targets::named(&config, &name)?;
     tracing::info!(peer = %visitor.peer, target = name, "tested by the API");
     let by = format!("Somebody tested {name} by the API");
     json(&json!({ "tests": targets::test(target, &by, &config, console.relay.clock.now()).await }))

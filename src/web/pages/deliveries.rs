@@ -10,7 +10,7 @@ use super::{
     short, tone,
 };
 use crate::answers::actions::Change;
-use crate::answers::deliveries::story;
+use crate::answers::deliveries::{Listed, story};
 use crate::answers::explain::{Next, Outlook, Remedy};
 use crate::answers::{payload, when};
 use crate::model::catalog;
@@ -165,7 +165,7 @@ impl Line {
             Some(uid) => console.relay.store.message(Some(&row.account), uid).await?,
             None => None,
         };
-        let story = story(&row, frame.now, &frame.zone);
+        let story = story(&Listed::of(&row), frame.now, &frame.zone);
         Ok(Self { row, message, story })
     }
 
@@ -349,7 +349,7 @@ pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String
     let did = change.as_str();
     tracing::info!(%peer, did, deliveries = changed.len(), "changed in the console");
     if let ([one], Change::Replay) = (&changed[..], change) {
-        return Ok(Redirect::to(&format!("/deliveries/{}", segment(one.as_str()))).into_response());
+        return Ok(Redirect::to(&format!("/deliveries/{}", segment(one.id.as_str()))).into_response());
     }
     let asked = Asked::of(&fields);
     let number = changed.len().to_string();

@@ -141,7 +141,7 @@ fn notes(status: &Status, config: &Config, refused: Option<&str>, now: Timestamp
             mends: vec![Mend::link("Look and replay", "/deliveries?state=dead")],
         });
     }
-    let late = status.oldest_due_seconds().filter(|seconds| *seconds > LATE_SECONDS);
+    let late = status.oldest_due_seconds.filter(|seconds| *seconds > LATE_SECONDS);
     if let Some(seconds) = late.filter(|_| status.targets.is_empty()) {
         notes.push(Note {
             tone: "warn",
@@ -180,7 +180,7 @@ fn of_target(held: &crate::answers::status::Held) -> Note {
             mends: vec![Mend::link("Look and discard", pending)],
         };
     }
-    let (tone, title) = match held.state {
+    let (tone, title) = match &*held.state {
         "parked" => ("bad", format!("Target {name} is parked")),
         _ => ("warn", format!("Target {name} is paused")),
     };
