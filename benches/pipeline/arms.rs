@@ -354,8 +354,9 @@ pub(crate) fn admitted(uid: &str, target: &str, now: Timestamp) -> Admitted {
         replay_of: None,
         joins: None,
         quota: None,
+        good_by: Vec::new(),
     };
-    Admitted { message, rules: vec!["all".into()], deliveries: vec![planned] }
+    Admitted { message, rules: vec!["all".into()], deliveries: vec![planned], makes_good: Vec::new() }
 }
 
 /// User and system time of this process so far (proc(5): fields 14 and 15 of `stat`, in ticks of 1/100 s).

@@ -62,6 +62,14 @@ pub struct Listed<'a> {
     first_due: Timestamp,
     window: Option<Window>,
     throttled: u32,
+    resolved_by: Option<ResolvedBy<'a>>,
+}
+
+/// What made a delivery good.
+#[derive(Debug, Serialize)]
+struct ResolvedBy<'a> {
+    message: &'a str,
+    at: Timestamp,
 }
 
 /// The time that a digest covers.
@@ -124,6 +132,7 @@ impl<'a> Listed<'a> {
             first_due: row.first_due,
             window: Window::of(row),
             throttled: row.throttled,
+            resolved_by: row.made_good.as_ref().map(|good| ResolvedBy { message: &good.by, at: good.at }),
         }
     }
 }
@@ -161,9 +170,15 @@ pub fn story(row: &Row, now: Timestamp, zone: &TimeZone) -> String {
         let gap = if story.is_empty() { "" } else { ": " };
         let _ = write!(story, "{gap}{reason}");
     }
-    if row.maybe_duplicate {
+    let mut note = |words: String| {
         let gap = if story.is_empty() { "" } else { "; " };
-        let _ = write!(story, "{gap}maybe sent twice");
+        let _ = write!(story, "{gap}{words}");
+    };
+    if row.maybe_duplicate {
+        note("maybe sent twice".to_owned());
+    }
+    if let Some(good) = &row.made_good {
+        note(format!("made good {} by {}", when::ago(good.at, now), good.by));
     }
     story
 }
@@ -220,6 +235,7 @@ mod tests {
             gathered: None,
             open: false,
             throttled: 0,
+            made_good: None,
         };
         let slack = Payload::Slack(json!({"text": "hello"}));
         let shown = json(&Detail { row, payload: Some(slack), history: Vec::new() }, None).unwrap();

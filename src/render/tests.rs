@@ -72,7 +72,7 @@ pub(super) fn names(name: &str) -> Names {
 
 pub(super) fn view(messages: Vec<(Message, Names)>) -> View {
     View {
-        messages: messages.into_iter().map(|(message, names)| Seen { message, names }).collect(),
+        messages: messages.into_iter().map(|(message, names)| Seen::new(message, names)).collect(),
         notice: None,
         delivery_id: "d1".into(),
         attempt: 1,

@@ -107,6 +107,7 @@ mod tests {
             gathered: None,
             open: false,
             throttled: 0,
+            made_good: None,
         };
         let rows = [row.clone(), row];
         let plain = |width| {

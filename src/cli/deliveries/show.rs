@@ -51,6 +51,9 @@ pub(super) fn text(detail: &Detail, target: Option<&Target>, context: &Context) 
     if let Some(of) = &row.replay_of {
         fact("replays", of.to_string())?;
     }
+    if let Some(good) = &row.made_good {
+        fact("made good", format!("by {}, {}", good.by, moment(good.at)))?;
+    }
     if row.maybe_duplicate {
         fact("note", "the target may have had it twice: an attempt ended without a clear answer".to_owned())?;
     }

@@ -145,7 +145,12 @@ fn delivery() -> Value {
         ("first_due", moment()),
         ("window", nullable(object([("from", moment()), ("to", moment())]))),
         ("throttled", count()),
+        ("resolved_by", nullable(resolved_by())),
     ])
+}
+
+fn resolved_by() -> Value {
+    object([("message", text()), ("at", moment())])
 }
 
 fn history() -> Value {
@@ -176,9 +181,22 @@ fn explanation() -> Value {
         ("state", state()),
         ("due_at", nullable(moment())),
         ("attempts", count()),
+        ("resolved_by", nullable(resolved_by())),
         ("history", history()),
     ]);
-    object([("message", message), ("rules", array(rule)), ("deliveries", array(owed))])
+    let made_good = object([
+        ("id", text()),
+        ("rule", text()),
+        ("target", text()),
+        ("recipient", nullable(text())),
+        ("messages", array(text())),
+    ]);
+    object([
+        ("message", message),
+        ("rules", array(rule)),
+        ("deliveries", array(owed)),
+        ("made_good", array(made_good)),
+    ])
 }
 
 fn status() -> Value {
