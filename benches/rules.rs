@@ -35,6 +35,7 @@ fn rules(count: usize) -> Rules {
         stop: false,
         deliver: Vec::new(),
         resolves: None,
+        good_by: Vec::new(),
     };
     Rules::new((0..count).map(rule).collect())
 }

@@ -31,7 +31,8 @@ pub(crate) async fn relay_of(store: &str, rules: &str, environment: &[(&str, &st
     let config = load(&file, &environment).config.unwrap();
     let store = Store::open(store, Mode::Daemon).await.unwrap();
     let (clock, chance) = (Clock::System, Chance::seeded(1));
-    let relay = Relay::new(Setup { config, store, clock, chance, traces: None, paced: false, dry_run: false });
+    let relay =
+        Relay::new(Setup { config, store, clock, chance, traces: None, paced: false, dry_run: false });
     relay.roles.tick(&relay.config(), relay.clock.now()).await.unwrap();
     Arc::new(relay)
 }
@@ -62,8 +63,9 @@ pub(crate) fn admitted(uid: &str, target: &str, now: Timestamp) -> Admitted {
         replay_of: None,
         joins: None,
         quota: None,
+        good_by: Vec::new(),
     };
-    Admitted { message, rules: vec!["all".into()], deliveries: vec![planned] }
+    Admitted { message, rules: vec!["all".into()], deliveries: vec![planned], makes_good: Vec::new() }
 }
 
 /// What the receiver noted.

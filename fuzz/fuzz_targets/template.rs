@@ -43,7 +43,7 @@ fn view(count: usize) -> View {
     if let Some(client) = &mut names.client {
         client.name = Some(HOSTILE.to_owned());
     }
-    let seen = Seen { message: Message { subject: HOSTILE.to_owned(), ..message }, names };
+    let seen = Seen::new(Message { subject: HOSTILE.to_owned(), ..message }, names);
     View {
         messages: vec![seen; count],
         notice: None,

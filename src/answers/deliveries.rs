@@ -89,6 +89,17 @@ pub struct Listed {
     pub gathers: Option<Kind>,
     /// The relay's own words, if it is a notice.
     pub notice: Option<Notice>,
+    /// What made it good.
+    pub resolved_by: Option<ResolvedBy>,
+}
+
+/// What made a delivery good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedBy {
+    /// The uid of the message that did.
+    pub message: String,
+    /// When it came.
+    pub at: Timestamp,
 }
 
 /// The time that a digest covers.
@@ -161,6 +172,10 @@ impl Listed {
             throttled: row.throttled,
             gathers: row.gathered.map(|gathered| gathered.kind),
             notice: row.notice.clone(),
+            resolved_by: row
+                .made_good
+                .as_ref()
+                .map(|good| ResolvedBy { message: good.by.clone(), at: good.at }),
         }
     }
 
@@ -249,9 +264,15 @@ pub fn story(row: &Listed, now: Timestamp, zone: &TimeZone) -> String {
         let gap = if story.is_empty() { "" } else { ": " };
         let _ = write!(story, "{gap}{reason}");
     }
-    if row.maybe_duplicate {
+    let mut note = |words: String| {
         let gap = if story.is_empty() { "" } else { "; " };
-        let _ = write!(story, "{gap}maybe sent twice");
+        let _ = write!(story, "{gap}{words}");
+    };
+    if row.maybe_duplicate {
+        note("maybe sent twice".to_owned());
+    }
+    if let Some(good) = &row.resolved_by {
+        note(format!("made good {} by {}", when::ago(good.at, now), good.message));
     }
     story
 }
@@ -306,6 +327,7 @@ mod tests {
             gathered: None,
             open: false,
             throttled: 0,
+            made_good: None,
         };
         let slack = Payload::Slack(json!({"text": "hello"}));
         let shown = Shown::of(&Detail { row, payload: Some(slack), history: Vec::new() }, None);

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::asked::Refusal;
 use super::deliveries::{Window, one};
@@ -42,10 +41,18 @@ pub struct Digest {
 /// # Errors
 /// The store cannot be read.
 pub async fn open(store: &Store) -> Result<Vec<Digest>> {
+    Ok(open_rows(store).await?.into_iter().map(Digest::of).collect())
+}
+
+/// The same as deliveries.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn open_rows(store: &Store) -> Result<Vec<Row>> {
     let open = store.deliveries(Filter { open: true, ..Filter::default() }).await?.0;
     let mut digests: Vec<Row> = open.into_iter().filter(is_digest).collect();
     digests.sort_by_key(|row| row.first_due);
-    Ok(digests.into_iter().map(Digest::of).collect())
+    Ok(digests)
 }
 
 /// The open digests that are meant.
@@ -56,7 +63,7 @@ pub async fn open_ones(store: &Store, ids: &[String]) -> std::result::Result<Vec
     let mut found = Vec::with_capacity(ids.len());
     for text in ids {
         let row = one(store, text).await?;
-        if !row.open || !is_digest(&row) {
+        if !is_open(&row) {
             let (id, state) = (&row.id, row.state);
             let remedy = "`activity-relay digests list` shows those that are open";
             return Err(Refusal::Conflict(format!("{id} is no open digest: it is {state}; {remedy}")));
@@ -112,7 +119,7 @@ impl Say {
 }
 
 /// What its messages have in common beside rule and target.
-fn key(row: &Row) -> String {
+pub fn key(row: &Row) -> String {
     let (_, key) = read_name(row.group.as_deref().unwrap_or_default());
     // The first part tells the time that it covers.
     let parts: Vec<&str> = key.split(SEPARATOR).skip(1).filter(|part| !part.is_empty()).collect();

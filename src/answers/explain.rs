@@ -37,6 +37,8 @@ pub struct Story<'c> {
     pub verdicts: Vec<Evaluation<'c>>,
     /// What is owed for it.
     pub owed: Owed,
+    /// The deliveries that it made good.
+    pub made_good: Vec<Row>,
     /// Where the targets stand that are not simply ready.
     pub targets: Vec<TargetState>,
     /// Which rules are muted at the moment.
@@ -99,6 +101,9 @@ impl<'c> Story<'c> {
         let message = stored.message.clone();
         let names = names::stored(store, &message).await;
         let owed = Owed::Is(deliveries(store, &message).await?);
+        let made_good = Filter { made_good_by: Some(uid.to_owned()), ..Filter::default() };
+        let mut made_good = store.deliveries(made_good).await?.0;
+        made_good.retain(|row| row.account == message.account);
         Ok(Some(Self {
             about: About::Polled,
             verdicts: evaluate(&config.rules, &message, &names),
@@ -108,6 +113,7 @@ impl<'c> Story<'c> {
             message,
             names,
             owed,
+            made_good,
         }))
     }
 
@@ -132,6 +138,7 @@ impl<'c> Story<'c> {
             message,
             names,
             owed,
+            made_good: Vec::new(),
             mutes,
         })
     }
@@ -226,7 +233,8 @@ pub fn document(story: &Story<'_>, now: Timestamp) -> serde_json::Result<Value> 
         Owed::Would(planned) => planned.iter().map(|planned| would_json(planned, now)).collect(),
     };
     let message = message_json(&story.message, &story.names, story.stored.as_ref());
-    Ok(json!({ "message": message, "rules": rules, "deliveries": deliveries }))
+    let made_good: Vec<Value> = story.made_good.iter().map(good_json).collect();
+    Ok(json!({ "message": message, "rules": rules, "deliveries": deliveries, "made_good": made_good }))
 }
 
 fn verdict_json(verdict: &Evaluation<'_>, story: &Story<'_>) -> Value {
@@ -262,6 +270,11 @@ pub fn message_json(message: &Message, names: &Names, stored: Option<&StoredMess
     })
 }
 
+/// A delivery that the message made good.
+fn good_json(row: &Row) -> Value {
+    json!({ "id": row.id, "rule": row.rule, "target": row.target, "recipient": row.recipient, "messages": row.messages })
+}
+
 fn is_json(detail: &Detail) -> serde_json::Result<Value> {
     let mut object = object(&Listed::of(&detail.row))?;
     object.insert("history".to_owned(), serde_json::to_value(&detail.history)?);
@@ -291,6 +304,7 @@ fn would_json(planned: &Planned, now: Timestamp) -> Value {
         "state": state,
         "due_at": (state == StateName::Pending).then_some(planned.due_at),
         "digest": planned.joins.as_ref().map(|join| json!({ "from": join.from, "to": join.to })),
+        "resolved_by": null,
         "throttle": planned.quota.as_ref().map(|quota| json!({
             "limit": quota.throttle.limit, "per_seconds": quota.throttle.per.as_secs(),
             "over": match quota.over { Over::Drop(_) => "drop", Over::Join { .. } => "digest" },

@@ -62,7 +62,7 @@ pub fn view(
         ),
         timezone: config.timezone.clone(),
         now,
-        messages: vec![Seen { message, names }],
+        messages: vec![Seen::new(message, names)],
         notice: None,
         around: Around::default(),
     }

@@ -14,10 +14,12 @@ use crate::answers::mutes::unknown_rule;
 use crate::config::Config;
 use crate::daemon::past::Period;
 use crate::model::delivery::{Planned, StateName};
+use crate::model::good::MakesGood;
 use crate::model::message::Message;
 use crate::model::mute::Mute;
 use crate::model::names::Names;
 use crate::rules::evaluate::{matching, undecided};
+use crate::rules::good::makes_good;
 use crate::rules::plan::plan;
 use crate::store::{Admission, Admitted, Filter, Row, Store};
 
@@ -190,6 +192,7 @@ struct Owing {
     message: Message,
     names: Names,
     planned: Vec<Planned>,
+    makes_good: Vec<MakesGood>,
 }
 
 /// What there is to send, and what is not sent and why.
@@ -241,7 +244,8 @@ async fn planned(
             }
         }
         if !planned.is_empty() {
-            all.owed.push(Owing { message, names, planned });
+            let makes_good = makes_good(&found, &message, &names);
+            all.owed.push(Owing { message, names, planned, makes_good });
         }
     }
     Ok(all)
@@ -288,5 +292,6 @@ fn admitted(owing: &Owing) -> Admitted {
         message: owing.message.clone(),
         rules: rules.into_iter().collect(),
         deliveries: owing.planned.clone(),
+        makes_good: owing.makes_good.clone(),
     }
 }

@@ -111,6 +111,7 @@ impl Filters {
             target: self.target.clone(),
             since: since.map_err(|error| Stop::new(Exit::Usage, format!("--since: {error}")))?,
             message: None,
+            made_good_by: None,
             before: None,
             open: false,
             limit: None,

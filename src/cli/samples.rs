@@ -9,6 +9,7 @@ use crate::config::problem::{Problem, Severity};
 use crate::config::{Config, Loaded, Subject as About, codes};
 use serde_json::{Value, json};
 
+use crate::daemon::events::by_event;
 use crate::model::catalog::{self, Entry};
 use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
@@ -16,7 +17,7 @@ use crate::model::payload::Format;
 use crate::model::sample;
 use crate::render::view::{Around, Seen, View};
 use crate::rules::condition::Subject;
-use crate::rules::timing::IfEmpty;
+use crate::rules::timing::{Collapse, IfEmpty};
 use crate::rules::{Deliver, Rule};
 use crate::source::wire;
 
@@ -84,8 +85,9 @@ struct Known<'c> {
     usual: HashMap<(&'c str, Format, usize), Outcome>,
     /// The odd shapes, for each template and format on the first message type that is asked for.
     odd: HashMap<(&'c str, Format), Outcome>,
-    /// Digests, whole and empty, for each template and format on the first message type that is asked for.
-    digests: HashMap<(&'c str, Format, bool), Outcome>,
+    /// Digests, with and without an empty one and one of events, for each template and format on the first message type that
+    /// is asked for.
+    digests: HashMap<(&'c str, Format, bool, bool), Outcome>,
 }
 
 /// A trouble with what a rule delivers: which, and on which samples.
@@ -167,7 +169,7 @@ fn view(config: &Config, item: &Value, names: Names, now: Timestamp) -> Option<V
     let name = account.map_or("main", |account| account.name.as_str());
     let message = wire::read_item(name, item).ok()?;
     Some(View {
-        messages: vec![Seen { message, names }],
+        messages: vec![Seen::new(message, names)],
         notice: None,
         delivery_id: "check".to_owned(),
         attempt: 1,
@@ -246,11 +248,12 @@ fn troubles<'c>(
     if let (Some(digest), Some(first)) =
         (&deliver.timing.digest, taken.first().filter(|_| troubles.is_empty()))
     {
+        let (template, collapse) = (deliver.template.as_str(), deliver.timing.collapse.as_ref());
         let empty = digest.if_empty == IfEmpty::Send;
         let outcome = known
             .digests
-            .entry((deliver.template.as_str(), format, empty))
-            .or_insert_with(|| judge_digest(config, &deliver.template, format, &samples[*first], empty));
+            .entry((template, format, empty, collapse.is_some()))
+            .or_insert_with(|| judge_digest(config, (template, format), &samples[*first], empty, collapse));
         if *outcome != Outcome::Fine {
             troubles.push(Trouble { outcome: outcome.clone(), on: vec![*first] });
         }
@@ -288,18 +291,29 @@ fn judge_odd(config: &Config, template: &str, format: Format, sample: &Sample) -
     Outcome::Fine
 }
 
-/// The same of a long digest, and of an empty one where that is sent.
-fn judge_digest(config: &Config, template: &str, format: Format, sample: &Sample, empty: bool) -> Outcome {
+/// The same of a long digest, of one whose messages are put together by event where they are, and of an empty one where that
+/// is sent.
+fn judge_digest(
+    config: &Config,
+    (template, format): (&str, Format),
+    sample: &Sample,
+    empty: bool,
+    collapse: Option<&Collapse>,
+) -> Outcome {
     let now = sample.view.now;
-    for (shape, items) in [(Shape::Digest, DIGEST_ITEMS), (Shape::Empty, 0)] {
-        if shape == Shape::Empty && !empty {
-            continue;
-        }
+    let whole = [(Shape::Digest, DIGEST_ITEMS, None)].into_iter();
+    let of_events = collapse.map(|collapse| (Shape::Digest, DIGEST_ITEMS, Some(collapse)));
+    let empty = empty.then_some((Shape::Empty, 0, None));
+    for (shape, items, collapse) in whole.chain(of_events).chain(empty) {
         let mut view = sample.view.clone();
         let types = std::slice::from_ref(&sample.triple);
         let made = subject::gather(&mut view, types, items, now).and_then(|()| subject::note(&mut view, now));
         if made.is_err() {
             continue;
+        }
+        if let Some(collapse) = collapse {
+            let twice = view.messages.iter().flat_map(|seen| [seen.clone(), seen.clone()]);
+            view.messages = by_event(twice.collect(), collapse);
         }
         let rendered = config.templates.render(template, format, &view);
         let markers = rendered.markers();

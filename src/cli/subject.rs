@@ -94,28 +94,34 @@ pub fn gather(view: &mut View, types: &[Triple], items: usize, now: Timestamp) -
         let at = before(now, DAY * u32::try_from(items - index)? / u32::try_from(items + 1)?);
         let (mut message, _) = sample_of(kind, &view.account, at)?;
         message.uid = format!("{}-{}", message.uid, index + 1);
-        view.messages.push(Seen { message, names: model_sample::names_of(index) });
+        view.messages.push(Seen::new(message, model_sample::names_of(index)));
     }
     view.around.gathered = Some(Gathered { kind: Kind::Digest, from, to: now });
     Ok(())
 }
 
-/// Adds everything that may be said beside messages: one settled, others held back and expired, and it is late.
+/// Adds everything that may be said beside messages: one settled, others held back, and of a digest that others expired and
+/// that it is late.
 ///
 /// # Errors
 /// A sample cannot be read back, which would be a fault of ours.
 pub fn note(view: &mut View, now: Timestamp) -> anyhow::Result<()> {
     view.around.throttled = 3;
-    if view.around.gathered.is_none() {
-        return Ok(());
-    }
     let failed = canonical(["Payment", "payment_failed", "to_pivot"]);
     let paid = canonical(["Payment", "payment_received", "to_pivot"]);
     let hour = Duration::from_hours(1);
     let (message, names) = sample_of(&failed, &view.account, before(now, hour * 3))?;
     let (by, by_names) = sample_of(&paid, &view.account, before(now, hour))?;
-    view.around.resolved =
-        vec![Resolved { message: Seen { message, names }, by: Seen { message: by, names: by_names } }];
+    view.around.resolved = vec![Resolved {
+        message: Seen::new(message, names),
+        by: Seen::new(by, by_names),
+        delivery: view.delivery_id.clone(),
+        rule: view.rule.clone(),
+        target: view.target.clone(),
+    }];
+    if view.around.gathered.is_none() {
+        return Ok(());
+    }
     view.around.expired = 2;
     view.around.late = Some(hour * 2);
     view.around.due = Some(before(now, hour * 2));

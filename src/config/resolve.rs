@@ -125,6 +125,7 @@ pub(super) fn resolve(reader: &Reader<'_>, mut raw: Raw, templates: Templates) -
                 rules: resolves.rules.into_iter().map(|spot| spot.value).collect(),
                 by: resolves.by,
             }),
+            good_by: Vec::new(),
         });
     }
     let config = Config {

@@ -1,4 +1,5 @@
-//! What a digest tells beside its messages when it closes: what was made good meanwhile, what expired, how late it is.
+//! What a digest tells when it closes: its messages or its events, and beside them what was made good meanwhile, what expired,
+//! how late it is.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::rules::timing::{IfEmpty, LATE_MIN, Timing};
 use crate::rules::{Resolves, Rule};
 use crate::store::{MessagePage, Store, StoreError};
 
+use super::events::{by_event, one_event};
 use super::names::{NameBooks, WAIT_MAX};
 
 /// Messages looked through at once.
@@ -21,7 +23,8 @@ const PAGE: usize = 500;
 /// Messages looked through in all: those that make others good are few among them.
 const LOOKED_AT_MAX: usize = 20_000;
 
-/// What the delivery is to tell, once its messages are seen. What was made good is taken out of them.
+/// What the delivery is to tell, once its messages are seen. Of an event that came in several messages one is left, with the
+/// others under it; what was made good is taken out.
 pub(super) async fn around(
     job: &Job,
     seen: &mut Vec<Seen>,
@@ -31,10 +34,17 @@ pub(super) async fn around(
     now: Timestamp,
 ) -> Result<Around, StoreError> {
     let mut around = Around { gathered: job.gathered, throttled: job.throttled, ..Around::default() };
-    let Some(Gathered { kind: Kind::Digest, from, .. }) = job.gathered else { return Ok(around) };
+    let Some(Gathered { kind, from, .. }) = job.gathered else { return Ok(around) };
     seen.sort_by(|one, other| {
         (one.message.created_at, &one.message.uid).cmp(&(other.message.created_at, &other.message.uid))
     });
+    if kind == Kind::Event {
+        *seen = one_event(std::mem::take(seen)).into_iter().collect();
+        return Ok(around);
+    }
+    if let Some(collapse) = timing(job, config).and_then(|timing| timing.collapse.as_ref()) {
+        *seen = by_event(std::mem::take(seen), collapse);
+    }
     if job.replay_of.is_none() {
         around.late = late(job.first_due, now);
         around.due = Some(job.first_due);
@@ -65,19 +75,26 @@ async fn resolved(
         .filter_map(|rule| Some((rule, rule.resolves.as_ref()?)))
         .filter(|(_, resolves)| resolves.rules.contains(&job.rule))
         .collect();
-    let Some(first) = seen.first().filter(|_| !resolvers.is_empty()) else { return Ok(Vec::new()) };
-    let good = makers_good(job, &resolvers, first.message.created_at, store, books, now).await?;
+    let first = seen.iter().map(|one| one.message.created_at).min();
+    let Some(first) = first.filter(|_| !resolvers.is_empty()) else { return Ok(Vec::new()) };
+    let good = makers_good(job, &resolvers, first, store, books, now).await?;
     let mut resolved = Vec::new();
     for one in std::mem::take(seen) {
         let by = good.iter().find(|(resolves, by)| {
             let key = resolves.by.of(&one.message, &one.names);
             by.message.created_at >= one.message.created_at
-                && by.message.uid != one.message.uid
+                && one.whole().all(|own| own.message.uid != by.message.uid)
                 && key.missing.is_empty()
                 && key.key == resolves.by.of(&by.message, &by.names).key
         });
         match by {
-            Some((_, by)) => resolved.push(Resolved { message: one, by: by.clone() }),
+            Some((_, by)) => resolved.push(Resolved {
+                message: one,
+                by: by.clone(),
+                delivery: job.claim.id.as_str().to_owned(),
+                rule: job.rule.clone(),
+                target: job.target.clone(),
+            }),
             None => seen.push(one),
         }
     }
@@ -109,7 +126,7 @@ async fn makers_good<'c>(
                 Some(book) => book.names(&stored.message, WAIT_MAX).await,
                 None => Names::default(),
             };
-            found.push((*makes_good, Seen { message: stored.message, names }));
+            found.push((*makes_good, Seen::new(stored.message, names)));
         }
         if !more {
             return Ok(found);
@@ -135,8 +152,10 @@ pub(super) fn nothing_left(job: &Job, seen: &[Seen], around: &Around, config: &C
     Some(format!("all of it was made good before it closed: {}", by.join(", ")))
 }
 
-/// What the job's entry of `deliver:` says of time.
+/// What the digest's entry of `deliver:` says of time: of several to the same target the one that makes digests.
 fn timing<'c>(job: &Job, config: &'c Config) -> Option<&'c Timing> {
     let deliver = &config.rules.get(&job.rule)?.deliver;
-    deliver.iter().find(|deliver| deliver.target == job.target).map(|deliver| &deliver.timing)
+    let of_target = deliver.iter().filter(|deliver| deliver.target == job.target);
+    let mut timings = of_target.map(|deliver| &deliver.timing);
+    timings.clone().find(|timing| timing.makes_digests()).or_else(|| timings.next())
 }

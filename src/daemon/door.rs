@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::model::delivery::{Job, Outcome, Report};
 use crate::model::id::DeliveryId;
 use crate::model::payload::Payload;
-use crate::render::view::View;
+use crate::render::view::{Seen, View};
 use crate::target::Parcel;
 
 use super::lanes::Lanes;
@@ -75,7 +75,7 @@ impl Record {
             rule: job.rule.clone(),
             target: job.target.clone(),
             recipient: job.recipient.clone(),
-            messages: view.messages.iter().map(|seen| seen.message.uid.clone()).collect(),
+            messages: uids(view),
             at: parcel.now,
             payload: parcel.payload.clone(),
             problem: problem.map(str::to_owned),
@@ -90,4 +90,11 @@ impl Record {
             maybe_duplicate: false,
         }
     }
+}
+
+/// Of all messages that it tells of, oldest first.
+fn uids(view: &View) -> Vec<String> {
+    let mut messages: Vec<_> = view.messages.iter().flat_map(Seen::whole).map(|seen| &seen.message).collect();
+    messages.sort_by_key(|message| (message.created_at, &message.uid));
+    messages.into_iter().map(|message| message.uid.clone()).collect()
 }

@@ -9,6 +9,7 @@ use crate::model::message::Message;
 use crate::model::mute::Mute;
 use crate::model::names::Names;
 use crate::rules::evaluate::matching;
+use crate::rules::good::makes_good;
 use crate::rules::plan::plan;
 use crate::store::Admitted;
 
@@ -36,5 +37,6 @@ pub(super) fn admit(
         }
     }
     let rules = found.iter().map(|rule| rule.name.clone()).collect();
-    Admitted { message, rules, deliveries }
+    let makes_good = makes_good(&found, &message, names);
+    Admitted { message, rules, deliveries, makes_good }
 }

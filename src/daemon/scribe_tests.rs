@@ -28,6 +28,7 @@ fn planned(number: usize, now: Timestamp) -> Planned {
         replay_of: None,
         joins: None,
         quota: None,
+        good_by: Vec::new(),
     }
 }
 

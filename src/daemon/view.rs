@@ -14,6 +14,7 @@ use crate::target::Target;
 
 use super::closing::around;
 use super::names::{NameBooks, WAIT_MAX};
+use super::resolving;
 
 /// The view of a job, which gives its messages to it. The same job gives the same view, aside from names that were learnt
 /// and messages that were made good meanwhile.
@@ -34,10 +35,20 @@ pub(crate) async fn view(
             Some(book) => book.names(&message, patience.saturating_duration_since(Instant::now())).await,
             None => Names::default(),
         };
-        messages.push(Seen { message, names });
+        messages.push(Seen::new(message, names));
     }
-    let around = around(job, &mut messages, config, store, books, now).await?;
+    let mut around = around(job, &mut messages, config, store, books, now).await?;
+    resolving::around(job, &messages, config, store, books, &mut around).await?;
     Ok(View { around, ..frame(job, messages, config, job.first_due) })
+}
+
+/// A message with its people, as far as they can be known soon.
+pub(super) async fn seen(message: Message, books: &NameBooks) -> Seen {
+    let names = match books.get(&message.account) {
+        Some(book) => book.names(&message, WAIT_MAX).await,
+        None => Names::default(),
+    };
+    Seen::new(message, names)
 }
 
 /// The view of a job whose messages' names are known.
@@ -65,12 +76,8 @@ pub async fn preview(
     books: &NameBooks,
     now: Timestamp,
 ) -> View {
-    let names = match books.get(&message.account) {
-        Some(book) => book.names(message, WAIT_MAX).await,
-        None => Names::default(),
-    };
     View {
-        messages: vec![Seen { message: message.clone(), names }],
+        messages: vec![seen(message.clone(), books).await],
         notice: owed.notice.clone(),
         delivery_id: owed.id.as_str().to_owned(),
         attempt: 1,

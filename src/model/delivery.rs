@@ -224,6 +224,8 @@ pub struct Planned {
     pub joins: Option<Join>,
     /// How many of its kind may go; looked at if no open delivery takes its messages in.
     pub quota: Option<Quota>,
+    /// Keys by which later messages make it good, as long as it is none that gathers a digest.
+    pub good_by: Vec<String>,
 }
 
 /// A delivery that waits, as far as it matters for sending it together with others.

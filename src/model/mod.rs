@@ -4,6 +4,8 @@ pub mod backoff;
 pub mod catalog;
 mod catalog_rows;
 pub mod delivery;
+pub mod event;
+pub mod good;
 pub mod group;
 pub mod id;
 pub mod message;

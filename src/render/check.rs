@@ -219,8 +219,10 @@ impl<'a> Walk<'a> {
             Shape::Any | Shape::Object(_) => Shape::Any,
             Shape::Leaf => {
                 let name = call.params.first().and_then(name_of).unwrap_or("it").to_owned();
-                let help =
-                    Some("lists are items, by_type, message.channels and message.use_cases".to_owned());
+                let help = Some(
+                    "lists are items, also, resolved, by_type, message.channels and message.use_cases"
+                        .to_owned(),
+                );
                 self.report(tag, &name, format!("`{name}` is no list"), help);
                 Shape::Any
             }

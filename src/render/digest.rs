@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::model::catalog;
 use crate::model::group::Kind;
 
+use super::escape::one_line;
 use super::view::{Seen, View};
 
 /// The words for several messages of a use case, one and many.
@@ -27,12 +28,8 @@ const NOUNS: [(&str, &str, &str); 14] = [
     ("needs_action", "thing to look at", "things to look at"),
 ];
 
-/// Use cases that say how a payment ended.
-const MONEY: [&str; 2] = ["payment_failure", "payment_received"];
-/// Use cases that say what became of an appointment or an offer.
-const OUTCOMES: [&str; 5] =
-    ["client_cancellation", "no_show", "client_reschedule", "new_booking", "estimate_decision"];
-
+/// How many of the further messages of an event are told by their type.
+const ALSO_NAMED: usize = 3;
 /// How many of what is settled are told by name.
 const SETTLED_NAMED: usize = 5;
 
@@ -45,11 +42,8 @@ impl View {
         }
     }
 
-    /// The messages it tells, by time and then uid. Of an event that came in several messages the one that says most.
+    /// The messages it tells, by time and then uid. What else tells of the same event stands under each.
     pub(crate) fn told(&self) -> Vec<&Seen> {
-        if self.around.gathered.is_some_and(|gathered| gathered.kind == Kind::Event) {
-            return most_telling(&self.messages).into_iter().collect();
-        }
         let mut all: Vec<&Seen> = self.messages.iter().collect();
         all.sort_by_key(|seen| moment(seen));
         all
@@ -60,7 +54,7 @@ impl View {
         if let Some(gathered) = self.around.gathered.filter(|gathered| gathered.kind == Kind::Digest) {
             return Some((gathered.from, gathered.to));
         }
-        let at = || self.messages.iter().map(|seen| seen.message.created_at);
+        let at = || self.messages.iter().flat_map(Seen::whole).map(|seen| seen.message.created_at);
         at().min().zip(at().max())
     }
 
@@ -86,8 +80,11 @@ impl View {
         data.insert("expired".into(), json!(self.around.expired));
         data.insert("resolved_count".into(), json!(self.around.resolved.len()));
         let resolved = self.around.resolved.iter().map(|resolved| {
-            let mut item = self.item(&resolved.message);
+            let mut item = self.told_item(&resolved.message);
             item.insert("by".into(), Value::Object(self.item(&resolved.by)));
+            item.insert("delivery".into(), json!({ "id": resolved.delivery }));
+            item.insert("rule".into(), json!({ "name": one_line(&resolved.rule) }));
+            item.insert("target".into(), json!({ "name": one_line(&resolved.target) }));
             Value::Object(item)
         });
         data.insert("resolved".into(), resolved.collect());
@@ -112,6 +109,12 @@ impl View {
     pub(crate) fn notes(&self) -> Vec<String> {
         let around = &self.around;
         let mut notes = Vec::new();
+        if let Some(seen) = self.main().filter(|seen| !seen.also.is_empty() && !self.is_digest()) {
+            let label = |also: &Seen| one_line(&catalog::label(&also.message.triple));
+            let labels: Vec<String> = seen.also.iter().take(ALSO_NAMED).map(label).collect();
+            let more = if seen.also.len() > ALSO_NAMED { "; …" } else { "" };
+            notes.push(format!("The same in further messages: {}{more}", labels.join("; ")));
+        }
         if let Some(late) = around.late {
             notes.push(format!("Late by {}", length(late.as_secs())));
         }
@@ -123,7 +126,14 @@ impl View {
                 around.resolved.iter().take(SETTLED_NAMED).map(|one| one.message.who()).collect();
             let more = around.resolved.len().saturating_sub(SETTLED_NAMED);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            notes.push(format!("Settled since: {}{more}", names.join(", ")));
+            let says = if self.is_digest() { "Settled since" } else { "Settles" };
+            notes.push(format!("{says}: {}{more}", names.join(", ")));
+        }
+        if let Some(by) = &around.resolved_by {
+            notes.push(format!(
+                "Settled before this was sent: {}",
+                one_line(&catalog::label(&by.message.triple))
+            ));
         }
         if around.expired > 0 {
             notes.push(format!("{} expired unsent", around.expired));
@@ -134,26 +144,6 @@ impl View {
 
 fn moment(seen: &Seen) -> (Timestamp, &str) {
     (seen.message.created_at, &seen.message.uid)
-}
-
-/// Of several messages about one event the one that says most: how a payment ended; what became of an appointment or an
-/// offer; any other type that is the one to alert on; one of a use case at all; one that belongs to none or is unknown;
-/// internal noise last. Of equals the newest, so that what came of it wins over what was before.
-fn most_telling(messages: &[Seen]) -> Option<&Seen> {
-    messages.iter().min_by_key(|seen| (rank(seen), std::cmp::Reverse(moment(seen))))
-}
-
-fn rank(seen: &Seen) -> u8 {
-    let Some(entry) = catalog::find(&seen.message.triple) else { return 4 };
-    let primary = |of: &[&str]| entry.primary_for.iter().any(|use_case| of.contains(use_case));
-    match entry.use_cases {
-        cases if cases.contains(&"noise") => 5,
-        _ if primary(&MONEY) => 0,
-        _ if primary(&OUTCOMES) => 1,
-        _ if !entry.primary_for.is_empty() => 2,
-        [] => 4,
-        _ => 3,
-    }
 }
 
 /// The words for these messages: those of the use case for which each of them is the one to alert on.

@@ -25,7 +25,7 @@ fn seen(kind: (&str, &str, &str), number: usize, names: Names) -> Seen {
     one.uid = format!("m{number:04}");
     one.subject = format!("Invoice #{}", 1000 + number);
     one.created_at += Duration::from_secs(60 * number as u64);
-    Seen { message: one, names }
+    Seen::new(one, names)
 }
 
 /// A digest of the day before 10 March, 08:00.
@@ -49,7 +49,8 @@ fn with_notes(mut view: View) -> View {
     view.around.throttled = 3;
     view.around.expired = 2;
     let (message, by) = (seen(FAILED, 7, names("Cy")), seen(PAID, 9, names("Cy")));
-    view.around.resolved = vec![Resolved { message, by }];
+    let [delivery, rule, target] = ["d9", "failed", "desk"].map(str::to_owned);
+    view.around.resolved = vec![Resolved { message, by, delivery, rule, target }];
     view
 }
 
@@ -152,11 +153,7 @@ fn seven_are_all_shown_and_three_hundred_say_how_many_are_not() {
     assert!(slack.contains("*+260 more*") && slack.contains("Invoice #1039"), "{slack}");
     assert!(!slack.contains("Invoice #1040") && !slack.contains("shortened"), "{slack}");
     let name = "client-cancellations-2026-03-10.csv";
-    assert!(
-        mail.text.contains(&format!("+250 more: all 300 are in the attached file {name}")),
-        "{}",
-        mail.text
-    );
+    assert!(mail.text.contains(&format!("+250 more: all are in the attached file {name}")), "{}", mail.text);
     assert!(mail.html.unwrap().len() < 100_000, "some readers cut a longer mail off");
     let [file] = mail.attachments.as_slice() else { panic!("one file") };
     assert_eq!((file.name.as_str(), file.text.matches("\r\n").count()), (name, 301));
@@ -198,31 +195,48 @@ fn a_digest_is_told_by_time_whatever_came_first() {
 }
 
 #[test]
-fn an_event_is_told_by_the_message_that_says_most() {
-    let told = |kinds: &[(&str, &str, &str)]| {
-        let all = kinds.iter().enumerate().map(|(number, kind)| seen(*kind, number, names("Ann"))).collect();
-        let mut view = digest(all);
-        if let Some(gathered) = &mut view.around.gathered {
-            gathered.kind = Kind::Event;
+fn an_event_of_a_digest_is_told_once_with_what_else_tells_of_it() {
+    let mut view = failures(2);
+    let further = |number, kind| seen(kind, number, names("Ann Bloom"));
+    view.messages[0].also = vec![
+        further(10, ("Payment", "receipt_sent", "to_client")),
+        further(11, ("Invoice", "reminder", "to_pivot")),
+    ];
+    let (slack, mail) = texts(&view);
+    assert!(slack.starts_with("2 failed payments,"), "{slack}");
+    insta::assert_snapshot!(slack.lines().nth(2).unwrap(), @"⚠️ *<https://app.vcita.com/app/clients/mat%2F1|Ann Bloom>*, Invoice #1000: Payment failed (also Receipt, system notice to client; Open invoice, reminder to business) · Tue 10 Mar, 10:00");
+    insta::assert_snapshot!(mail.text.lines().nth(5).unwrap(), @"Tue 10 Mar, 10:00  Ann Bloom: Payment failed, Invoice #1000 (also Receipt, system notice to client; Open invoice, reminder to business)");
+    assert!(mail.html.unwrap().contains("(also Receipt, system notice to client; "), "{}", mail.text);
+    let event = data(&view);
+    assert_eq!((&event["data"]["count"], &event["data"]["items"][1]["also"]), (&json!(2), &Value::Null));
+    assert_eq!(event["data"]["items"][0]["also"][1]["uid"], "m0011");
+    assert_eq!(mail.attachments, []);
+    for number in 20..40 {
+        view.messages[1].also.push(further(number, PAID));
+    }
+    let (slack, mail) = texts(&view);
+    assert_eq!(slack.matches("; …").count(), 1, "{slack}");
+    let [file] = mail.attachments.as_slice() else { panic!("one file") };
+    assert_eq!(file.text.matches("\r\n").count(), 25, "every message is in the file");
+}
+
+#[test]
+fn an_event_by_itself_says_in_which_messages_it_came() {
+    let templates = shipped_templates();
+    let mut one = super::tests::cancelled("Ann");
+    let gathered = digest(Vec::new()).around.gathered.map(|all| Gathered { kind: Kind::Event, ..all });
+    one.around.gathered = gathered;
+    one.messages[0].also = vec![seen(("Meeting", "cancelled_notification", "to_client"), 1, names("Ann"))];
+    for format in [Format::Slack, Format::Email] {
+        let said = "The same in further messages: ";
+        for name in templates.names().into_iter().filter(|name| *name != "backlog") {
+            let text = text_of(&templates.render(name, format, &one).payload);
+            assert!(text.contains(said), "{name} {format:?}: {text}");
         }
-        data(&view)["type"].as_str().unwrap().to_owned()
-    };
-    let receipt = ("Payment", "receipt_sent", "to_client");
-    let invoice = ("Invoice", "reminder", "to_pivot");
-    let noise = ("General", "system", "client_to_pivot");
-    assert_eq!(
-        told(&[("Payment", "payment_pending", "to_pivot"), PAID, receipt, noise]),
-        "vcita.payment.payment_received"
-    );
-    assert_eq!(told(&[FAILED, invoice]), "vcita.payment.payment_failed");
-    assert_eq!(told(&[FAILED, PAID]), "vcita.payment.payment_received", "what came of it in the end");
-    assert_eq!(told(&[PAID, FAILED]), "vcita.payment.payment_failed");
-    assert_eq!(told(&[noise, ("BrandNew", "never_seen", "sideways")]), "vcita.brand_new.never_seen");
-    let cancelled = ("Meeting", "cancelled", "client_to_pivot");
-    assert_eq!(
-        told(&[cancelled, ("Meeting", "cancelled_notification", "to_client")]),
-        "vcita.meeting.cancelled"
-    );
+        let plain = text_of(&templates.render_plain(format, &one, "refused"));
+        assert!(plain.contains(said), "{plain}");
+    }
+    assert_eq!(data(&one)["data"]["also"][0]["message_type"], "cancelled_notification");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::model::catalog;
-use crate::model::message::Meeting;
+use crate::model::message::{Meeting, Message};
 use crate::model::payload::{Body, HttpBody, Payload};
 
 use super::view::{Links, Resolved, Seen, View, path_segment};
@@ -69,9 +69,15 @@ struct EventData<'a> {
     rule: &'a str,
     account: &'a str,
     message: MessageData<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also: Vec<MessageData<'a>>,
     client: Option<Value>,
     staff: Option<StaffData>,
     links: Links,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resolved: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolved_by: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -131,7 +137,11 @@ fn tell(view: &View) -> Told {
             kind: event_type(seen),
             at: seen.message.created_at,
             subject: seen.message.uid.clone(),
-            data: raw(&event_data(view, seen)),
+            data: raw(&EventData {
+                resolved: view.around.resolved.iter().map(|one| resolved_data(view, one)).collect(),
+                resolved_by: view.around.resolved_by.as_ref().map(|by| json!(event_data(view, by))),
+                ..event_data(view, seen)
+            }),
         },
         all => {
             let items: Vec<_> = all.iter().map(|seen| event_data(view, seen)).collect();
@@ -162,10 +172,14 @@ fn raw(data: &impl Serialize) -> Box<RawValue> {
     to_raw_value(data).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// A message that was made good, with what did it under `by`.
+/// A message that was made good, with the id under which it was sent; in a digest with what did it under `by`.
 fn resolved_data(view: &View, one: &Resolved) -> Value {
-    let mut data = json!(event_data(view, &one.message));
-    data["by"] = json!(event_data(view, &one.by));
+    let sent = EventData { id: &one.delivery, rule: &one.rule, ..event_data(view, &one.message) };
+    let mut data = json!(sent);
+    data["target"] = json!(one.target);
+    if view.is_digest() {
+        data["by"] = json!(event_data(view, &one.by));
+    }
     data
 }
 
@@ -178,30 +192,36 @@ fn event_data<'a>(view: &'a View, seen: &'a Seen) -> EventData<'a> {
             json!({ "uid": client.uid })
         }
     });
-    let message = &seen.message;
     EventData {
         id: &view.delivery_id,
         rule: &view.rule,
         account: &view.account,
-        message: MessageData {
-            uid: &message.uid,
-            activity_type: &message.triple.activity_type,
-            message_type: &message.triple.message_type,
-            direction: &message.triple.direction,
-            label: catalog::label(&message.triple),
-            subject: &message.subject,
-            body: &message.body,
-            channels: &message.channels,
-            created_at: message.created_at,
-            updated_at: message.updated_at,
-            business_uid: message.business_uid.as_deref(),
-            staff_uid: message.staff_uid.as_deref(),
-            client_uid: message.client_uid.as_deref(),
-            meeting: message.meeting.as_ref(),
-        },
+        message: message_data(&seen.message),
+        also: seen.also.iter().map(|also| message_data(&also.message)).collect(),
         client,
         staff: seen.staff().map(|staff| StaffData { uid: staff.uid, name: staff.name }),
         links: view.links(Some(seen)),
+        resolved: Vec::new(),
+        resolved_by: None,
+    }
+}
+
+fn message_data(message: &Message) -> MessageData<'_> {
+    MessageData {
+        uid: &message.uid,
+        activity_type: &message.triple.activity_type,
+        message_type: &message.triple.message_type,
+        direction: &message.triple.direction,
+        label: catalog::label(&message.triple),
+        subject: &message.subject,
+        body: &message.body,
+        channels: &message.channels,
+        created_at: message.created_at,
+        updated_at: message.updated_at,
+        business_uid: message.business_uid.as_deref(),
+        staff_uid: message.staff_uid.as_deref(),
+        client_uid: message.client_uid.as_deref(),
+        meeting: message.meeting.as_ref(),
     }
 }
 

@@ -75,6 +75,16 @@ const ITEM: Shape = Shape::Object(&[
     ("who", Shape::Leaf),
 ]);
 
+/// A message that is told, with what else tells of its event.
+const TOLD: Shape = Shape::Object(&[
+    ("message", Shape::Object(MESSAGE)),
+    ("client", Shape::Object(CLIENT)),
+    ("staff", Shape::Object(STAFF)),
+    ("links", Shape::Object(LINKS)),
+    ("who", Shape::Leaf),
+    ("also", Shape::List(&ITEM)),
+]);
+
 /// A message that another one made good.
 const RESOLVED: Shape = Shape::Object(&[
     ("message", Shape::Object(MESSAGE)),
@@ -82,7 +92,11 @@ const RESOLVED: Shape = Shape::Object(&[
     ("staff", Shape::Object(STAFF)),
     ("links", Shape::Object(LINKS)),
     ("who", Shape::Leaf),
+    ("also", Shape::List(&ITEM)),
     ("by", ITEM),
+    ("delivery", Shape::Object(&[("id", Shape::Leaf)])),
+    ("rule", Shape::Object(NAMED)),
+    ("target", Shape::Object(NAMED)),
 ]);
 
 const WINDOW: &[(&str, Shape)] =
@@ -103,7 +117,8 @@ pub(crate) const ROOT: Shape = Shape::Object(&[
     ("links", Shape::Object(LINKS)),
     ("delivery", Shape::Object(DELIVERY)),
     ("who", Shape::Leaf),
-    ("items", Shape::List(&ITEM)),
+    ("also", Shape::List(&ITEM)),
+    ("items", Shape::List(&TOLD)),
     ("count", Shape::Leaf),
     ("by_type", Shape::List(&BY_TYPE)),
     ("omitted", Shape::Leaf),
@@ -115,6 +130,7 @@ pub(crate) const ROOT: Shape = Shape::Object(&[
     ("expired", Shape::Leaf),
     ("resolved", Shape::List(&RESOLVED)),
     ("resolved_count", Shape::Leaf),
+    ("resolved_by", ITEM),
     ("zone", Shape::Leaf),
     ("now", Shape::Leaf),
 ]);

@@ -20,7 +20,7 @@ const HEAD: [&str; 10] =
 
 /// The name of the file that a mail of this carries; none if it carries none.
 pub(super) fn name(view: &View) -> Option<String> {
-    if !view.is_digest() || view.messages.len() < CARRIED_FROM {
+    if !view.is_digest() || view.messages.iter().flat_map(Seen::whole).count() < CARRIED_FROM {
         return None;
     }
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
@@ -29,15 +29,16 @@ pub(super) fn name(view: &View) -> Option<String> {
     Some(format!("{rule}-{}.csv", to.to_zoned(view.timezone.clone()).strftime("%Y-%m-%d")))
 }
 
-/// The file, with every message of the digest.
+/// The file, with every message of the digest: of an event that came in several, each.
 pub(super) fn attachment(view: &View) -> Option<Attachment> {
     let name = name(view)?;
     let mut text = format!("{MARK}{}", row(&HEAD.map(str::to_owned)));
-    let told = view.told();
-    for (index, seen) in told.iter().enumerate() {
+    let mut all: Vec<&Seen> = view.messages.iter().flat_map(Seen::whole).collect();
+    all.sort_by_key(|seen| (seen.message.created_at, &seen.message.uid));
+    for (index, seen) in all.iter().enumerate() {
         let next = row(&cells(view, seen));
         if text.len() + next.len() > BYTES_MAX {
-            text.push_str(&row(&[format!("{} more messages are left out", told.len() - index)]));
+            text.push_str(&row(&[format!("{} more messages are left out", all.len() - index)]));
             break;
         }
         text.push_str(&next);

@@ -13,6 +13,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     file!("_partials/facts.hbs"),
     file!("_partials/facts-text.hbs"),
     file!("_partials/button.hbs"),
+    file!("_partials/also.hbs"),
     file!("_partials/digest.hbs"),
     file!("_partials/digest-text.hbs"),
     file!("_partials/digest-slack.hbs"),

@@ -72,7 +72,7 @@ pub(super) fn names(name: &str) -> Names {
 
 pub(super) fn view(messages: Vec<(Message, Names)>) -> View {
     View {
-        messages: messages.into_iter().map(|(message, names)| Seen { message, names }).collect(),
+        messages: messages.into_iter().map(|(message, names)| Seen::new(message, names)).collect(),
         notice: None,
         delivery_id: "d1".into(),
         attempt: 1,
@@ -335,7 +335,7 @@ fn mistakes_are_found_at_once_each_with_its_place() {
     a/subject.hbs:1:43 `%!` is no pattern for a date: strftime formatting failed: found unrecognized specifier directive `!` [such as %a %-d %b %Y, %H:%M]
     a/subject.hbs:1:51 helper `truncate` takes 2 arguments, here it has 1 [docs/templates.md shows each helper in use]
     a/text.hbs:1:6 there is no field `client.nmae` [did you mean `client.name`?]
-    a/text.hbs:2:7 there is no field `custmer` [known here: message, client, staff, account, rule, target, links, delivery, who, items, count, by_type, omitted, window, digest, summary, attachment, late, expired, resolved, resolved_count, zone, now]
+    a/text.hbs:2:7 there is no field `custmer` [known here: message, client, staff, account, rule, target, links, delivery, who, also, items, count, by_type, omitted, window, digest, summary, attachment, late, expired, resolved, resolved_count, resolved_by, zone, now]
     a/text.hbs:3:9 there is no field `itmes` [did you mean `items`?]
     a/text.hbs:4:4 there is no helper `uper` [did you mean `upper`?]
     b/http.yaml:2:1 the line is indented with a tab; YAML takes spaces only

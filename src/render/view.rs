@@ -23,7 +23,7 @@ const ITEMS_MAX: usize = 500;
 /// Everything that rendering one delivery may use. The same view always renders to the same bytes.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// What it is about, oldest first; one for a plain delivery.
+    /// What it tells, oldest first; one for a plain delivery, and for an event that came in several messages.
     pub messages: Vec<Seen>,
     /// The relay's own words, instead of messages.
     pub notice: Option<Notice>,
@@ -60,8 +60,11 @@ pub struct Around {
     pub throttled: u32,
     /// How many messages of the same rule for the same target became too old to be sent in the time that it covers.
     pub expired: u64,
-    /// Messages that it does not tell of, because others made them good since.
+    /// Of a digest, messages that it does not tell of, because others made them good since; of a single message, those
+    /// that it makes good itself.
     pub resolved: Vec<Resolved>,
+    /// What made its message good before it was sent.
+    pub resolved_by: Option<Seen>,
 }
 
 /// A message that another one made good.
@@ -71,6 +74,12 @@ pub struct Resolved {
     pub message: Seen,
     /// What made it good.
     pub by: Seen,
+    /// The delivery that told it, or was to.
+    pub delivery: String,
+    /// The rule that owed that.
+    pub rule: String,
+    /// To which target.
+    pub target: String,
 }
 
 /// One message with the names behind it.
@@ -80,6 +89,8 @@ pub struct Seen {
     pub message: Message,
     /// The people.
     pub names: Names,
+    /// What else tells of the same event, oldest first; none has any of its own.
+    pub also: Vec<Seen>,
 }
 
 impl View {
@@ -97,12 +108,13 @@ impl View {
     pub(crate) fn data(&self) -> Value {
         let told = self.told();
         let shown = &told[..told.len().min(ITEMS_MAX)];
-        let items: Vec<Value> = shown.iter().map(|seen| Value::Object(self.item(seen))).collect();
+        let items: Vec<Value> = shown.iter().map(|seen| Value::Object(self.told_item(seen))).collect();
         let main = told.last().copied();
-        let mut data = main.map(|seen| self.item(seen)).unwrap_or_default();
+        let mut data = main.map(|seen| self.told_item(seen)).unwrap_or_default();
         if main.is_none() {
             data.insert("links".into(), json!(self.links(None)));
             data.insert("who".into(), json!(one_line(&self.account)));
+            data.insert("also".into(), json!([]));
         }
         let business = main.and_then(|seen| seen.names.business.as_ref());
         let mut account = Map::new();
@@ -121,6 +133,9 @@ impl View {
         data.insert("omitted".into(), json!(told.len() - shown.len()));
         data.insert("by_type".into(), self.by_type());
         self.put_around(&mut data);
+        if let Some(by) = &self.around.resolved_by {
+            data.insert("resolved_by".into(), Value::Object(self.item(by)));
+        }
         data.insert("items".into(), Value::Array(items));
         data.insert("zone".into(), json!(self.zone_name()));
         data.insert("now".into(), json!(self.now));
@@ -139,6 +154,13 @@ impl View {
         }
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counts.into_iter().map(|(label, count)| json!({ "label": label, "count": count })).collect()
+    }
+
+    /// The same with what else tells of its event.
+    pub(crate) fn told_item(&self, seen: &Seen) -> Map<String, Value> {
+        let mut item = self.item(seen);
+        item.insert("also".into(), seen.also.iter().map(|also| Value::Object(self.item(also))).collect());
+        item
     }
 
     /// One message with the people behind it, as templates see it.
@@ -206,6 +228,21 @@ pub(crate) struct Links {
 }
 
 impl Seen {
+    /// A message that alone tells of its event.
+    pub fn new(message: Message, names: Names) -> Self {
+        Self { message, names, also: Vec::new() }
+    }
+
+    /// All messages of the event, this one first.
+    pub fn whole(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.also)
+    }
+
+    /// One of these uids is of its event.
+    pub(crate) fn tells_of(&self, uids: &[String]) -> bool {
+        self.whole().any(|one| uids.contains(&one.message.uid))
+    }
+
     /// The client as far as known: at least the uid, if the message has one.
     pub(crate) fn client(&self) -> Option<Client> {
         let uid = self.message.client_uid.clone().filter(|uid| !uid.is_empty());

@@ -51,6 +51,7 @@ fn rule(name: &str, any_of: Vec<Block>) -> Rule {
         stop: false,
         deliver: Vec::new(),
         resolves: None,
+        good_by: Vec::new(),
     }
 }
 

@@ -4,7 +4,9 @@ mod bindings;
 mod certain;
 pub mod condition;
 pub mod evaluate;
+pub mod event;
 pub mod expression;
+pub mod good;
 pub mod index;
 pub mod key;
 pub mod notice;
@@ -100,6 +102,8 @@ pub struct Rule {
     pub deliver: Vec<Deliver>,
     /// What other rules' messages it makes good.
     pub resolves: Option<Resolves>,
+    /// By which keys other rules make its messages good: [`Rules::new`] knows.
+    pub good_by: Vec<Key>,
 }
 
 impl Rule {
@@ -149,13 +153,16 @@ pub struct Deliver {
 pub struct Rules {
     list: Vec<Rule>,
     index: index::Index,
+    resolving: bool,
 }
 
 impl Rules {
     /// Builds the index over the rules.
-    pub fn new(list: Vec<Rule>) -> Self {
+    pub fn new(mut list: Vec<Rule>) -> Self {
+        good::mark(&mut list);
+        let resolving = list.iter().any(|rule| rule.resolves.is_some());
         let index = index::Index::new(&list);
-        Self { list, index }
+        Self { list, index, resolving }
     }
 
     /// The rules in file order.
@@ -168,11 +175,17 @@ impl Rules {
         self.list.iter().find(|rule| rule.name == name)
     }
 
-    /// Some rule's `where:`, or a key by which its deliveries wait, looks at the client, the staff member or the business, so
+    /// Some rule makes good what others told.
+    pub fn are_resolving(&self) -> bool {
+        self.resolving
+    }
+
+    /// Some rule's `where:`, or a key by which its deliveries wait or are made good, looks at the client, the staff member or the business, so
     /// that their names have to be looked up before rules are evaluated and deliveries planned.
     pub fn need_names(&self) -> bool {
         self.list.iter().any(|rule| {
             rule.filter.as_ref().is_some_and(Expression::needs_names)
+                || rule.resolves.as_ref().is_some_and(|resolves| resolves.by.needs_names())
                 || rule.deliver.iter().any(|deliver| deliver.timing.needs_names())
         })
     }

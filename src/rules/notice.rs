@@ -195,6 +195,7 @@ pub fn notices(trouble: &Trouble<'_>, to: &[Addressee<'_>], now: Timestamp) -> V
                 replay_of: None,
                 joins: None,
                 quota: None,
+                good_by: Vec::new(),
             });
         }
     }

@@ -12,7 +12,7 @@ use crate::model::mute::Mute;
 use crate::model::names::Names;
 use crate::model::settle::after_now;
 
-use super::{Deliver, Rule};
+use super::{Deliver, Rule, good};
 
 /// The built-in template of what is sent together after an outage. It shows every message, which a rule's own
 /// template need not.
@@ -39,6 +39,7 @@ pub fn plan(
 
 fn plan_rule(rule: &Rule, message: &Message, names: &Names, mutes: &[Mute], now: Timestamp) -> Vec<Planned> {
     let withheld = Mute::of(mutes, &rule.name, now).map(Mute::why);
+    let good_by = good::good_by(rule, message, names);
     let mut planned = Vec::new();
     let mut occurrences: HashMap<(&str, Option<&str>), usize> = HashMap::new();
     for deliver in &rule.deliver {
@@ -62,6 +63,7 @@ fn plan_rule(rule: &Rule, message: &Message, names: &Names, mutes: &[Mute], now:
                 replay_of: None,
                 joins: when.joins.clone(),
                 quota: when.quota.clone(),
+                good_by: good_by.clone(),
             });
         }
     }
@@ -100,6 +102,7 @@ pub fn open_digests(rules: &[Rule], account: &str, now: Timestamp) -> (Vec<Plann
                     replay_of: None,
                     joins: Some(join.clone()),
                     quota: None,
+                    good_by: Vec::new(),
                 }
             }));
         }
@@ -197,6 +200,7 @@ fn whole(target: &str, parts: &[&Waiting]) -> Option<(Planned, Vec<DeliveryId>)>
         replay_of: None,
         joins: None,
         quota: None,
+        good_by: Vec::new(),
     };
     Some((planned, ids))
 }

@@ -30,7 +30,7 @@ pub struct Timing {
     pub digest: Option<Digest>,
     /// So many in a time.
     pub throttle: Option<Limit>,
-    /// One event told in several messages is one delivery.
+    /// One event told in several messages is one delivery; in a digest, one of those that it tells.
     pub collapse: Option<Collapse>,
 }
 
@@ -164,6 +164,13 @@ impl Timing {
         (when.joins.is_some() && when.withheld.is_none()).then_some(when)
     }
 
+    /// Some of its deliveries are digests.
+    pub fn makes_digests(&self) -> bool {
+        self.digest.is_some()
+            || self.throttle.as_ref().is_some_and(|limit| limit.digest)
+            || self.during.as_ref().is_some_and(|during| during.outside == Outside::Digest)
+    }
+
     /// The fields that its keys are made of and the message does not have.
     pub fn missing(&self, message: &Message, names: &Names) -> Vec<&'static str> {
         self.keys().flat_map(|key| key.of(message, names).missing).collect()
@@ -228,7 +235,9 @@ impl During {
             return;
         }
         when.due_at = opens;
-        if self.outside == Outside::Digest && when.joins.is_none() {
+        // An event that is told by itself is among those of the digest then, which are told apart when it closes.
+        if self.outside == Outside::Digest && when.joins.as_ref().is_none_or(|join| join.kind == Kind::Event)
+        {
             let key = format!("outside {}{SEPARATOR}{opens}", self.schedule);
             when.joins = Some(Join { to: opens, ..group(Kind::Digest, key, now) });
         }
@@ -282,3 +291,7 @@ impl Digest {
 #[cfg(test)]
 #[path = "timing_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "timing_model_tests.rs"]
+mod model_tests;

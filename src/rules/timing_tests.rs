@@ -17,6 +17,11 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn message(made: &str, client: &str) -> Message {
+    Message { client_uid: Some(client.to_owned()), ..message_at(at(made)) }
+}
+
+/// A message of some client, made at that moment.
+pub(super) fn message_at(made: Timestamp) -> Message {
     Message {
         account: "main".to_owned(),
         uid: "m1".to_owned(),
@@ -30,12 +35,12 @@ fn message(made: &str, client: &str) -> Message {
         raw_direction: None,
         business_uid: None,
         staff_uid: None,
-        client_uid: Some(client.to_owned()),
+        client_uid: Some("c1".to_owned()),
         channels: Vec::new(),
         subject: String::new(),
         body: String::new(),
         meeting: None,
-        created_at: at(made),
+        created_at: made,
         updated_at: None,
         raw: serde_json::Value::Null,
     }
@@ -178,6 +183,32 @@ fn one_event_told_in_several_messages_waits_for_all_of_them() {
     assert_eq!(first.due_at, at("10T09:01"));
     assert_eq!(first.joins.as_ref().unwrap().kind, Kind::Event);
     assert_eq!(name(&first), name(&when(&timing, "10T09:00", "10T09:00")));
+}
+
+#[test]
+fn in_a_digest_an_event_is_what_came_soon_after_its_first_message() {
+    let by = Key::of_fields(["client.uid"]).unwrap();
+    let collapse = Collapse { by, within: Duration::from_mins(2) };
+    let made = [("09:00", "ann"), ("09:01", "bob"), ("09:02", "ann"), ("09:03", "ann"), ("09:04", "bob")];
+    let messages = made.map(|(made, client)| message(&format!("10T{made}"), client));
+    let names = Names::default();
+    let events = collapse.events(messages.iter().map(|message| (message, &names)));
+    assert_eq!(events, [vec![0, 2], vec![1], vec![3], vec![4]], "counted from the first, not from the last");
+    let timing = Timing { digest: Some(at_eight("mon-sun")), collapse: Some(collapse), ..Timing::default() };
+    let joins = when(&timing, "10T09:00", "10T09:00").joins.unwrap();
+    assert_eq!((joins.kind, joins.to), (Kind::Digest, at("11T08:00")));
+}
+
+#[test]
+fn outside_of_the_hours_an_event_is_part_of_the_digest() {
+    let by = Key::of_fields(["client.uid"]).unwrap();
+    let collapse = Some(Collapse { by, within: Duration::from_mins(2) });
+    let of =
+        |outside| Timing { collapse: collapse.clone(), during: Some(office(outside)), ..Timing::default() };
+    let kind = |outside, now| when(&of(outside), now, now).joins.unwrap().kind;
+    assert_eq!(kind(Outside::Digest, "10T20:00"), Kind::Digest);
+    assert_eq!(kind(Outside::Digest, "10T10:00"), Kind::Event);
+    assert_eq!(kind(Outside::Hold, "10T20:00"), Kind::Event);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::delivery::Planned;
+use crate::model::good::MakesGood;
 use crate::model::message::Message;
 
 /// How far an account has been polled.
@@ -63,6 +64,15 @@ pub struct Admitted {
     pub rules: Vec<String>,
     /// What they owe.
     pub deliveries: Vec<Planned>,
+    /// What it makes good of what came before it.
+    pub makes_good: Vec<MakesGood>,
+}
+
+/// Those of a page's new messages that make others good, in the order of their making: the first counts.
+pub(super) fn makers_good<'a>(fresh: impl Iterator<Item = &'a Admitted>) -> Vec<&'a Admitted> {
+    let mut makers: Vec<&Admitted> = fresh.filter(|admitted| !admitted.makes_good.is_empty()).collect();
+    makers.sort_by_key(|admitted| (admitted.message.created_at, &admitted.message.uid));
+    makers
 }
 
 /// What an admission changed.

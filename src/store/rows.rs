@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::delivery::{Attempt, Notice, StateName};
+use crate::model::good::MadeGood;
 use crate::model::group::Gathered;
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
@@ -22,6 +23,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Of this message.
     pub message: Option<String>,
+    /// Made good by this message.
+    pub made_good_by: Option<String>,
     /// Planned before the one with this number.
     pub before: Option<i64>,
     /// Only those that still take messages in.
@@ -81,11 +84,18 @@ pub struct Row {
     pub open: bool,
     /// How many of its kind were held back for good since the last one that went.
     pub throttled: u32,
+    /// What made it good, if something did.
+    pub made_good: Option<MadeGood>,
 }
 
 /// The instance that gave out the token of a lease: what stands before the first dot.
 pub(super) fn holder(token: &str) -> String {
     token.split('.').next().unwrap_or(token).to_owned()
+}
+
+/// What made a delivery good, out of its two columns.
+pub(super) fn made_good(by: Option<String>, at: Option<Timestamp>) -> Option<MadeGood> {
+    Some(MadeGood { by: by?, at: at? })
 }
 
 /// A delivery with all that is kept of it.

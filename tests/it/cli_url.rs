@@ -250,6 +250,7 @@ async fn lists_longer_than_a_page_are_whole() {
         replay_of: None,
         joins: None,
         quota: None,
+        good_by: Vec::new(),
     };
     assert_eq!(store.owe((0..2_105).map(planned).collect(), now).await.unwrap(), 2_105);
     for line in

@@ -62,6 +62,7 @@ fn config(filter: Option<&str>) -> Config {
             timing: Timing::default(),
         }],
         resolves: None,
+        good_by: Vec::new(),
     };
     Config {
         accounts: Vec::new(),

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::store_figures::*;
+use super::store_good::*;
 use super::store_kit::{
     admitted, at, attempt, claim, claim_one, dead, end, message, no_loose_ends, no_loose_ends_at, owe, page,
     planned, settle, settlement, state_of, uids,
@@ -501,4 +502,8 @@ behaviours! {
     figures_are_counted_step_by_step news_is_what_is_behind_what_is_known pages_do_not_slip
     what_expired_is_counted_for_who_is_told what_was_held_for_its_moment_is_listed_until_it_is_begun
     moments_ahead_are_told_with_what_waits_for_them
+    what_a_later_message_makes_good_says_so only_what_is_older_and_goes_or_went_is_made_good
+    an_event_is_made_good_by_the_key_of_any_of_its_messages
+    of_a_page_the_first_that_was_made_makes_good_whatever_comes_first
+    a_replay_is_as_good_as_what_it_replays
 }

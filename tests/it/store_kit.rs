@@ -37,6 +37,7 @@ pub(crate) async fn no_loose_ends_at(url: &str) {
         ("delivery_messages", "message", "messages", "id"),
         ("attempts", "delivery", "deliveries", "seq"),
         ("payloads", "delivery", "deliveries", "seq"),
+        ("resolutions", "delivery", "deliveries", "seq"),
     ];
     for (table, column, about, key) in ends {
         let sql = format!(
@@ -99,11 +100,17 @@ pub(crate) fn planned(target: &str, uid: &str, due_at: Timestamp) -> Planned {
         replay_of: None,
         joins: None,
         quota: None,
+        good_by: Vec::new(),
     }
 }
 
 pub(crate) fn admitted(uid: &str, deliveries: Vec<Planned>) -> Admitted {
-    Admitted { message: message(uid), rules: vec!["cancellations".into()], deliveries }
+    Admitted {
+        message: message(uid),
+        rules: vec!["cancellations".into()],
+        deliveries,
+        makes_good: Vec::new(),
+    }
 }
 
 pub(crate) fn page(messages: Vec<Admitted>) -> Admission {

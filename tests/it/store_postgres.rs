@@ -9,10 +9,11 @@ use activity_relay::model::settle::TargetChange;
 use activity_relay::store::{Mode, Store, StoreError, Want};
 
 use super::postgres::{Cluster, shared};
+use super::store_good::what_comes_after_an_upgrade_is_made_good;
 use super::store_kit::{admitted, at, claim, claim_one, end, owe, page, planned, settlement, uids, want};
 
 /// The schema's number that this program knows.
-const KNOWN: u32 = 7;
+const KNOWN: u32 = 8;
 
 async fn open(url: &str) -> Result<Store, StoreError> {
     Store::open(url, Mode::Daemon).await
@@ -106,6 +107,7 @@ async fn an_old_database_opens_with_its_pending_deliveries() {
     let jobs = claim(&store, "desk", 9, at(0)).await;
     assert_eq!(uids(&jobs), ["m1"]);
     assert_eq!(store.counts(None).await.unwrap().sending, 1);
+    what_comes_after_an_upgrade_is_made_good(store).await;
 }
 
 #[tokio::test]

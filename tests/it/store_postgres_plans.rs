@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use activity_relay::model::delivery::{State, StateName};
+use activity_relay::model::good::MakesGood;
 use activity_relay::model::group::{Over, Quota};
 use activity_relay::model::settle::TargetChange;
 use activity_relay::model::throttle::Throttle;
@@ -74,6 +75,8 @@ async fn do_everything(store: &Store) {
     for uid in ["x", "y"] {
         let owed = vec![planned("desk", uid, now), planned("crm", uid, now), joining(&format!("j{uid}"))];
         let mut one = admitted(uid, owed);
+        one.deliveries[0].good_by = vec!["ann".into()];
+        one.makes_good = vec![MakesGood { rules: vec!["cancellations".into()], key: "ann".into() }];
         one.deliveries[2].messages = vec![uid.into()];
         store.admit_leasing(page(vec![one]), vec![want("crm", 9)], now).await.unwrap();
     }
@@ -117,6 +120,7 @@ async fn do_everything(store: &Store) {
     }
     store.deliveries(Filter { message: Some(uid), ..Filter::default() }).await.unwrap();
     store.deliveries(Filter { limit: Some(9), ..Filter::default() }).await.unwrap();
+    store.deliveries(Filter { made_good_by: Some("y".into()), ..Filter::default() }).await.unwrap();
     store.page(Filter { limit: Some(9), before: Some(50), ..Filter::default() }).await.unwrap();
     store.ended_per(at(39_990), Duration::from_hours(1)).await.unwrap();
     store.latencies(&[(at(39_990), at(39_999))], 9).await.unwrap();

@@ -33,28 +33,28 @@ targets:
 schedules:
   office-hours: { days: mon-fri, from: \"08:00\", to: \"18:30\" }
 ";
-const FAILED: &str = "Payment/payment_failed/to_pivot";
-const PAID: &str = "Payment/payment_received/to_pivot";
+pub(crate) const FAILED: &str = "Payment/payment_failed/to_pivot";
+pub(crate) const PAID: &str = "Payment/payment_received/to_pivot";
 
 /// A play: messages come, time passes, and what was sent is looked at.
-struct Play {
-    rehearsal: Rehearsal,
+pub(crate) struct Play {
+    pub(crate) rehearsal: Rehearsal,
     count: usize,
 }
 
 impl Play {
     /// Begins at this local time in Rome, in March 2026.
-    async fn new(rules: &str, start: &str) -> Self {
+    pub(crate) async fn new(rules: &str, start: &str) -> Self {
         Self { rehearsal: Rehearsal::new(config(rules), rome(start)).await.unwrap(), count: 0 }
     }
 
     /// A message of this type comes from the client, made at this moment.
-    async fn comes(&mut self, kind: &str, client: &str) -> String {
+    pub(crate) async fn comes(&mut self, kind: &str, client: &str) -> String {
         let now = self.rehearsal.now();
         self.made(kind, client, now).await
     }
 
-    async fn made(&mut self, kind: &str, client: &str, at: Timestamp) -> String {
+    pub(crate) async fn made(&mut self, kind: &str, client: &str, at: Timestamp) -> String {
         self.count += 1;
         let message = message(kind, client, &format!("m{}", self.count), at);
         let uid = message.uid.clone();
@@ -63,21 +63,21 @@ impl Play {
     }
 
     /// Time passes until this local time in Rome.
-    async fn until(&self, moment: &str) {
+    pub(crate) async fn until(&self, moment: &str) {
         self.rehearsal.advance_to(rome(moment)).await.unwrap();
     }
 
     /// What was sent: when, in Rome, to whom, about which messages.
-    fn told(&self) -> Vec<String> {
+    pub(crate) fn told(&self) -> Vec<String> {
         self.rehearsal.sent().iter().map(line).collect()
     }
 
-    async fn rows(&self, state: StateName) -> Vec<Row> {
+    pub(crate) async fn rows(&self, state: StateName) -> Vec<Row> {
         self.rehearsal.rows().await.unwrap().into_iter().filter(|row| row.state == state).collect()
     }
 
     /// The body of the last thing that was sent to an HTTP target.
-    fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         let sent = self.rehearsal.sent();
         let Payload::Http(body) = &sent.last().unwrap().payload else { panic!("{sent:?}") };
         serde_json::from_str(&body.body).unwrap()
@@ -94,7 +94,7 @@ fn config(rules: &str) -> Arc<Config> {
 }
 
 /// `10 09:00` is that time on the 10th of March 2026, a Tuesday, in Rome.
-fn rome(text: &str) -> Timestamp {
+pub(crate) fn rome(text: &str) -> Timestamp {
     let (day, time) = text.split_once(' ').unwrap();
     let zone = TimeZone::get("Europe/Rome").unwrap();
     let local: jiff::civil::DateTime = format!("2026-03-{day}T{time}").parse().unwrap();

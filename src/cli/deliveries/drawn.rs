@@ -104,6 +104,7 @@ mod tests {
             throttled: 0,
             gathers: None,
             notice: None,
+            resolved_by: None,
         };
         let rows = [row.clone(), row];
         let plain = |width| {

@@ -49,6 +49,9 @@ pub(super) fn text(shown: &Shown, zone: &TimeZone, context: &Context) -> anyhow:
     if let Some(of) = &row.replay_of {
         fact("replays", of.to_string())?;
     }
+    if let Some(good) = &row.resolved_by {
+        fact("made good", format!("by {}, {}", good.message, moment(good.at)))?;
+    }
     if row.maybe_duplicate {
         fact("note", "the target may have had it twice: an attempt ended without a clear answer".to_owned())?;
     }

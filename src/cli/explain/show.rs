@@ -54,7 +54,8 @@ impl Teller<'_> {
                         if taken { "none that is still kept (`retention`)" } else { "none: no rule took it" };
                     self.say(2, DIM, why)?;
                 }
-                details.iter().try_for_each(|detail| self.delivery(detail, details))
+                details.iter().try_for_each(|detail| self.delivery(detail, details))?;
+                self.made_good()
             }
             Owed::Would(planned) => {
                 self.head("If it came now")?;
@@ -183,6 +184,9 @@ impl Teller<'_> {
                 self.say(9, DIM, format!("answer: {}", table::short(answer, ANSWER_CHARS_MAX)))?;
             }
         }
+        if let Some(good) = &row.made_good {
+            self.say(6, GOOD, format!("made good by {}, {}", good.by, self.moment(good.at)))?;
+        }
         if row.maybe_duplicate {
             let note = "the target may have had it twice: an attempt ended without a clear answer";
             self.say(6, WARN, note)?;
@@ -192,6 +196,20 @@ impl Teller<'_> {
             Some(next) => self.say(6, Style::new(), coming(next, &row.target, row.id.as_str())),
             None => Ok(()),
         }
+    }
+
+    /// What the message made good.
+    fn made_good(&self) -> anyhow::Result<()> {
+        if self.story.made_good.is_empty() {
+            return Ok(());
+        }
+        self.head("Makes good")?;
+        for row in &self.story.made_good {
+            let to = to(&row.rule, &row.target, row.recipient.as_deref());
+            let about = paint(DIM, format!("{}  {}", row.id, row.messages.join(", ")));
+            self.context.out.line(format!("  {to}  {about}"))?;
+        }
+        Ok(())
     }
 
     /// What the outlook says.

@@ -51,6 +51,13 @@ pub(super) fn mismatches(judge: &Judge<'_>, wanted: &ExpectedDelivery, made: &Ma
             format!("this delivery to {target} is about {}", counted(row.messages.len(), "message")),
         );
     }
+    if let Some(resolved) = wanted.resolved.as_ref().filter(|one| one.value != row.made_good.is_some()) {
+        let is = match &row.made_good {
+            Some(good) => format!("was made good by {} at {}", good.by, judge.moment(good.at)),
+            None => "was not made good".to_owned(),
+        };
+        differs(resolved.span, format!("this delivery to {target} {is}"));
+    }
     if wanted.state.value != row.state {
         differs(wanted.state.span, format!("this delivery to {target} is {}", judge.state_in_words(made)));
     }

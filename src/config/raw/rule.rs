@@ -305,19 +305,9 @@ fn block(reader: &mut Reader<'_>, node: &Node) -> Option<RawBlock> {
     })
 }
 
-/// `collapse:` of a rule. Beside a digest it would do nothing.
+/// `collapse:` of a rule, for all its deliveries.
 fn rule_collapse(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<(Collapse, Vec<Spot<Key>>)> {
     let node = fields.get("collapse")?;
-    let digests = fields.get("deliver").map(|node| match &node.kind {
-        Kind::List(items) => items.iter().any(|item| item.entry("digest").is_some()),
-        Kind::Null | Kind::Scalar(_) | Kind::Map(_) => false,
-    });
-    if digests == Some(true) {
-        let message =
-            "a digest and `collapse` do not go together: both say what a message is put together with";
-        let help = "write `collapse` on those entries of `deliver` that have no digest";
-        reader.error(codes::TIMING, fields.key_span("collapse"), message, help);
-    }
     let mut keys = Vec::new();
     let collapse = timing::collapse(reader, node, &mut keys)?;
     Some((collapse, keys))
@@ -401,7 +391,7 @@ fn deliver(reader: &mut Reader<'_>, fields: Fields<'_>, stop: bool, zone: &TimeZ
     else {
         return Vec::new();
     };
-    if items.is_empty() && !stop {
+    if items.is_empty() && !stop && fields.get("resolves").is_none() {
         let help = "add { to: … }; or add `stop: true` if these messages are to be silenced";
         reader.error(codes::MISSING_KEY, node.span, "this rule delivers nothing", help);
     }

@@ -40,8 +40,11 @@ pub(super) const OUTSIDE_KEY: KeyOf =
     key("outside", Shape::Choice(&OUTSIDE), "What becomes of messages outside of the hours").or("hold");
 pub(super) const EXCEPT: KeyOf =
     key("except", BLOCKS, "Messages that are sent outside of the hours too, in the form of a rule's match");
-pub(super) const COLLAPSE_KEY: KeyOf =
-    key("collapse", Shape::Keys(&COLLAPSE), "One event that is told in several messages is delivered once");
+pub(super) const COLLAPSE_KEY: KeyOf = key(
+    "collapse",
+    Shape::Keys(&COLLAPSE),
+    "One event that is told in several messages is delivered once; in a digest it is told once",
+);
 
 const DIGEST: Keys = Keys {
     of: "`digest`",
@@ -127,12 +130,6 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>, zone: &TimeZone)
     }
     if let Some(node) = fields.get("collapse") {
         found.timing.collapse = collapse(reader, node, &mut found.keys);
-        if fields.get("digest").is_some() {
-            let help = "keep one of the two: in a digest each message is told anyway";
-            let message =
-                "a digest and `collapse` do not go together: both say what a message is put together with";
-            reader.error(codes::TIMING, fields.key_span("collapse"), message, help);
-        }
     }
     found.during = during(reader, fields);
     found

@@ -48,6 +48,7 @@ const DELIVERY: Keys = Keys {
         key("state", Shape::Choice(&STATES), "Where it stands in the end").or("delivered"),
         key("template", TEMPLATE, "The template that renders it"),
         key("messages", Shape::Number(0, COUNT_MAX), "How many messages it is about"),
+        key("resolved", Shape::Truth, "Whether a later message made it good"),
         key("subject", TEXTS, "A mail's subject, or the notification's text"),
         key("text", TEXTS, "The plain text"),
         key("html", TEXTS, "A mail's HTML part"),
@@ -185,6 +186,10 @@ impl Reading<'_, '_> {
             let value = usize::try_from(self.reader.number(node, 0..=COUNT_MAX)?).ok()?;
             Some(Placed { value, span: node.span })
         });
+        let resolved = fields.get("resolved").and_then(|node| {
+            let value = self.reader.truth(node)?;
+            Some(Placed { value, span: node.span })
+        });
         let at = fields.get("at").and_then(|node| {
             let value = self.at(node, now)?;
             Some(Placed { value, span: node.span })
@@ -204,7 +209,7 @@ impl Reading<'_, '_> {
             let message = format!("what is {} has not been rendered", state.value);
             self.reader.error(codes::TEST_PART, first.span, message, help);
         }
-        Some(ExpectedDelivery { to, count, rule, recipient, at, state, template, messages, checks })
+        Some(ExpectedDelivery { to, count, rule, recipient, at, state, template, messages, resolved, checks })
     }
 
     fn checks(&mut self, fields: Fields<'_>, target: &str, test: (&str, usize)) -> Vec<Check> {

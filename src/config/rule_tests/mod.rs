@@ -130,6 +130,8 @@ pub struct ExpectedDelivery {
     pub template: Option<Placed<String>>,
     /// How many messages it is about.
     pub messages: Option<Placed<usize>>,
+    /// Whether a later message made it good.
+    pub resolved: Option<Placed<bool>>,
     /// What its parts say.
     pub checks: Vec<Check>,
 }

@@ -72,4 +72,4 @@ fn idle_from(holidays: &BTreeSet<Date>, zone: &TimeZone, next: impl Fn(Timestamp
 const SOME_DAY: Date = jiff::civil::date(2026, 1, 1);
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

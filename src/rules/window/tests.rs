@@ -21,7 +21,7 @@ fn zone(name: &str) -> TimeZone {
 }
 
 /// Zones that change their clocks from 2020 to 2035, each with the instants at which they do.
-fn changes() -> Vec<(TimeZone, Vec<Timestamp>)> {
+pub(in crate::rules) fn changes() -> Vec<(TimeZone, Vec<Timestamp>)> {
     let (from, to) = (at("2020-01-01T00:00:00Z"), at("2036-01-01T00:00:00Z"));
     let zones = jiff::tz::db().available().map(|name| zone(name.as_str()));
     let changing = zones.map(|zone| {
@@ -33,7 +33,7 @@ fn changes() -> Vec<(TimeZone, Vec<Timestamp>)> {
 }
 
 /// The instants of the days around a change, in steps and with the change itself, each with its local time.
-fn walk(zone: &TimeZone, change: Timestamp) -> Vec<(Timestamp, DateTime)> {
+pub(in crate::rules) fn walk(zone: &TimeZone, change: Timestamp) -> Vec<(Timestamp, DateTime)> {
     let middle = change.as_second().div_euclid(STEP_SECONDS);
     let mut seconds: BTreeSet<i64> = (middle - 800..middle + 800).map(|step| step * STEP_SECONDS).collect();
     seconds.insert(change.as_second());
@@ -46,14 +46,17 @@ fn first(walk: &[(Timestamp, DateTime)], local: DateTime) -> Option<Timestamp> {
     walk.iter().find(|(_, shown)| *shown >= local).map(|(at, _)| *at)
 }
 
-fn model_moments(moments: &Moments, walk: &[(Timestamp, DateTime)]) -> BTreeSet<Timestamp> {
+pub(in crate::rules) fn model_moments(
+    moments: &Moments,
+    walk: &[(Timestamp, DateTime)],
+) -> BTreeSet<Timestamp> {
     let Times::OfDay { at, days } = &moments.times else { return BTreeSet::new() };
     let dates: BTreeSet<Date> = walk.iter().map(|(_, local)| local.date()).collect();
     let wanted = dates.iter().filter(|day| days.has(day.weekday()) && !moments.holidays.contains(*day));
     wanted.flat_map(|day| at.iter().filter_map(|at| first(walk, day.to_datetime(*at)))).collect()
 }
 
-fn model_open(hours: &Hours, walk: &[(Timestamp, DateTime)]) -> BTreeSet<Timestamp> {
+pub(in crate::rules) fn model_open(hours: &Hours, walk: &[(Timestamp, DateTime)]) -> BTreeSet<Timestamp> {
     let dates: BTreeSet<Date> = walk.iter().map(|(_, local)| local.date()).collect();
     let mut open = BTreeSet::new();
     for day in dates.iter().filter(|day| hours.days.has(day.weekday()) && !hours.holidays.contains(*day)) {
@@ -72,13 +75,13 @@ fn model_open(hours: &Hours, walk: &[(Timestamp, DateTime)]) -> BTreeSet<Timesta
     open
 }
 
-fn times() -> impl Strategy<Value = Time> {
+pub(in crate::rules) fn times() -> impl Strategy<Value = Time> {
     // Most changes happen at night.
     let hour = prop_oneof![3 => 0_i8..4, 1 => 4_i8..24];
     (hour, 0_i8..12).prop_map(|(hour, five)| time(hour, five * 5, 0, 0))
 }
 
-fn days() -> impl Strategy<Value = Days> {
+pub(in crate::rules) fn days() -> impl Strategy<Value = Days> {
     (0_usize..7, 0_usize..7).prop_map(|(first, last)| {
         let word = |place| Days::words().nth(place).unwrap();
         Days::parse(&format!("{}-{}", word(first), word(last))).unwrap()

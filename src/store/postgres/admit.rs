@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use super::Postgres;
 use super::claim::sending;
 use super::connect::daily;
+use super::good::make_good;
 use super::owed::{Messages, Owed, lock_account, take_in};
 use super::targets::{self, Standings};
 use super::tx::{Tx, get, json, ms, text};
 use crate::model::delivery::{Job, Lease, Planned};
 use crate::model::message::Message;
+use crate::store::admission::makers_good;
 use crate::store::opening::{Openings, job};
 use crate::store::{Admission, Cursor, Quarantined, Result, Taken, Want};
 
@@ -41,8 +43,10 @@ impl Postgres {
             let (mut openings, mut standings) =
                 openings(tx, &quiet, tokens.clone(), self.instance(), now).await?;
             let mut leases: Vec<(&Planned, &Message, Option<Lease>)> = Vec::new();
+            let mut new_ones = Vec::new();
             for admitted in &admission.messages {
                 if fresh.remove(&*text(&admitted.message.uid)) {
+                    new_ones.push(admitted);
                     for planned in &admitted.deliveries {
                         leases.push((planned, &admitted.message, openings.lease(planned, now)));
                     }
@@ -51,6 +55,9 @@ impl Postgres {
             let owed: Vec<_> =
                 leases.iter().map(|(planned, _, lease)| Owed { planned, lease: lease.as_ref() }).collect();
             let new = take_in(tx, &owed, Messages::New, now).await?;
+            for admitted in makers_good(new_ones.into_iter()) {
+                make_good(tx, admitted, now).await?;
+            }
             crate::failpoint::pass("admit");
             taken.deliveries = new.len();
             crate::failpoint::pass("admit");

@@ -15,7 +15,7 @@ use super::tx::{
 use crate::model::delivery::{Attempt, Job, StateName};
 use crate::model::id::DeliveryId;
 use crate::store::gathering::{OPEN, gathered};
-use crate::store::rows::holder;
+use crate::store::rows::{holder, made_good};
 use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessage};
 
 /// More rows than this in `counts` are added up by the one who reads them.
@@ -27,9 +27,11 @@ pub(super) const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
     THEN greatest(d.due_at, h.wait_until, h.parked_until) ELSE d.due_at END AS shown_due_at,
   a.at, a.outcome, a.status, a.reason, a.latency_ms, a.answer,
   array(SELECT m.uid FROM delivery_messages dm JOIN messages m ON m.id = dm.message
-        WHERE dm.delivery = d.seq ORDER BY dm.position) AS uids
+        WHERE dm.delivery = d.seq ORDER BY dm.position) AS uids, r.resolved_by, r.resolved_at
   FROM deliveries d
   LEFT JOIN LATERAL (SELECT * FROM attempts WHERE delivery = d.seq ORDER BY n DESC LIMIT 1) a ON true
+  LEFT JOIN LATERAL (SELECT resolved_by, resolved_at FROM resolutions WHERE delivery = d.seq
+    AND resolved_by IS NOT NULL ORDER BY resolved_at, key LIMIT 1) r ON true
   LEFT JOIN targets h ON h.name = d.target";
 
 /// One state as SQL, with what follows from it, so that the partial index that fits is used.
@@ -67,6 +69,12 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
         let of_message = "d.seq IN (SELECT dm.delivery FROM messages m JOIN delivery_messages dm
              ON dm.message = m.id WHERE m.uid = ?)";
         add(of_message, Box::new(text(uid).into_owned()));
+    }
+    if let Some(uid) = &filter.made_good_by {
+        add(
+            "d.seq IN (SELECT delivery FROM resolutions WHERE resolved_by = ?)",
+            Box::new(text(uid).into_owned()),
+        );
     }
     if let Some(number) = filter.before {
         add("d.seq < ?", Box::new(number));
@@ -285,6 +293,7 @@ async fn count(
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<u64> {
     let narrow = filter.rule.is_some() || filter.since.is_some() || filter.message.is_some();
+    let narrow = narrow || filter.made_good_by.is_some();
     if !narrow && filter.before.is_none() && !filter.open {
         let (counts, _) = counts(tx, filter.target.as_deref()).await?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
@@ -332,6 +341,7 @@ pub(super) fn row(row: &SqlRow) -> Result<Row> {
         open: get(row, "open")?,
         group,
         throttled: number(row, "throttled")?,
+        made_good: made_good(get(row, "resolved_by")?, time_or_none(row, "resolved_at")?),
     })
 }
 

@@ -5,6 +5,7 @@ mod claim;
 mod connect;
 mod figures;
 mod gather;
+mod good;
 mod history;
 mod listing;
 mod meeting;

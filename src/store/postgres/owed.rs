@@ -7,10 +7,11 @@ use jiff::Timestamp;
 
 use super::Postgres;
 use super::connect::transact;
+use super::good::Keys;
 use super::meeting::{Meeting, Place, meets_others};
 use super::tx::{Tx, get, json, ms, text, text_or_none};
 use crate::model::delivery::{Lease, Planned, StateName};
-use crate::model::group::Join;
+use crate::model::group::{Join, Kind};
 use crate::model::id::DeliveryId;
 use crate::store::gathering::{Open, Passed, may_join};
 use crate::store::{Result, StoreError};
@@ -72,9 +73,16 @@ pub(super) async fn take_in(
     } else {
         Meeting::default()
     };
-    let Sorted { fresh, links, joined } = sort(owed, &mut meeting, now);
+    let Sorted { fresh, links, joined, mut keys } = sort(owed, &mut meeting, now);
     let new = insert(tx, &fresh, &links, messages, now).await?;
     join(tx, &joined, messages).await?;
+    for entry in fresh.iter().filter(|entry| entry.is_single()) {
+        let planned = entry.owed.planned;
+        if !planned.good_by.is_empty() && new.contains(planned.id.as_str()) {
+            keys.add(planned.id.as_str(), planned);
+        }
+    }
+    keys.write(tx).await?;
     meeting.write(tx).await?;
     Ok(new)
 }
@@ -108,6 +116,8 @@ struct Sorted<'a> {
     links: Vec<Link<'a>>,
     /// Messages that join deliveries which are there.
     joined: Vec<Link<'a>>,
+    /// By what those can be made good.
+    keys: Keys,
 }
 
 /// What a new row says beside what was planned.
@@ -131,11 +141,18 @@ impl<'a> Entry<'a> {
             throttled: 0,
         }
     }
+
+    /// It is sent, and no digest.
+    fn is_single(&self) -> bool {
+        let single = self.joins.as_deref().is_none_or(|join| join.kind == Kind::Event);
+        single && self.withheld.is_none()
+    }
 }
 
 /// Who gets a row and who joins whom. The first of a group that nobody has open opens it.
 fn sort<'a>(owed: &'a [Owed<'a>], meeting: &mut Meeting, now: Timestamp) -> Sorted<'a> {
-    let mut sorted = Sorted { fresh: Vec::new(), links: Vec::new(), joined: Vec::new() };
+    let mut sorted =
+        Sorted { fresh: Vec::new(), links: Vec::new(), joined: Vec::new(), keys: Keys::default() };
     for one in owed {
         let planned = one.planned;
         let mut entry = Entry::of(one);
@@ -155,6 +172,9 @@ fn sort<'a>(owed: &'a [Owed<'a>], meeting: &mut Meeting, now: Timestamp) -> Sort
                 }
             }
             if let Some(Place { delivery, position, is_new }) = place {
+                if entry.is_single() {
+                    sorted.keys.add(&delivery, planned);
+                }
                 let to = if is_new { &mut sorted.links } else { &mut sorted.joined };
                 to.extend(links_of(planned, &delivery, position));
                 continue;

@@ -56,7 +56,11 @@ impl Postgres {
                          group_key, window_from, coalesce(window_to, first_due)
                        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (id, original, position)
                        JOIN deliveries d ON d.id = w.original ORDER BY w.position
-                       RETURNING seq, replay_of)
+                       RETURNING seq, replay_of),
+                     good AS (
+                       INSERT INTO resolutions (delivery, key, account, rule, resolved_by, resolved_at)
+                       SELECT fresh.seq, r.key, r.account, r.rule, r.resolved_by, r.resolved_at FROM fresh
+                       JOIN deliveries d ON d.id = fresh.replay_of JOIN resolutions r ON r.delivery = d.seq)
                      INSERT INTO delivery_messages (delivery, position, message)
                      SELECT fresh.seq, dm.position, dm.message FROM fresh
                      JOIN deliveries d ON d.id = fresh.replay_of JOIN delivery_messages dm ON dm.delivery = d.seq",

@@ -9,12 +9,14 @@ use rusqlite::types::ToSqlOutput;
 
 use super::claim::openings;
 use super::db::{Db, Json, Ms, json, time, time_or_none};
+use super::good::Keys;
 use super::tally::{Tally, count_triples};
-use super::{roles, targets, throttles};
+use super::{good, roles, targets, throttles};
 use crate::model::delivery::{Job, Lease, Planned, StateName};
-use crate::model::group::Join;
+use crate::model::group::{Join, Kind};
 use crate::model::id::DeliveryId;
 use crate::model::message::Message;
+use crate::store::admission::makers_good;
 use crate::store::gathering::{OPEN, Open, Passed, may_join};
 use crate::store::opening::job;
 use crate::store::{Admission, Admitted, Cursor, Quarantined, Result, StoreError, Taken, Want};
@@ -43,13 +45,14 @@ pub(super) fn admit(
     }
     let (mut taken, mut jobs) = (Taken::default(), Vec::new());
     let mut openings = openings(db, wants, now)?;
-    let (mut links, mut triples) = (Links::default(), Vec::new());
+    let (mut links, mut triples, mut fresh) = (Links::default(), Vec::new(), Vec::new());
     for (admitted, text) in admission.messages.iter().zip(&texts.0) {
         let Some(id) = keep_message(db, &admission.account, (&admitted.message, text), now)? else {
             continue;
         };
         taken.messages += 1;
         triples.push(&admitted.message.triple);
+        fresh.push(admitted);
         links.known.insert(admitted.message.uid.clone(), id);
         for planned in &admitted.deliveries {
             let lease = openings.lease(planned, now);
@@ -60,6 +63,7 @@ pub(super) fn admit(
         crate::failpoint::pass("admit");
     }
     links.write(db)?;
+    makers_good(fresh.into_iter()).into_iter().try_for_each(|admitted| good::make_good(db, admitted, now))?;
     count_triples(db, triples.into_iter())?;
     openings.paced(now).try_for_each(|(target, next)| targets::pace(db, target, next))?;
     for quarantined in &admission.quarantined {
@@ -149,6 +153,9 @@ fn join_open(db: &Db, planned: &Planned, join: &Join, links: &mut Links, now: Ti
     let position = i64::try_from(open.items).unwrap_or(i64::MAX);
     open.take(planned, join, now);
     links.add(db, seq, position, planned)?;
+    if join.kind == Kind::Event {
+        links.keys.add(seq, planned);
+    }
     // What follows is asked about the group before the end of the transaction.
     links.write(db)?;
     db.run(
@@ -224,6 +231,10 @@ fn put(db: &Db, planned: &Planned, entry: &Entry<'_>, links: &mut Links, now: Ti
     if let Some(seq) = seq {
         links.tally.came(&planned.target, entry.state(), 1);
         links.add(db, seq, 0, planned)?;
+        let single = entry.joins.as_deref().is_none_or(|join| join.kind == Kind::Event);
+        if single && entry.withheld.is_none() {
+            links.keys.add(seq, planned);
+        }
         if entry.joins.is_some() {
             links.write(db)?;
         }
@@ -277,6 +288,7 @@ struct Links {
     known: HashMap<String, i64>,
     /// Delivery, position, message.
     values: Vec<i64>,
+    keys: Keys,
     tally: Tally,
 }
 
@@ -296,6 +308,7 @@ impl Links {
         let values: Vec<ToSqlOutput<'_>> = self.values.drain(..).map(Into::into).collect();
         let insert = ("INSERT INTO delivery_messages (delivery, position, message)", "(?, ?, ?)", "");
         db.insert_all(insert, 3, &values)?;
+        self.keys.write(db)?;
         self.tally.write(db)
     }
 }

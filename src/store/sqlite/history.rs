@@ -55,6 +55,7 @@ fn forget(db: &Db, ended: &[i64]) -> Result<usize> {
         "DELETE FROM attempts WHERE delivery IN (SELECT value FROM json_each(?1))",
         "DELETE FROM payloads WHERE delivery IN (SELECT value FROM json_each(?1))",
         "DELETE FROM delivery_messages WHERE delivery IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM resolutions WHERE delivery IN (SELECT value FROM json_each(?1))",
     ] {
         db.run(sql, params![Json(ended)])?;
     }

@@ -13,7 +13,7 @@ use crate::model::id::DeliveryId;
 use crate::model::message::Message;
 use crate::model::payload::Payload;
 use crate::store::gathering::{OPEN, gathered};
-use crate::store::rows::holder;
+use crate::store::rows::{holder, made_good};
 use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessage};
 
 /// A delivery with its last attempt and its messages' uids. While its target waits or is parked it is due only when
@@ -21,9 +21,11 @@ use crate::store::{Counts, Detail, Filter, MessagePage, Result, Row, StoredMessa
 pub(super) const COLUMNS: &str = "d.*, CASE WHEN d.state = 'pending'
     THEN max(d.due_at, coalesce(h.wait_until, 0), coalesce(h.parked_until, 0)) ELSE d.due_at END AS shown_due_at, a.at, a.outcome, a.status, a.reason, a.latency_ms, a.answer,
   (SELECT json_group_array(uid) FROM (SELECT m.uid FROM delivery_messages dm JOIN messages m ON m.id = dm.message
-     WHERE dm.delivery = d.seq ORDER BY dm.position)) AS uids
+     WHERE dm.delivery = d.seq ORDER BY dm.position)) AS uids, r.resolved_by, r.resolved_at
   FROM deliveries d LEFT JOIN attempts a ON a.delivery = d.seq
     AND a.n = (SELECT max(n) FROM attempts WHERE delivery = d.seq)
+  LEFT JOIN resolutions r ON r.delivery = d.seq AND r.key = (SELECT key FROM resolutions
+    WHERE delivery = d.seq AND resolved_by IS NOT NULL ORDER BY resolved_at, key LIMIT 1)
   LEFT JOIN targets h ON h.name = d.target";
 
 /// Whatever waits or is being sent.
@@ -79,6 +81,9 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
         );
         add(&of_message, Box::new(uid.clone()));
     }
+    if let Some(uid) = &filter.made_good_by {
+        add("d.seq IN (SELECT delivery FROM resolutions WHERE resolved_by = ?)", Box::new(uid.clone()));
+    }
     if let Some(number) = filter.before {
         add("d.seq < ?", Box::new(number));
     }
@@ -115,6 +120,7 @@ pub(super) fn page(db: &Db, filter: &Filter) -> Result<Vec<Row>> {
 
 fn count(db: &Db, filter: &Filter, conditions: &str, values: &[Box<dyn ToSql>]) -> Result<u64> {
     let narrow = filter.rule.is_some() || filter.since.is_some() || filter.message.is_some();
+    let narrow = narrow || filter.made_good_by.is_some();
     if !narrow && filter.before.is_none() && !filter.open {
         let counts = counts(db, filter.target.as_deref())?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
@@ -164,6 +170,7 @@ pub(super) fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         open: row.get("open")?,
         group,
         throttled: row.get("throttled")?,
+        made_good: made_good(row.get("resolved_by")?, time_or_none(row, "resolved_at")?),
     })
 }
 

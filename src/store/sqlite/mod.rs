@@ -13,6 +13,7 @@ mod admit;
 mod claim;
 mod figures;
 mod gather;
+mod good;
 mod history;
 mod listing;
 mod mutes;

@@ -14,6 +14,7 @@ use super::{
     admit, claim, figures, gather, history, listing, polling, replay, roles, schema, settle, tally, targets,
 };
 use crate::model::delivery::{Attempt, Planned, State, StateName};
+use crate::model::good::MakesGood;
 use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::id::DeliveryId;
 use crate::model::message::{Message, Triple};
@@ -26,8 +27,20 @@ use crate::store::{
 };
 
 /// Tables that grow with history; no statement of the daily work may read one from end to end.
-const GROWING: [&str; 10] =
-    ["deliveries", "d", "messages", "m", "attempts", "a", "payloads", "p", "delivery_messages", "dm"];
+const GROWING: [&str; 12] = [
+    "deliveries",
+    "d",
+    "messages",
+    "m",
+    "attempts",
+    "a",
+    "payloads",
+    "p",
+    "delivery_messages",
+    "dm",
+    "resolutions",
+    "r",
+];
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + seconds).unwrap()
@@ -63,10 +76,16 @@ fn admission(uid: &str) -> Admission {
         replay_of: None,
         joins: None,
         quota: None,
+        good_by: Vec::new(),
     };
     Admission {
         account: "main".into(),
-        messages: vec![Admitted { message, rules: vec![], deliveries: vec![planned] }],
+        messages: vec![Admitted {
+            message,
+            rules: vec![],
+            deliveries: vec![planned],
+            makes_good: Vec::new(),
+        }],
         quarantined: vec![Quarantined { uid: format!("q{uid}"), raw: json!(1), why: "?".into() }],
         cursor: Some(Cursor::default()),
         role: None,
@@ -83,7 +102,10 @@ fn do_everything(db: &Db) {
         concurrency: 5,
     }];
     admit::admit(db, &admission("m1"), &Texts::of(&admission("m1")).unwrap(), &[], at(0)).unwrap();
-    admit::admit(db, &admission("m2"), &Texts::of(&admission("m2")).unwrap(), &[], at(0)).unwrap();
+    let mut good = admission("m2");
+    good.messages[0].deliveries[0].good_by = vec!["ann".into()];
+    good.messages[0].makes_good = vec![MakesGood { rules: vec!["r".into()], key: "ann".into() }];
+    admit::admit(db, &good, &Texts::of(&good).unwrap(), &[], at(0)).unwrap();
     claim::claim(db, &wants, at(0)).unwrap();
     claim::take_over(db).unwrap();
     let mut jobs = claim::claim(db, &wants, at(1)).unwrap().jobs;
@@ -148,6 +170,7 @@ fn show_everything(db: &Db, id: &DeliveryId) {
     }
     listing::deliveries(db, &Filter { message: Some("m1".into()), ..any.clone() }).unwrap();
     listing::deliveries(db, &Filter { limit: Some(9), ..Filter::default() }).unwrap();
+    listing::deliveries(db, &Filter { made_good_by: Some("m2".into()), ..Filter::default() }).unwrap();
     history::triples(db).unwrap();
     listing::page(db, &Filter { limit: Some(9), before: Some(5), ..Filter::default() }).unwrap();
     figures::ended_per(db, at(0), Duration::from_hours(1)).unwrap();

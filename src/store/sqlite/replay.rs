@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::db::{Db, Ms, state};
+use super::good;
 use super::tally::{self, Tally};
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
@@ -42,6 +43,7 @@ pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<
              FROM delivery_messages WHERE delivery = ?1",
             params![seq, new.as_str()],
         )?;
+        good::replay(db, seq, new.as_str())?;
         tally.came(&target, StateName::Pending, 1);
         crate::failpoint::pass("replay");
         planned.push(new);

@@ -7,7 +7,7 @@ use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
 /// The files, oldest first; the number of one is its place in the list, from 1.
-pub(super) const MIGRATIONS: [Step; 7] = [
+pub(super) const MIGRATIONS: [Step; 8] = [
     ("start", include_str!("migrations/0001_start.sql")),
     ("instances", include_str!("migrations/0002_instances.sql")),
     ("told", include_str!("migrations/0003_told.sql")),
@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: [Step; 7] = [
     ("time", include_str!("migrations/0005_time.sql")),
     ("lean", include_str!("migrations/0006_lean.sql")),
     ("seen", include_str!("migrations/0007_seen.sql")),
+    ("good", include_str!("migrations/0008_good.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

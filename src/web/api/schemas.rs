@@ -156,12 +156,17 @@ fn delivery() -> Value {
         ("throttled", count()),
         ("gathers", nullable(json!({ "enum": ["digest", "event"] }))),
         ("notice", nullable(object([("subject", text()), ("text", text())]))),
+        ("resolved_by", nullable(resolved_by())),
     ];
     and(owed(text()), more)
 }
 
 fn window() -> Value {
     object([("from", moment()), ("to", moment())])
+}
+
+fn resolved_by() -> Value {
+    object([("message", text()), ("at", moment())])
 }
 
 fn history() -> Value {
@@ -199,11 +204,20 @@ fn verdict() -> Value {
 }
 
 fn explanation() -> Value {
-    let owed = and(owed(nullable(text())), [("history", history())]);
+    let more = [("resolved_by", nullable(resolved_by())), ("history", history())];
+    let owed = and(owed(nullable(text())), more);
+    let made_good = object([
+        ("id", text()),
+        ("rule", text()),
+        ("target", text()),
+        ("recipient", nullable(text())),
+        ("messages", array(text())),
+    ]);
     object([
         ("message", reference("Message")),
         ("rules", array(reference("Verdict"))),
         ("deliveries", array(owed)),
+        ("made_good", array(made_good)),
     ])
 }
 

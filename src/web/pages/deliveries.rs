@@ -86,6 +86,7 @@ impl Asked {
             target: some(&self.target),
             since,
             message: some(&self.message),
+            made_good_by: None,
             open: false,
             before,
             limit: Some(limit),

@@ -113,7 +113,7 @@ pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): 
     let frame = Frame::new(&console, visitor, "/digests").told(asked.told());
     let wrong = |_| Failure::Wrong("`skip` is a number.".to_owned());
     let skipped = if asked.skip.is_empty() { 0 } else { asked.skip.parse().map_err(wrong)? };
-    let rows = digests::open(&console.relay.store).await?;
+    let rows = digests::open_rows(&console.relay.store).await?;
     let (all, messages) = (rows.len(), rows.iter().map(|row| row.messages.len()).sum());
     let mut open = Vec::new();
     for row in rows.into_iter().skip(skipped).take(ROWS) {

@@ -71,6 +71,69 @@ async fn a_clock_that_jumps_loses_repeats_and_storms_nothing() {
     }
 }
 
+/// What waits for a digest, for hours or for its turn when the clock jumps.
+const WAITING: &str = r#"
+targets:
+  crm: { type: http, url: "${HTTP}", allow_private: true, body: event }
+schedules:
+  office: { from: "08:00", to: "10:00" }
+rules:
+  - { name: hourly, match: {}, deliver: [{ to: crm, digest: { every: 1h } }] }
+  - { name: daily, match: {}, deliver: [{ to: crm, digest: { at: ["08:00", "20:00"] }, collapse: { by: client.uid, within: 60s } }] }
+  - { name: few, match: {}, deliver: [{ to: crm, throttle: { limit: 1, per: 1h, over: digest } }] }
+  - { name: held, match: {}, deliver: [{ to: crm, during: office }] }
+  - { name: gathered, match: {}, deliver: [{ to: crm, during: office, outside: digest }] }
+"#;
+
+async fn jump_while_all_waits(by: SignedDuration) -> Observed {
+    const EACH_SIDE: usize = 4;
+    let world = World::new(WAITING).await;
+    let mut uids = Vec::new();
+    for side in ["before", "after"] {
+        for number in 0..EACH_SIDE {
+            uids.push(world.receives("Ann", &format!("{side} {number}")));
+            world.pass("20m").await;
+        }
+        if side == "before" {
+            world.jump(by);
+        }
+    }
+    // A clock that was set back by a day comes by every moment again, and then by those of the day after.
+    for _ in 0..60 {
+        world.pass("1h").await;
+    }
+    let (rows, arrivals) = (world.rows().await, world.sandbox.http.arrivals());
+    for rule in ["hourly", "daily", "few", "held", "gathered"] {
+        let own = rows.iter().filter(|row| row.rule == rule);
+        let mut told: Vec<&String> = own.flat_map(|row| &row.messages).collect();
+        told.sort();
+        let mut expected: Vec<&String> = uids.iter().collect();
+        expected.sort();
+        assert_eq!(told, expected, "{by} {rule}: {}", world.owed().await);
+    }
+    let observed = Observed::judge(&rows, rows.len(), &arrivals, "x");
+    assert_eq!((observed.delivered, observed.duplicates, observed.lost), (rows.len(), 0, 0), "{by}");
+    assert_eq!(arrivals.len(), rows.len(), "{by}: nothing was sent again and again");
+    Observed { messages: rows.len(), seed: world.seed(), ..observed }
+}
+
+#[tokio::test]
+async fn what_waits_for_its_moment_when_the_clock_jumps_is_told_once() {
+    for (key, hours, what) in [
+        ("clock-hour+waiting", 1, "forwards by an hour"),
+        ("clock-hour+waiting+back", -1, "back by an hour"),
+        ("clock-day+waiting", 24, "forwards by a day"),
+        ("clock-day+waiting+back", -24, "back by a day"),
+    ] {
+        let observed = jump_while_all_waits(SignedDuration::from_hours(hours)).await;
+        let saw = "each message in one delivery of each rule, each delivery once";
+        let how = format!(
+            "this machine's clock is set {what} while messages wait for digests, for hours and for their turn"
+        );
+        record(key, &how, &Observed { saw: saw.into(), ..observed });
+    }
+}
+
 #[tokio::test]
 async fn a_lease_that_a_jump_ends_is_a_repeat_that_is_marked() {
     let world = World::new(RULES).await;
