@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::model::payload::{Body, Format, HttpBody, Mail, Payload};
 
+mod blocks;
 mod check;
 mod compile;
 mod digest;
@@ -87,6 +88,8 @@ pub struct TemplateProblem {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// The template can be used all the same, though probably not as meant.
+    pub warning: bool,
 }
 
 impl Templates {
@@ -287,6 +290,8 @@ impl Pages<'_> {
     }
 }
 
+#[cfg(test)]
+mod blocks_tests;
 #[cfg(test)]
 mod digest_tests;
 #[cfg(test)]
