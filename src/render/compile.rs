@@ -77,6 +77,8 @@ pub(super) struct Compiled {
     pub(super) problems: Vec<TemplateProblem>,
     /// The files that are not as the program brings them, sorted.
     pub(super) own: BTreeSet<String>,
+    /// The files that people have, with their texts.
+    pub(super) texts: BTreeMap<String, String>,
     /// Partials and layouts that no part includes, by their files, sorted.
     pub(super) not_included: BTreeSet<String>,
 }
@@ -95,7 +97,8 @@ pub(super) fn compile(built_in: &[(&str, &str)], files: &[(String, String)]) -> 
     }
     let brought: HashMap<&str, &str> = shipped::files().collect();
     let own = files.iter().filter(|(path, text)| brought.get(path.as_str()) != Some(&text.as_str()));
-    Compiled { own: own.map(|(path, _)| path.clone()).collect(), ..work.finish() }
+    let own = own.map(|(path, _)| path.clone()).collect();
+    Compiled { own, texts: files.iter().cloned().collect(), ..work.finish() }
 }
 
 #[derive(Default)]
@@ -221,8 +224,7 @@ impl Work {
             })
         });
         match parsed {
-            Ok(mut template) => {
-                template.name = None;
+            Ok(template) => {
                 Some(Source { file: path.to_owned(), text: file.to_owned(), leaf_at, asked: false, template })
             }
             Err(mistake) => {
@@ -275,7 +277,14 @@ impl Work {
                 engines.add(name, &source.template);
             }
         }
-        Compiled { engines, folders: self.folders, problems, own: BTreeSet::new(), not_included }
+        Compiled {
+            engines,
+            folders: self.folders,
+            problems,
+            own: BTreeSet::new(),
+            texts: BTreeMap::new(),
+            not_included,
+        }
     }
 }
 

@@ -48,6 +48,33 @@ impl<L> Tree<L> {
         }
     }
 
+    /// Its leaves, in file order.
+    pub(super) fn leaves(&self) -> Vec<&L> {
+        match self {
+            Self::Leaf(leaf) => vec![leaf],
+            Self::Value(_) => Vec::new(),
+            Self::List(list) => list.iter().flat_map(Self::leaves).collect(),
+            Self::Map(fields) => fields.iter().flat_map(|(_, value)| value.leaves()).collect(),
+        }
+    }
+
+    /// The first leaf below a JSON pointer such as `/0/text`, which is followed as far as it leads.
+    pub(super) fn leaf_at(&self, pointer: &str) -> Option<&L> {
+        let mut node = self;
+        for name in pointer.split('/').filter(|name| !name.is_empty()) {
+            let next = match node {
+                Self::List(list) => name.parse::<usize>().ok().and_then(|index| list.get(index)),
+                Self::Map(fields) => fields.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+                Self::Leaf(_) | Self::Value(_) => None,
+            };
+            match next.filter(|next| !next.leaves().is_empty()) {
+                Some(next) => node = next,
+                None => break,
+            }
+        }
+        node.leaves().into_iter().next()
+    }
+
     /// Renders the tree to JSON; the first leaf that fails ends it.
     pub(super) fn render<E>(&self, leaf: &mut impl FnMut(&L) -> Result<Value, E>) -> Result<Value, E> {
         Ok(match self {
