@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod expression;
 pub mod index;
 pub mod key;
+mod kinds;
 pub mod notice;
 pub mod plan;
 pub mod timing;

@@ -13,6 +13,7 @@ use crate::config::read::{Fields, Spot};
 use crate::config::yaml::{Kind, Node, Scalar, Style};
 use crate::model::delivery::StateName;
 use crate::model::payload::Format;
+use crate::rules::expression::regex_fault;
 use crate::rules::notice::RELAY;
 
 pub(super) const EXPECT: Keys = Keys {
@@ -279,8 +280,7 @@ impl Reading<'_, '_> {
             _ => match Regex::new(&spot.value) {
                 Ok(regex) => Matcher::Matches(regex),
                 Err(error) => {
-                    let why = error.to_string();
-                    let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                    let why = regex_fault(&error);
                     let help = "see https://docs.rs/regex/latest/regex/#syntax; (?s) lets . match line ends";
                     let message = format!("this is not a regular expression: {why}");
                     self.reader.error(codes::TEST_PATTERN, spot.span, message, help);
