@@ -141,7 +141,7 @@ pub fn tried(
     let view = subject.view(config, now);
     let rendered = FORMATS.map(|format| templates.render(template, format, &view));
     let (mut payloads, mut fallbacks) = (Vec::new(), Vec::new());
-    for Rendered { payload, problem } in rendered {
+    for Rendered { payload, problem, .. } in rendered {
         payloads.push(payload);
         fallbacks.extend(problem);
     }

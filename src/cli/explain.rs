@@ -151,6 +151,13 @@ async fn unknown(store: &Store, uid: &str, context: &Context) -> anyhow::Result<
         );
         return Ok(Stop::new(Exit::Problem, text));
     }
+    if let Some(triple) = subject::whole_type(uid) {
+        let text = format!(
+            "`{uid}` is neither a message that is stored nor a file, and {}",
+            show::unknown_type(&triple)
+        );
+        return Ok(Stop::new(Exit::Problem, text));
+    }
     let types = subject::types_like(uid);
     if !types.is_empty() {
         let text = format!(

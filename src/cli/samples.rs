@@ -16,6 +16,7 @@ use crate::model::names::Names;
 use crate::model::payload::Format;
 use crate::model::sample;
 use crate::render::view::{Around, Seen, View};
+use crate::render::{Cut, PartPlace};
 use crate::rules::condition::Subject;
 use crate::rules::timing::{Collapse, IfEmpty};
 use crate::rules::{Deliver, Rule};
@@ -60,19 +61,19 @@ enum Shape {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Fine,
-    /// With why, and on what shape of message.
-    Failed(Shape, String),
+    /// With why, on what shape of message, and the tag that fails.
+    Failed(Shape, String, Option<PartPlace>),
     /// The markers of missing values.
     Shows(Vec<String>),
     /// What was cut.
-    Cut(Vec<String>),
+    Cut(Vec<Cut>),
 }
 
 impl Outcome {
     /// One problem is enough for both: a failure's words may name something of the message, and so do lengths.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Failed(one, _), Self::Failed(other, _)) => one == other,
+            (Self::Failed(one, ..), Self::Failed(other, ..)) => one == other,
             (Self::Cut(_), Self::Cut(_)) => true,
             _ => self == other,
         }
@@ -116,7 +117,7 @@ pub(super) fn check(loaded: &mut Loaded, now: Timestamp) {
             }
             for trouble in troubles(&config, rule, deliver, &taken, &samples, &mut known) {
                 let about = About::Template(position, number);
-                report(loaded, about, deliver, &trouble, &taken, &samples);
+                report(loaded, &config, about, deliver, &trouble, (&taken, &samples));
             }
         }
     }
@@ -146,7 +147,8 @@ fn sound(config: &Config, loaded: &Loaded) -> Vec<bool> {
 
 /// A file of the template, or one that any template may use, has an error of its own.
 fn is_broken(template: &str, loaded: &Loaded) -> bool {
-    let of_template = |problem: &Problem| problem.code == codes::TEMPLATE.id;
+    let of_template =
+        |problem: &Problem| problem.code == codes::TEMPLATE.id && problem.severity == Severity::Error;
     loaded.problems.iter().filter(|problem| of_template(problem)).any(|problem| {
         let file = Path::new(&problem.file).strip_prefix(&loaded.templates_dir).ok();
         let folder = file.and_then(|file| file.iter().next()).unwrap_or_default().to_string_lossy();
@@ -269,7 +271,7 @@ fn holds(rule: &Rule, message: &Message) -> bool {
 fn judge(config: &Config, template: &str, format: Format, sample: &Sample) -> Outcome {
     let rendered = config.templates.render(template, format, &sample.view);
     if let Some(problem) = rendered.problem {
-        return Outcome::Failed(Shape::Usual, problem);
+        return Outcome::Failed(Shape::Usual, problem, rendered.at);
     }
     let markers = rendered.markers();
     if !markers.is_empty() {
@@ -283,9 +285,10 @@ fn judge(config: &Config, template: &str, format: Format, sample: &Sample) -> Ou
 fn judge_odd(config: &Config, template: &str, format: Format, sample: &Sample) -> Outcome {
     for shape in [Shape::Bare, Shape::Long] {
         let view = reshaped(config, sample, shape);
-        let rendered = view.map(|view| config.templates.render(template, format, &view));
-        if let Some(problem) = rendered.and_then(|rendered| rendered.problem) {
-            return Outcome::Failed(shape, problem);
+        let Some(view) = view else { continue };
+        let rendered = config.templates.render(template, format, &view);
+        if let Some(problem) = rendered.problem {
+            return Outcome::Failed(shape, problem, rendered.at);
         }
     }
     Outcome::Fine
@@ -318,25 +321,31 @@ fn judge_digest(
         let rendered = config.templates.render(template, format, &view);
         let markers = rendered.markers();
         if let Some(problem) = rendered.problem {
-            return Outcome::Failed(shape, problem);
+            return Outcome::Failed(shape, problem, rendered.at);
         }
         if let Some(marker) = markers.first().filter(|_| shape == Shape::Empty) {
-            return Outcome::Failed(shape, format!("it shows {marker}, where there is no message"));
+            let at = config.templates.place_of_marker(template, format, &view, marker);
+            return Outcome::Failed(shape, format!("it shows {marker}, where there is no message"), at);
         }
     }
     Outcome::Fine
 }
 
+/// Notes a trouble, at its place in the template where that is known.
 fn report(
     loaded: &mut Loaded,
+    config: &Config,
     about: About<'_>,
     deliver: &Deliver,
     trouble: &Trouble,
-    taken: &[usize],
-    samples: &[Sample],
+    (taken, samples): (&[usize], &[Sample]),
 ) {
     let name = &deliver.template;
-    let Some(entry) = trouble.on.first().map(|first| samples[*first].entry) else { return };
+    let Some(first) = trouble.on.first().map(|first| &samples[*first]) else { return };
+    let at = place(config, deliver, &trouble.outcome, first);
+    let text = at.as_ref().and_then(|at| config.templates.text(&at.file));
+    let at = at.as_ref().zip(text);
+    let entry = first.entry;
     let sample = format!("{}/{}/{}", entry.activity_type, entry.message_type, entry.direction);
     let on = match (trouble.on.len(), taken.len()) {
         (1, _) => sample.clone(),
@@ -349,23 +358,24 @@ fn report(
         format!("`activity-relay render {name} --target {} --sample {sample}` shows it", deliver.target);
     match &trouble.outcome {
         Outcome::Fine => {}
-        Outcome::Failed(Shape::Usual, why) => {
+        Outcome::Failed(Shape::Usual, why, _) => {
             let message = format!("the template `{name}` fails on {on}: {why}");
-            loaded.add(codes::SAMPLE, Severity::Error, about, message, &format!("mend the template; {see}"));
+            let kind = (codes::SAMPLE, Severity::Error);
+            loaded.add_in_template(kind, about, at, message, &format!("mend the template; {see}"));
         }
-        Outcome::Failed(shape, why) => {
+        Outcome::Failed(shape, why, _) => {
             let what = match shape {
                 Shape::Bare => "without a client, a staff member, an appointment and a text",
                 Shape::Usual | Shape::Long => "with a very long text and very long names",
                 Shape::Digest | Shape::Empty => {
-                    report_digest(loaded, about, deliver, *shape, why, &sample);
+                    report_digest(loaded, (about, at), deliver, (*shape, why), &sample);
                     return;
                 }
             };
             let message = format!("the template `{name}` fails on a message {what}, as {on} may be: {why}");
             let help =
                 "ask for what may be missing by {{#if …}}: until then such a message goes out as plain text";
-            loaded.add(codes::SAMPLE, Severity::Warning, about, message, help);
+            loaded.add_in_template((codes::SAMPLE, Severity::Warning), about, at, message, help);
         }
         Outcome::Shows(markers) => {
             let shown = markers.join(", ");
@@ -375,12 +385,26 @@ fn report(
             let help = format!(
                 "{has}write {{{{#if {field}}}}}…{{{{/if}}}} around it, or narrow the rule's `match`; {see}"
             );
-            loaded.add(codes::MISSING_VALUE, Severity::Warning, about, message, &help);
+            loaded.add_in_template((codes::MISSING_VALUE, Severity::Warning), about, at, message, &help);
         }
         Outcome::Cut(cuts) => {
-            let message = format!("the template `{name}` makes too much on {on}: {}", cuts.join("; "));
+            let words: Vec<&str> = cuts.iter().map(|cut| cut.words.as_str()).collect();
+            let message = format!("the template `{name}` makes too much on {on}: {}", words.join("; "));
             let help = format!("shorten what the template itself says; {see}");
-            loaded.add(codes::CUT, Severity::Warning, about, message, &help);
+            loaded.add_in_template((codes::CUT, Severity::Warning), about, at, message, &help);
+        }
+    }
+}
+
+/// What of the template it is.
+fn place(config: &Config, deliver: &Deliver, outcome: &Outcome, first: &Sample) -> Option<PartPlace> {
+    match outcome {
+        Outcome::Fine => None,
+        Outcome::Failed(_, _, at) => at.clone(),
+        Outcome::Cut(cuts) => cuts.iter().find_map(|cut| cut.at.clone()),
+        Outcome::Shows(markers) => {
+            let format = config.targets.get(&deliver.target)?.format();
+            config.templates.place_of_marker(&deliver.template, format, &first.view, markers.first()?)
         }
     }
 }
@@ -388,10 +412,9 @@ fn report(
 /// A template that does not bear the digest it is used for.
 fn report_digest(
     loaded: &mut Loaded,
-    about: About<'_>,
+    (about, at): (About<'_>, Option<(&PartPlace, &str)>),
     deliver: &Deliver,
-    shape: Shape,
-    why: &str,
+    (shape, why): (Shape, &str),
     sample: &str,
 ) {
     let (name, target) = (&deliver.template, &deliver.target);
@@ -403,7 +426,7 @@ fn report_digest(
     let help = format!(
         "{ask}`activity-relay render {name} --target {target} --sample {sample} --items {items}` shows it"
     );
-    loaded.add(codes::SAMPLE, Severity::Warning, about, message, &help);
+    loaded.add_in_template((codes::SAMPLE, Severity::Warning), about, at, message, &help);
 }
 
 /// Which of the activity types that a rule takes have the value, in words, if some do.

@@ -70,9 +70,14 @@ pub fn sample_of(triple: &Triple, account: &str, now: Timestamp) -> anyhow::Resu
 
 /// A type of the catalogue by its whole name, written `Type/message/direction`.
 pub fn known_type(text: &str) -> Option<Triple> {
+    whole_type(text).filter(|triple| catalog::find(triple).is_some())
+}
+
+/// A text of the form `Type/message/direction`, whether the catalogue has it or not.
+pub fn whole_type(text: &str) -> Option<Triple> {
     let names: Vec<&str> = text.split('/').collect();
     let &[activity_type, message_type, direction] = names.as_slice() else { return None };
-    Some(canonical([activity_type, message_type, direction])).filter(|triple| catalog::find(triple).is_some())
+    Some(canonical([activity_type, message_type, direction]))
 }
 
 /// The first types of the catalogue whose names hold every word of a text; empty if none does.

@@ -285,8 +285,9 @@ pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path)
             add(reader, name, text)
         });
         let at = (problem.line.max(1), problem.column.max(1));
-        let finding =
-            Finding::error(codes::TEMPLATE, Span { file, start: at, end: (at.0, at.1 + 1) }, problem.message);
+        let span = Span { file, start: at, end: (at.0, at.1 + 1) };
+        let found = if problem.warning { Finding::warning } else { Finding::error };
+        let finding = found(codes::TEMPLATE, span, problem.message);
         reader.report(match problem.help {
             Some(help) => finding.help(help),
             None => finding,

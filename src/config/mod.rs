@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::render::Templates;
+use crate::render::{PartPlace, Templates};
 use crate::rules::window::Hours;
 use crate::rules::{Place, Rules};
 use crate::source::Account;
@@ -47,7 +47,7 @@ use crate::target::Target;
 use codes::Code;
 use outline::{Material, Outline};
 use places::Places;
-use problem::{Finding, Problem, Severity, Span};
+use problem::{Finding, Problem, Related, Severity, Span};
 use read::Reader;
 use secret::Environment;
 
@@ -179,6 +179,47 @@ impl Loaded {
         message: String,
         help: &str,
     ) {
+        let problem = self.problem((code, severity), subject, message, help);
+        self.add_once(problem);
+    }
+
+    /// The same, at a place in a template if there is one: what it is about is then the place that belongs to it. `text`
+    /// is that of the file.
+    pub fn add_in_template(
+        &mut self,
+        kind: (&'static Code, Severity),
+        subject: Subject<'_>,
+        at: Option<(&PartPlace, &str)>,
+        message: String,
+        help: &str,
+    ) {
+        let mut problem = self.problem(kind, subject, message, help);
+        if let Some((at, text)) = at {
+            let file = self.templates_dir.join(&at.file).display().to_string();
+            if !self.sources.iter().any(|(name, _)| *name == file) {
+                self.sources.push((file.clone(), mask::mask(text)));
+            }
+            problem.related = Some(Related {
+                file: std::mem::replace(&mut problem.file, file),
+                line: problem.line,
+                column: problem.column,
+                end_line: problem.end_line,
+                end_column: problem.end_column,
+                message: "this delivery uses it".to_owned(),
+            });
+            (problem.line, problem.column) = (at.line, at.column);
+            (problem.end_line, problem.end_column) = (at.line, at.column + 1);
+        }
+        self.add_once(problem);
+    }
+
+    fn problem(
+        &self,
+        (code, severity): (&'static Code, Severity),
+        subject: Subject<'_>,
+        message: String,
+        help: &str,
+    ) -> Problem {
         let span = self.span(subject);
         let finding = match severity {
             Severity::Error => Finding::error(code, span, message),
@@ -186,6 +227,10 @@ impl Loaded {
         };
         let mut problem = finding.help(help).into_problem(&self.files);
         problem.owner = self.owners.get(&problem.file).cloned();
+        problem
+    }
+
+    fn add_once(&mut self, problem: Problem) {
         let known = |other: &Problem| {
             other.line == problem.line
                 && other.column == problem.column

@@ -139,7 +139,9 @@ pub fn try_template(parts: &[(String, String)]) -> (Templates, &'static str, Vec
     let problems = problems.into_iter().map(|found| {
         let file =
             found.file.strip_prefix(NAME).map_or(found.file.as_str(), |file| file.trim_start_matches('/'));
-        problem(codes::TEMPLATE, (file, found.line.max(1), found.column.max(1)), found.message, found.help)
+        let place = (file, found.line.max(1), found.column.max(1));
+        let made = problem(codes::TEMPLATE, place, found.message, found.help);
+        if found.warning { Problem { severity: Severity::Warning, ..made } } else { made }
     });
     let problems = problems.collect();
     (templates, name, problems)

@@ -266,19 +266,15 @@ impl<'a> Walk<'a> {
         let inline = self.inline.iter().rev().find(|(known, ..)| *known == name).copied();
         let found = inline
             .or_else(|| self.partials.get_key_value(name).map(|(name, s)| (name.as_str(), &s.template, s)));
-        match found {
-            Some((known, template, source)) => {
-                self.enter(known, template, source, frame, call.template.is_some(), tag);
-            }
-            None if call.template.is_some() => {}
-            None => {
-                let near = schema::nearest(name, self.partials.keys().map(String::as_str));
-                let help = near.map_or_else(
-                    || format!("create _partials/{name}.hbs"),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                self.report(tag, name, format!("there is no partial `{name}`"), Some(help));
-            }
+        if let Some((known, template, source)) = found {
+            self.enter(known, template, source, frame, call.template.is_some(), tag);
+        } else {
+            let near = schema::nearest(name, self.partials.keys().map(String::as_str));
+            let help = near.map_or_else(
+                || format!("create _partials/{name}.hbs"),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.report(tag, name, format!("there is no partial `{name}`"), Some(help));
         }
         self.inline.truncate(inlined);
     }
@@ -422,7 +418,8 @@ impl<'a> Walk<'a> {
             .and_then(|word| tags::find_word(&tag.source.text, tag.at, word))
             .unwrap_or(tag.at);
         let (line, column) = tags::place(&tag.source.text, at);
-        let problem = TemplateProblem { file: tag.source.file.clone(), line, column, message, help };
+        let problem =
+            TemplateProblem { file: tag.source.file.clone(), line, column, message, help, warning: false };
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }

@@ -6,13 +6,14 @@ use handlebars::template::{Parameter, TemplateElement};
 use handlebars::{Handlebars, Template};
 
 use super::TemplateProblem;
+use super::blocks;
 use super::check::{Source, Walk};
 use super::escape::Kind;
 use super::helpers;
-use super::parts::{self, Tree};
+use super::parts::{self, Node, Tree};
 use super::schema;
 use super::shipped;
-use super::tags;
+use super::tags::{self, Mistake};
 
 const PARTS: [&str; 6] = ["subject.hbs", "text.hbs", "html.hbs", "slack.yaml", "slack.hbs", "http.yaml"];
 /// Fields whose strings are addresses or keywords, which no part escapes.
@@ -37,6 +38,8 @@ pub(super) struct LeafName {
     pub(super) kind: Kind,
     /// It is nothing but `{{json …}}`, so it becomes that value itself.
     pub(super) json: bool,
+    /// Where it starts in its file, in bytes.
+    pub(super) at: usize,
 }
 
 /// One engine for each way of escaping.
@@ -74,6 +77,8 @@ pub(super) struct Compiled {
     pub(super) problems: Vec<TemplateProblem>,
     /// The files that are not as the program brings them, sorted.
     pub(super) own: BTreeSet<String>,
+    /// The files that people have, with their texts.
+    pub(super) texts: BTreeMap<String, String>,
     /// Partials and layouts that no part includes, by their files, sorted.
     pub(super) not_included: BTreeSet<String>,
 }
@@ -92,7 +97,8 @@ pub(super) fn compile(built_in: &[(&str, &str)], files: &[(String, String)]) -> 
     }
     let brought: HashMap<&str, &str> = shipped::files().collect();
     let own = files.iter().filter(|(path, text)| brought.get(path.as_str()) != Some(&text.as_str()));
-    Compiled { own: own.map(|(path, _)| path.clone()).collect(), ..work.finish() }
+    let own = own.map(|(path, _)| path.clone()).collect();
+    Compiled { own, texts: files.iter().cloned().collect(), ..work.finish() }
 }
 
 #[derive(Default)]
@@ -134,13 +140,29 @@ impl Work {
                 // A README beside the parts is welcome; what looks like a part is a mistake.
                 if matches!(other.rsplit_once('.'), Some((_, "hbs" | "yaml" | "yml"))) {
                     let help = near.unwrap_or_else(|| format!("parts are {}", PARTS.join(", ")));
-                    self.problem(&path, (1, 1), format!("`{other}` is no part of a template"), Some(help));
+                    self.problem(&path, format!("`{other}` is no part of a template"), Some(help));
                 }
                 return;
             }
         }
+        if text.trim().is_empty() {
+            let help = "write into it, or take the file away if the built-in text is to be sent";
+            let empty = tags::mistake(0, "this part is empty, so that nothing of it is sent", help);
+            self.mistake(&path, text, Mistake { warning: true, ..empty });
+        }
         if let Some(source) = self.parse(&path, text, text, None) {
             self.parts.push((path, source));
+        }
+    }
+
+    /// Parts that are there and never sent.
+    fn idle_parts(&mut self) {
+        let both = self.folders.values().filter(|folder| folder.blocks.is_some());
+        let idle: Vec<String> = both.filter_map(|folder| folder.slack.clone()).collect();
+        for path in idle {
+            let help = "keep one of them: slack.hbs is one section of text, slack.yaml has whole blocks";
+            let idle = tags::mistake(0, "this part is never sent, as slack.yaml stands beside it", help);
+            self.mistake(&path, "", Mistake { warning: true, ..idle });
         }
     }
 
@@ -148,7 +170,7 @@ impl Work {
         if let Some(source) = self.parse(path, text, text, None) {
             if let Some(other) = self.partials.get(name).map(|other| other.file.clone()) {
                 let message = format!("the name `{name}` is taken by {other}");
-                self.problem(path, (1, 1), message, Some("rename one of the two files".to_owned()));
+                self.problem(path, message, Some("rename one of the two files".to_owned()));
                 return;
             }
             self.partials.insert(name.to_owned(), source);
@@ -156,25 +178,22 @@ impl Work {
     }
 
     fn structured(&mut self, path: &str, folder: &str, file: &str, text: &str) {
-        let tree = match parts::read(text) {
-            Ok(tree) => tree,
-            Err((line, column, words)) => {
-                let tab = words.contains("tab;");
-                self.problem(
-                    path,
-                    (line, column),
-                    words,
-                    (!tab).then(|| "text with `: ` or `{{` first goes in quotes".to_owned()),
-                );
+        let root = match parts::read(text) {
+            Ok(root) => root,
+            Err(mistake) => {
+                self.mistake(path, text, mistake);
                 return;
             }
         };
-        if file == "slack.yaml" && !matches!(tree, Tree::List(_)) {
-            let help = "start each block with a dash: - type: section".to_owned();
-            self.problem(path, (1, 1), "slack.yaml is a list of blocks".to_owned(), Some(help));
+        let slack = file == "slack.yaml";
+        let found = if slack { blocks::slack(&root, text) } else { blocks::http(&root, text) };
+        for mistake in found {
+            self.mistake(path, text, mistake);
+        }
+        if slack && !matches!(root.value, Node::List(_)) {
             return;
         }
-        let slack = file == "slack.yaml";
+        let tree = parts::tree(root, text);
         let mut count = 0;
         let tree = tree.map("", &mut |key, leaf| {
             count += 1;
@@ -186,7 +205,7 @@ impl Work {
             if let Some(source) = source.map(|source| Source { asked: when, ..source }) {
                 self.parts.push((name.clone(), source));
             }
-            LeafName { name, kind, json }
+            LeafName { name, kind, json, at: leaf.at }
         });
         let slot = self.folders.entry(folder.to_owned()).or_default();
         if slack {
@@ -205,8 +224,7 @@ impl Work {
             })
         });
         match parsed {
-            Ok(mut template) => {
-                template.name = None;
+            Ok(template) => {
                 Some(Source { file: path.to_owned(), text: file.to_owned(), leaf_at, asked: false, template })
             }
             Err(mistake) => {
@@ -214,17 +232,26 @@ impl Work {
                     let word = text[mistake.at..].lines().next().unwrap_or_default();
                     file[start..].find(word).map_or(start, |found| start + found)
                 });
-                self.problem(path, tags::place(file, at), mistake.message, mistake.help);
+                self.mistake(path, file, Mistake { at, ..mistake });
                 None
             }
         }
     }
 
-    fn problem(&mut self, file: &str, (line, column): (usize, usize), message: String, help: Option<String>) {
-        self.problems.push(TemplateProblem { file: file.to_owned(), line, column, message, help });
+    /// Notes a mistake in a file of this text.
+    fn mistake(&mut self, file: &str, text: &str, mistake: Mistake) {
+        let (line, column) = tags::place(text, mistake.at);
+        let Mistake { message, help, warning, .. } = mistake;
+        self.problems.push(TemplateProblem { file: file.to_owned(), line, column, message, help, warning });
+    }
+
+    /// Notes an error that is about a file as a whole.
+    fn problem(&mut self, file: &str, message: String, help: Option<String>) {
+        self.mistake(file, "", Mistake { at: 0, message, help, warning: false });
     }
 
     fn finish(mut self) -> Compiled {
+        self.idle_parts();
         let mut walk = Walk::new(&self.partials);
         for (_, source) in &self.parts {
             walk.part(source);
@@ -233,7 +260,8 @@ impl Work {
         let included = std::mem::take(&mut walk.included);
         let idle = self.partials.iter().filter(|(name, _)| !included.contains(name.as_str()));
         let not_included = idle.map(|(_, source)| source.file.clone()).collect();
-        let broken: HashSet<String> = self.problems.iter().chain(&found).map(|p| p.file.clone()).collect();
+        let errors = self.problems.iter().chain(&found).filter(|problem| !problem.warning);
+        let broken: HashSet<String> = errors.map(|problem| problem.file.clone()).collect();
         let mut problems = std::mem::take(&mut self.problems);
         problems.extend(found);
         problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
@@ -249,7 +277,14 @@ impl Work {
                 engines.add(name, &source.template);
             }
         }
-        Compiled { engines, folders: self.folders, problems, own: BTreeSet::new(), not_included }
+        Compiled {
+            engines,
+            folders: self.folders,
+            problems,
+            own: BTreeSet::new(),
+            texts: BTreeMap::new(),
+            not_included,
+        }
     }
 }
 

@@ -286,7 +286,7 @@ fn every_shipped_template_tells_a_digest_of_every_message_type() {
                 if view.messages.len() > 1 {
                     assert_eq!(
                         templates.cuts(name, format, &view),
-                        Vec::<String>::new(),
+                        Vec::<super::Cut>::new(),
                         "{name} {format:?}"
                     );
                 }

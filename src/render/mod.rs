@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 
 use crate::model::payload::{Body, Format, HttpBody, Mail, Payload};
 
+mod blocks;
 mod check;
 mod compile;
 mod digest;
 mod escape;
 mod event;
+mod fault;
 mod helpers;
 mod limits;
 mod parts;
@@ -23,8 +25,12 @@ pub mod view;
 
 use compile::{Compiled, Folder, LeafName};
 use escape::{Kind, one_line, split_units, truncate};
+use fault::Fault;
+use limits::Of;
 use parts::Tree;
 use view::View;
+
+pub use fault::{Cut, PartPlace};
 
 /// The template of a rule that names none.
 const DEFAULT: &str = "default";
@@ -51,6 +57,8 @@ pub struct Rendered {
     pub payload: Payload,
     /// The template failed and this is the plain fallback: which template, which part, why.
     pub problem: Option<String>,
+    /// The tag that failed, if it is in a file that people have.
+    pub at: Option<PartPlace>,
 }
 
 impl Rendered {
@@ -87,6 +95,8 @@ pub struct TemplateProblem {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// The template can be used all the same, though probably not as meant.
+    pub warning: bool,
 }
 
 impl Templates {
@@ -117,32 +127,59 @@ impl Templates {
     /// Renders for a target's format. Never fails: a template that does gives the plain fallback and says so.
     pub fn render(&self, template: &str, format: Format, view: &View) -> Rendered {
         if view.notice.is_some() {
-            return Rendered { payload: plain::notice(format, view), problem: None };
+            return Rendered { payload: plain::notice(format, view), problem: None, at: None };
         }
         match self.try_render(template, format, view) {
-            Ok(payload) => Rendered { payload, problem: None },
-            Err(problem) => {
-                Rendered { payload: plain::message(format, view, &problem), problem: Some(problem) }
-            }
+            Ok(payload) => Rendered { payload, problem: None, at: None },
+            Err(Fault { words, at }) => Rendered {
+                payload: plain::message(format, view, &words),
+                problem: Some(words),
+                at: self.compiled.known(at),
+            },
         }
     }
 
-    /// What of a rendering is cut or left out because the target takes no more, in words; nothing if it fails.
-    pub fn cuts(&self, template: &str, format: Format, view: &View) -> Vec<String> {
-        let measure = || -> Result<Vec<String>, String> {
+    /// What of a rendering is cut or left out because the target takes no more; nothing if it fails.
+    pub fn cuts(&self, template: &str, format: Format, view: &View) -> Vec<Cut> {
+        let measure = || -> Result<Vec<Cut>, Fault> {
             let pages = self.pages(template, format, view)?;
-            match format {
-                Format::Slack => Ok(limits::slack(&pages.subject(Kind::Slack)?, &pages.slack_blocks()?)),
+            let found = match format {
+                Format::Slack => limits::slack(&pages.subject(Kind::Slack)?, &pages.slack_blocks()?),
                 Format::Email => {
                     let (text, html) = pages.mail_parts()?;
                     let html = (html.as_deref().unwrap_or_default(), HTML_BYTES_MAX);
                     let text = (text.as_str(), TEXT_UNITS_MAX);
-                    Ok(limits::mail(&pages.subject(Kind::Plain)?, plain::SUBJECT_MAX, text, html))
+                    limits::mail(&pages.subject(Kind::Plain)?, plain::SUBJECT_MAX, text, html)
                 }
-                Format::Http(_) => Ok(Vec::new()),
-            }
+                Format::Http(_) => Vec::new(),
+            };
+            Ok(found.into_iter().map(|(words, of)| Cut { words, at: pages.place_of(&of) }).collect())
         };
         measure().unwrap_or_default()
+    }
+
+    /// Where a template puts out the value whose marker a rendering for this view shows, if that is in a file that
+    /// people have.
+    pub fn place_of_marker(
+        &self,
+        template: &str,
+        format: Format,
+        view: &View,
+        marker: &str,
+    ) -> Option<PartPlace> {
+        let field = marker.trim_start_matches('‹').trim_end_matches("?›");
+        let pages = self.pages(template, format, view).ok()?;
+        pages.texts(format).into_iter().find_map(|(kind, name, start)| {
+            let shows = pages.part(kind, name).is_ok_and(|said| said.contains(marker));
+            let file = file_of(name);
+            let tag = || self.compiled.tag_of(file, start, field);
+            shows.then(|| tag().or_else(|| self.compiled.place(file, start))).flatten()
+        })
+    }
+
+    /// The text of a file that people have, as it was compiled.
+    pub fn text(&self, file: &str) -> Option<&str> {
+        self.compiled.texts.get(file).map(String::as_str)
     }
 
     /// The plain rendering (what, who, when, link) with a note why, for a target that refused the full one.
@@ -155,9 +192,9 @@ impl Templates {
         plain::notice(format, view)
     }
 
-    fn try_render(&self, template: &str, format: Format, view: &View) -> Result<Payload, String> {
+    fn try_render(&self, template: &str, format: Format, view: &View) -> Result<Payload, Fault> {
         if view.messages.is_empty() && !view.is_digest() {
-            return Err("there is no message to render".to_owned());
+            return Err("there is no message to render".to_owned().into());
         }
         match format {
             Format::Slack => self.pages(template, format, view)?.slack().map(Payload::Slack),
@@ -204,11 +241,11 @@ struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    fn slack(&self) -> Result<Value, String> {
+    fn slack(&self) -> Result<Value, Fault> {
         Ok(slack::message(&self.subject(Kind::Slack)?, self.slack_blocks()?))
     }
 
-    fn slack_blocks(&self) -> Result<Vec<Value>, String> {
+    fn slack_blocks(&self) -> Result<Vec<Value>, Fault> {
         let own = self.folder;
         Ok(if let Some(tree) = &own.blocks {
             self.blocks(tree)?
@@ -221,14 +258,14 @@ impl Pages<'_> {
         })
     }
 
-    fn blocks(&self, tree: &Tree<LeafName>) -> Result<Vec<Value>, String> {
+    fn blocks(&self, tree: &Tree<LeafName>) -> Result<Vec<Value>, Fault> {
         match self.tree(tree)? {
             Value::Array(blocks) => Ok(blocks),
-            _ => Err("slack.yaml is no list of blocks".to_owned()),
+            _ => Err("slack.yaml is no list of blocks".to_owned().into()),
         }
     }
 
-    fn mail(&self, view: &View) -> Result<Mail, String> {
+    fn mail(&self, view: &View) -> Result<Mail, Fault> {
         let (text, html) = self.mail_parts()?;
         let (head, rest) = split_units(&text, TEXT_UNITS_MAX);
         let text = if rest.is_empty() { text } else { format!("{head}\n… shortened") };
@@ -242,29 +279,40 @@ impl Pages<'_> {
         })
     }
 
-    fn mail_parts(&self) -> Result<(String, Option<String>), String> {
-        // The default lends its parts as a pair: its HTML beside a template's own text would say something else.
-        let own = self.folder;
-        let bare = own.text.is_none() && own.html.is_none();
-        let text = own.text.as_ref().or(self.default.text.as_ref());
-        let html = own.html.as_ref().or_else(|| self.default.html.as_ref().filter(|_| bare));
+    fn mail_parts(&self) -> Result<(String, Option<String>), Fault> {
+        let (text, html) = self.mail_names();
         let text = text.map(|name| self.part(Kind::Plain, name)).transpose()?.unwrap_or_default();
         let html = html.map(|name| self.part(Kind::Html, name)).transpose()?;
         Ok((text, html))
     }
 
-    fn subject(&self, kind: Kind) -> Result<String, String> {
-        let name = self.folder.subject.as_ref().or(self.default.subject.as_ref());
-        Ok(name
+    /// Of which parts a mail's text and its HTML are made.
+    fn mail_names(&self) -> (Option<&String>, Option<&String>) {
+        // The default lends its parts as a pair: its HTML beside a template's own text would say something else.
+        let own = self.folder;
+        let bare = own.text.is_none() && own.html.is_none();
+        let text = own.text.as_ref().or(self.default.text.as_ref());
+        let html = own.html.as_ref().or_else(|| self.default.html.as_ref().filter(|_| bare));
+        (text, html)
+    }
+
+    fn subject_name(&self) -> Option<&String> {
+        self.folder.subject.as_ref().or(self.default.subject.as_ref())
+    }
+
+    fn subject(&self, kind: Kind) -> Result<String, Fault> {
+        Ok(self
+            .subject_name()
             .map(|name| self.part(kind, name))
             .transpose()?
             .map(|text| one_line(&text))
             .unwrap_or_default())
     }
 
-    fn tree(&self, tree: &Tree<LeafName>) -> Result<Value, String> {
+    fn tree(&self, tree: &Tree<LeafName>) -> Result<Value, Fault> {
         tree.render(&mut |leaf: &LeafName| {
-            let text = self.part(leaf.kind, &leaf.name)?;
+            let inside = |fault| self.compiled.inside(fault, file_of(&leaf.name), leaf.at);
+            let text = self.part(leaf.kind, &leaf.name).map_err(inside)?;
             Ok(if leaf.json {
                 serde_json::from_str(&text).unwrap_or(Value::String(text))
             } else {
@@ -274,19 +322,73 @@ impl Pages<'_> {
     }
 
     /// Renders one part or leaf by its name; the error names the file.
-    fn part(&self, kind: Kind, name: &str) -> Result<String, String> {
+    fn part(&self, kind: Kind, name: &str) -> Result<String, Fault> {
         let engine = self.compiled.engines.of(kind);
-        let file = name.split('#').next().unwrap_or(name);
+        let file = file_of(name);
         if !engine.has_template(name) {
-            return Err(format!("template {file} does not compile; `activity-relay check` says why"));
+            return Err(format!("template {file} does not compile; `activity-relay check` says why").into());
         }
-        engine.render_with_context(name, &self.context).map_err(|error| {
-            let line = error.line_no.map(|line| format!(", line {line}")).unwrap_or_default();
-            format!("template {file}{line}: {}", error.reason())
-        })
+        engine.render_with_context(name, &self.context).map_err(|error| Fault::of(&error, file))
+    }
+
+    /// Every text that a payload is made of.
+    fn texts(&self, format: Format) -> Vec<Text<'_>> {
+        let own = self.folder;
+        match format {
+            Format::Slack => {
+                let plain = own.slack.as_ref().or(own.text.as_ref()).filter(|_| own.blocks.is_none());
+                let tree = own.blocks.as_ref().or(self.default.blocks.as_ref()).filter(|_| plain.is_none());
+                let whole = [whole(Kind::Slack, self.subject_name()), whole(Kind::Slack, plain)];
+                whole.into_iter().flatten().chain(leaves(tree)).collect()
+            }
+            Format::Email => {
+                let (text, html) = self.mail_names();
+                let subject = whole(Kind::Plain, self.subject_name());
+                [subject, whole(Kind::Plain, text), whole(Kind::Html, html)].into_iter().flatten().collect()
+            }
+            Format::Http(HttpBody::Auto) => leaves(own.http.as_ref()),
+            Format::Http(_) => Vec::new(),
+        }
+    }
+
+    /// Where in the template's files something is made.
+    fn place_of(&self, of: &Of) -> Option<PartPlace> {
+        let (text, html) = self.mail_names();
+        let whole = match of {
+            Of::Subject => self.subject_name(),
+            Of::Text => text,
+            Of::Html => html,
+            Of::Blocks(pointer) => {
+                if let Some(tree) = &self.folder.blocks {
+                    let leaf = tree.leaf_at(pointer)?;
+                    return self.compiled.place(file_of(&leaf.name), leaf.at);
+                }
+                self.folder.slack.as_ref().or(self.folder.text.as_ref())
+            }
+        };
+        whole.and_then(|file| self.compiled.place(file, 0))
     }
 }
 
+/// A text that a payload is made of: how it is escaped, its name, and where it starts in its file.
+type Text<'a> = (Kind, &'a str, usize);
+
+fn whole(kind: Kind, name: Option<&String>) -> Option<Text<'_>> {
+    name.map(|name| (kind, name.as_str(), 0))
+}
+
+fn leaves(tree: Option<&Tree<LeafName>>) -> Vec<Text<'_>> {
+    let leaves = tree.map(Tree::leaves).unwrap_or_default().into_iter();
+    leaves.map(|leaf| (leaf.kind, leaf.name.as_str(), leaf.at)).collect()
+}
+
+/// The file of a part or of one of its leaves.
+fn file_of(name: &str) -> &str {
+    name.split('#').next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod blocks_tests;
 #[cfg(test)]
 mod digest_tests;
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Error, Spanned};
 
-use super::tags;
+use super::tags::{self, Mistake};
 
 /// A structured part's tree. `L` is what stands at its strings: text and place while reading, a name once compiled.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,33 @@ impl<L> Tree<L> {
         }
     }
 
+    /// Its leaves, in file order.
+    pub(super) fn leaves(&self) -> Vec<&L> {
+        match self {
+            Self::Leaf(leaf) => vec![leaf],
+            Self::Value(_) => Vec::new(),
+            Self::List(list) => list.iter().flat_map(Self::leaves).collect(),
+            Self::Map(fields) => fields.iter().flat_map(|(_, value)| value.leaves()).collect(),
+        }
+    }
+
+    /// The first leaf below a JSON pointer such as `/0/text`, which is followed as far as it leads.
+    pub(super) fn leaf_at(&self, pointer: &str) -> Option<&L> {
+        let mut node = self;
+        for name in pointer.split('/').filter(|name| !name.is_empty()) {
+            let next = match node {
+                Self::List(list) => name.parse::<usize>().ok().and_then(|index| list.get(index)),
+                Self::Map(fields) => fields.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+                Self::Leaf(_) | Self::Value(_) => None,
+            };
+            match next.filter(|next| !next.leaves().is_empty()) {
+                Some(next) => node = next,
+                None => break,
+            }
+        }
+        node.leaves().into_iter().next()
+    }
+
     /// Renders the tree to JSON; the first leaf that fails ends it.
     pub(super) fn render<E>(&self, leaf: &mut impl FnMut(&L) -> Result<Value, E>) -> Result<Value, E> {
         Ok(match self {
@@ -67,10 +94,11 @@ impl<L> Tree<L> {
     }
 }
 
-/// Reads a YAML part. The error is a place (line, column) and words.
-pub(super) fn read(text: &str) -> Result<Tree<Leaf>, (usize, usize, String)> {
+/// Reads a YAML part.
+pub(super) fn read(text: &str) -> Result<Spot, Mistake> {
     if let Some(line) = text.lines().position(|line| line.trim_start_matches(' ').starts_with('\t')) {
-        return Err((line + 1, 1, "the line is indented with a tab; YAML takes spaces only".to_owned()));
+        let at = tags::offset(text, line + 1, 1);
+        return Err(tags::mistake(at, "the line is indented with a tab", "YAML takes spaces only"));
     }
     let options = serde_saphyr::options! {
         strict_booleans: true,
@@ -78,13 +106,37 @@ pub(super) fn read(text: &str) -> Result<Tree<Leaf>, (usize, usize, String)> {
         underscored_numbers_as_strings: true,
         with_snippet: false,
     };
-    match serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options) {
-        Ok(node) => Ok(tree(node, text)),
-        Err(error) => {
-            let place = error.location().map_or((1, 1), |at| (number(at.line()), number(at.column())));
+    serde_saphyr::from_str_with_options::<Spot>(text, options).map_err(|error| unreadable(text, &error))
+}
+
+/// What is wrong in words of its own: the parser speaks to programmers.
+fn unreadable(text: &str, error: &Error) -> Mistake {
+    let (line, column) = error.location().map_or((1, 1), |at| (number(at.line()), number(at.column())));
+    let at = tags::offset(text, line.max(1), column.max(1));
+    let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    match error {
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().map_or_else(String::new, |key| format!(" `{key}`"));
+            tags::mistake(
+                at,
+                format!("the key{key} stands here a second time"),
+                "keep one of them: only one could be sent",
+            )
+        }
+        _ if written.contains("{{") => {
+            let help = "text with `{{` first, or with `: ` in it, goes in quotes: name: \"{{client.name}}\"";
+            tags::mistake(at, "the YAML cannot be read here", help)
+        }
+        _ => {
             let words = error.to_string();
-            let words = words.lines().next().unwrap_or("the YAML cannot be read").to_owned();
-            Err((place.0.max(1), place.1.max(1), words))
+            let words = words.split(['\n', ',']).next().unwrap_or_default();
+            let words = words.split(" at line ").next().unwrap_or_default();
+            let message = format!("the YAML cannot be read here: {words}");
+            tags::mistake(
+                at,
+                message,
+                "look for a quotation mark or a bracket that is left open, and at how far lines are indented",
+            )
         }
     }
 }
@@ -93,8 +145,14 @@ fn number(wide: u64) -> usize {
     usize::try_from(wide).unwrap_or(usize::MAX)
 }
 
-fn tree(node: Spanned<Node>, text: &str) -> Tree<Leaf> {
-    let at = tags::offset(text, number(node.referenced.line()), number(node.referenced.column()));
+/// The byte offset at which a value starts.
+pub(super) fn start(node: &Spot, text: &str) -> usize {
+    tags::offset(text, number(node.referenced.line()), number(node.referenced.column()))
+}
+
+/// The values alone, each string with its place.
+pub(super) fn tree(node: Spot, text: &str) -> Tree<Leaf> {
+    let at = start(&node, text);
     match node.value {
         Node::Text(leaf) => Tree::Leaf(Leaf { text: leaf, at }),
         Node::Value(value) => Tree::Value(value),
@@ -105,12 +163,23 @@ fn tree(node: Spanned<Node>, text: &str) -> Tree<Leaf> {
     }
 }
 
+/// A value of the file and where it stands.
+pub(super) type Spot = Spanned<Node>;
+
 /// YAML as it stands in the file.
-enum Node {
+pub(super) enum Node {
     Text(String),
     Value(Value),
-    List(Vec<Spanned<Node>>),
-    Map(Vec<(String, Spanned<Node>)>),
+    List(Vec<Spot>),
+    Map(Vec<(String, Spot)>),
+}
+
+impl Node {
+    /// A field of a mapping.
+    pub(super) fn field(&self, name: &str) -> Option<&Spot> {
+        let Self::Map(fields) = self else { return None };
+        fields.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -170,11 +170,15 @@ impl Shape {
 
 /// The nearest of `known` to `name`, if one is near enough to be what was meant.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(2);
+    let length = name.chars().count();
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, candidate)| {
+            // A third of the letters may be wrong, or the end may be missing.
+            *distance <= (length.max(candidate.chars().count()) / 3).max(1)
+                || length > 3 && candidate.starts_with(name)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -76,8 +76,10 @@ fn tidied(block: Value, out: &mut Vec<Value>) {
         }
         Some("image") => {
             let url = block.get("image_url").and_then(Value::as_str).and_then(address);
-            if let Some(url) = url.filter(|url| units(url) <= URL_UNITS_MAX) {
-                block.insert("image_url".into(), json!(url));
+            let url = url.filter(|url| units(url) <= URL_UNITS_MAX).map(|url| json!(url));
+            // An image that Slack has already needs no address.
+            if url.is_some() || block.contains_key("slack_file") {
+                block.extend(url.map(|url| ("image_url".to_owned(), url)));
                 let alt = block.get("alt_text").and_then(Value::as_str).map(one_line).unwrap_or_default();
                 block.insert("alt_text".into(), json!(if alt.is_empty() { "image".to_owned() } else { alt }));
                 out.push(Value::Object(block));
@@ -136,8 +138,8 @@ fn field(value: Value) -> Option<Value> {
 fn context_element(element: Value) -> Option<Value> {
     match element.get("type").and_then(Value::as_str) {
         Some("image") => {
-            element.get("image_url").and_then(Value::as_str).and_then(address)?;
-            Some(element)
+            let url = element.get("image_url").and_then(Value::as_str).and_then(address);
+            (url.is_some() || element.get("slack_file").is_some()).then_some(element)
         }
         _ => shortened_text(element, FIELD_UNITS_MAX),
     }

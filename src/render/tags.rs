@@ -14,6 +14,8 @@ pub(crate) struct Mistake {
     pub(crate) message: String,
     /// What to do.
     pub(crate) help: Option<String>,
+    /// The part can be used all the same.
+    pub(crate) warning: bool,
 }
 
 /// One `{{…}}`.
@@ -181,8 +183,9 @@ fn first_word(text: &str) -> &str {
     text.split(|c: char| c.is_whitespace() || c == '~').find(|word| !word.is_empty()).unwrap_or_default()
 }
 
-fn mistake(at: usize, message: impl Into<String>, help: impl Into<String>) -> Mistake {
-    Mistake { at, message: message.into(), help: Some(help.into()) }
+/// A mistake with its remedy.
+pub(crate) fn mistake(at: usize, message: impl Into<String>, help: impl Into<String>) -> Mistake {
+    Mistake { at, message: message.into(), help: Some(help.into()), warning: false }
 }
 
 /// Line and column (from 1, in characters) of a byte offset.

@@ -331,14 +331,14 @@ fn mistakes_are_found_at_once_each_with_its_place() {
     a/slack.yaml:2:37 there is no field `cliant.name` [did you mean `client.name`?]
     a/subject.hbs:1:3 there is no field `name` [did you mean `client.name`?]
     a/subject.hbs:1:12 `rule` is no single value [write rule.name, for example]
-    a/subject.hbs:1:23 there is no partial `foter` [did you mean `notes`?]
+    a/subject.hbs:1:23 there is no partial `foter` [create _partials/foter.hbs]
     a/subject.hbs:1:43 `%!` is no pattern for a date: strftime formatting failed: found unrecognized specifier directive `!` [such as %a %-d %b %Y, %H:%M]
     a/subject.hbs:1:51 helper `truncate` takes 2 arguments, here it has 1 [docs/templates.md shows each helper in use]
     a/text.hbs:1:6 there is no field `client.nmae` [did you mean `client.name`?]
     a/text.hbs:2:7 there is no field `custmer` [known here: message, client, staff, account, rule, target, links, delivery, who, also, items, count, by_type, omitted, window, digest, summary, attachment, late, expired, resolved, resolved_count, resolved_by, zone, now]
     a/text.hbs:3:9 there is no field `itmes` [did you mean `items`?]
     a/text.hbs:4:4 there is no helper `uper` [did you mean `upper`?]
-    b/http.yaml:2:1 the line is indented with a tab; YAML takes spaces only
+    b/http.yaml:2:1 the line is indented with a tab [YAML takes spaces only]
     b/slck.yaml:1:1 `slck.yaml` is no part of a template [did you mean `slack.yaml`?]
     c/html.hbs:1:4 helper `eq` is no block [write {{#if (eq …)}}]
     c/text.hbs:1:64 there is no field `this.whoo` [did you mean `who`?]
@@ -395,7 +395,7 @@ fn structured_parts_are_rendered_leaf_by_leaf() {
         ),
         (
             "t/slack.yaml",
-            "- type: section\n  when: '{{message.meeting}}'\n  text: { type: mrkdwn, text: never }\n- type: header\n  text: { type: plain_text, text: '{{client.name}}' }\n- type: section\n  text: { type: mrkdwn, text: '' }\n",
+            "- type: section\n  when: '{{message.meeting}}'\n  text: { type: mrkdwn, text: never }\n- type: header\n  text: { type: plain_text, text: '{{client.name}}' }\n- type: section\n  text: { type: mrkdwn, text: '{{#if message.meeting}}never{{/if}}' }\n",
         ),
         ("plain/text.hbs", "Hi {{client.name}}, {{link links.open \"see\"}}"),
     ]);

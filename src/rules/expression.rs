@@ -10,7 +10,9 @@ use cel::{Context, Env, ExecutionError, IdedExpr, ParseErrors, Value};
 use crate::model::message::Message;
 use crate::model::names::Names;
 
-use super::{bindings, vocabulary};
+use super::{bindings, kinds, vocabulary};
+
+pub(crate) use super::kinds::regex_fault;
 
 /// A longer expression is refused: it belongs into several rules.
 const TEXT_CHARS_MAX: usize = 2_000;
@@ -20,6 +22,8 @@ const DEPTH_MAX: u16 = 32;
 const PARSER_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Rounds that the loops (`exists`, `all`, `map`, …) of one judgement may make altogether.
 const ROUNDS_MAX: u32 = 1_000;
+/// What the language says of a pattern that is none.
+const NO_PATTERN: &str = "not a valid regex";
 /// The function that counts a round; no expression can name it, as `@` is no letter.
 const ROUND: &str = "@round";
 
@@ -38,7 +42,7 @@ impl Expression {
     /// Compiles it; the error names what is wrong and, where known, the place inside the text
     /// (line and column from 1).
     pub fn compile(text: &str) -> Result<Self, ExpressionError> {
-        let at_start = |message: String| ExpressionError { message, line: 1, column: 1 };
+        let at_start = |message: String| ExpressionError { message, remedy: None, line: 1, column: 1 };
         if text.trim().is_empty() {
             return Err(at_start("the condition is empty".to_owned()));
         }
@@ -54,16 +58,12 @@ impl Expression {
         let (mut root, source) = parse(text)?;
         let uses = vocabulary::check(&root).map_err(|stranger| {
             let (line, column) = place(&source, text, stranger.node);
-            ExpressionError { message: stranger.message, line, column }
+            ExpressionError { message: stranger.message, remedy: None, line, column }
         })?;
-        if let Some(kind) = never_a_condition(&root) {
-            let (line, column) = place(&source, text, root.id);
-            return Err(ExpressionError {
-                message: format!("{kind} is neither true nor false"),
-                line,
-                column,
-            });
-        }
+        kinds::check(&root).map_err(|clash| {
+            let (line, column) = place(&source, text, clash.node);
+            ExpressionError { message: clash.message, remedy: Some(clash.remedy), line, column }
+        })?;
         count_rounds(&mut root);
         Ok(Self { text: text.to_owned(), root, uses })
     }
@@ -85,6 +85,14 @@ impl Expression {
 
     /// `Ok(true)` if the message passes; the error says why it could not be judged (it then counts as not passing).
     pub fn judge(&self, message: &Message, names: &Names) -> Result<bool, String> {
+        self.decide(message, names).map_err(|undecided| undecided.why)
+    }
+
+    /// The same, with what there is to say of a message that could not be judged.
+    ///
+    /// # Errors
+    /// It could not be judged.
+    pub fn decide(&self, message: &Message, names: &Names) -> Result<bool, Undecided> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_variable_from_value("message", bindings::message(message, self.uses.raw));
         context.add_variable_from_value("client", bindings::client(message, names));
@@ -98,15 +106,32 @@ impl Expression {
             let message = format!("its loops make more than {ROUNDS_MAX} rounds");
             Err(ExecutionError::FunctionError { function: ROUND.to_owned(), message })
         };
-        context.add_function(ROUND, round).map_err(|error| error.to_string())?;
+        let other = |why: String| Undecided { why, mistaken: false };
+        context.add_function(ROUND, round).map_err(|error| other(error.to_string()))?;
         let judged = catch_unwind(AssertUnwindSafe(|| Value::resolve(&self.root, &context)));
         match judged {
             Ok(Ok(Value::Bool(passes))) => Ok(passes),
-            Ok(Ok(other)) => Err(format!("it gives a value of type {}, not true or false", other.type_of())),
-            Ok(Err(error)) => Err(in_words(&error)),
-            Err(_) => Err("a value is out of the range that can be calculated with".to_owned()),
+            Ok(Ok(value)) => {
+                let why = format!("it gives a value of type {}, not true or false", value.type_of());
+                Err(Undecided { why, mistaken: !self.uses.raw })
+            }
+            Ok(Err(error)) => Err(Undecided {
+                why: in_words(&error),
+                // Of what a real message has in `raw`, a sample says nothing.
+                mistaken: is_mistake(&error) && !self.uses.raw,
+            }),
+            Err(_) => Err(other("a value is out of the range that can be calculated with".to_owned())),
         }
     }
+}
+
+/// Why a message could not be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecided {
+    /// In words.
+    pub why: String,
+    /// It is the condition's fault, whatever the message holds: kinds that do not go together, or a pattern that is none.
+    pub mistaken: bool,
 }
 
 /// A `where:` that does not compile.
@@ -114,6 +139,8 @@ impl Expression {
 pub struct ExpressionError {
     /// In words.
     pub message: String,
+    /// What to do; `None` where it does not even make a sentence of CEL.
+    pub remedy: Option<String>,
     /// Line inside the text, from 1.
     pub line: usize,
     /// Column inside the line, from 1, in characters.
@@ -123,7 +150,8 @@ pub struct ExpressionError {
 /// Parses on a thread of its own: the generated parser needs a deep stack even for modest nesting, and should it ever
 /// panic, that must not end the relay.
 fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {
-    let at_start = |message: &str| ExpressionError { message: message.to_owned(), line: 1, column: 1 };
+    let at_start =
+        |message: &str| ExpressionError { message: message.to_owned(), remedy: None, line: 1, column: 1 };
     let parse = || {
         let parser = ENVIRONMENT.parser().max_recursion_depth(DEPTH_MAX);
         parser.parse_with_source_info(text).map_err(|errors| syntax_error(&errors, text))
@@ -152,7 +180,7 @@ fn too_deep(text: &str) -> Option<ExpressionError> {
         }
         if depth > DEPTH_MAX {
             let message = format!("brackets are nested more than {DEPTH_MAX} deep");
-            return Some(ExpressionError { message, line, column });
+            return Some(ExpressionError { message, remedy: None, line, column });
         }
     }
     None
@@ -161,7 +189,8 @@ fn too_deep(text: &str) -> Option<ExpressionError> {
 /// The first error of the parser, its grammar's jargon taken out.
 fn syntax_error(errors: &ParseErrors, text: &str) -> ExpressionError {
     let Some(first) = errors.errors.first() else {
-        return ExpressionError { message: "the condition cannot be read".to_owned(), line: 1, column: 1 };
+        let message = "the condition cannot be read".to_owned();
+        return ExpressionError { message, remedy: None, line: 1, column: 1 };
     };
     let said = first.msg.strip_prefix("Syntax error: ").unwrap_or(&first.msg);
     let quoted = said.split_once('\'').and_then(|(_, rest)| rest.split(" expecting").next());
@@ -187,7 +216,7 @@ fn syntax_error(errors: &ParseErrors, text: &str) -> ExpressionError {
     let line = usize::try_from(first.pos.0).unwrap_or(1).max(1);
     let column = usize::try_from(first.pos.1).unwrap_or(1).max(1);
     let end = text.lines().nth(line - 1).map_or(0, |line| line.chars().count()) + 1;
-    ExpressionError { message, line, column: column.min(end) }
+    ExpressionError { message, remedy: None, line, column: column.min(end) }
 }
 
 /// Line and column of a node, from 1: of the name where the node is a field or a call.
@@ -203,29 +232,6 @@ fn place(source: &SourceInfo, text: &str, node: u64) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-}
-
-/// What the expression is, if that can never be true or false.
-fn never_a_condition(root: &IdedExpr) -> Option<&'static str> {
-    match &root.expr {
-        Expr::Literal(LiteralValue::Boolean(_)) => None,
-        Expr::Literal(LiteralValue::String(_)) => Some("a text"),
-        Expr::Literal(_) => Some("a number or constant"),
-        Expr::List(_) => Some("a list"),
-        Expr::Map(_) => Some("a map"),
-        Expr::Ident(_) => Some("a variable as a whole"),
-        Expr::Call(call) => match call.func_name.as_str() {
-            operators::ADD
-            | operators::SUBSTRACT
-            | operators::MULTIPLY
-            | operators::DIVIDE
-            | operators::MODULO
-            | operators::NEGATE => Some("a calculation"),
-            "size" => Some("a size"),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 /// Has every loop count its rounds: what it asks in each becomes `@round() ? … : null`.
@@ -281,6 +287,17 @@ fn count_step(step: &mut IdedExpr) {
     }
 }
 
+/// Whether it would fail alike for every message that has the fields.
+fn is_mistake(error: &ExecutionError) -> bool {
+    match error {
+        ExecutionError::NoSuchOverload(_)
+        | ExecutionError::ValuesNotComparable(..)
+        | ExecutionError::UnexpectedType { .. } => true,
+        ExecutionError::FunctionError { message, .. } => message.contains(NO_PATTERN),
+        _ => false,
+    }
+}
+
 /// Why a judgement failed. Never quotes a value, which may be a whole message.
 fn in_words(error: &ExecutionError) -> String {
     match error {
@@ -288,6 +305,10 @@ fn in_words(error: &ExecutionError) -> String {
         ExecutionError::NoSuchOverload(overload) => {
             let function = overload.function().trim_matches(['_', '@']);
             format!("`{function}` does not go with {}", overload.argument_types().join(" and "))
+        }
+        ExecutionError::FunctionError { message, .. } if message.contains(NO_PATTERN) => {
+            let why = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("the pattern of `matches` is no regular expression: {why}")
         }
         ExecutionError::FunctionError { message, .. } => {
             message.lines().next().unwrap_or_default().to_owned()

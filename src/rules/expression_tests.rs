@@ -109,13 +109,46 @@ fn what_does_not_compile_is_named_with_its_place() {
 }
 
 #[test]
+fn what_can_never_work_is_refused_with_its_own_remedy() {
+    for (text, column, part, remedy) in [
+        ("message.subject", 9, "`message.subject` is a text", "message.subject == \"…\""),
+        ("has(message.meeting) && message.meeting", 33, "a group of fields", "has(message.meeting)"),
+        ("!message.channels", 10, "a list, which is neither", "in message.channels"),
+        ("message.meeting.duration >= \"60\"", 26, "a number and is compared with \"60\"", "60 without"),
+        ("\"60\" <= message.meeting.duration", 6, "a number and is compared with \"60\"", "60 without"),
+        ("message.subject == 5", 17, "a text and is compared with 5", "in quotation marks"),
+        ("message.created_at > \"2026-01-01\"", 20, "a moment", "timestamp("),
+        ("size(message.channels) > 1 ? message.body == 1 : true", 43, "a text", "quotation marks"),
+        ("message.body.matches('([')", 22, "no regular expression: unclosed character class", "backslash"),
+        ("message.channels.exists(c, c.matches('*'))", 38, "no regular expression", "backslash"),
+    ] {
+        let error = Expression::compile(text).unwrap_err();
+        assert!(error.message.contains(part), "{text}: {}", error.message);
+        assert!(error.remedy.as_ref().is_some_and(|said| said.contains(remedy)), "{text}: {error:?}");
+        assert_eq!((error.line, error.column), (1, column), "{text}: {}", error.message);
+    }
+    for text in [
+        "message.raw.amount >= \"60\"",
+        "message.channels.exists(message, message.subject > 1)",
+        "message.channels.map(c, size(c)) == [5, 3]",
+        "message.created_at - timestamp(\"2026-01-01T00:00:00Z\") > duration(\"1h\")",
+        "(has(client.name) ? client.name : \"\") != \"\"",
+        "client.email == null",
+        "message.meeting.duration >= 1.5",
+        "bool(message.raw.flag)",
+    ] {
+        assert!(Expression::compile(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn a_judgement_that_fails_says_why_and_quotes_no_value() {
     for (text, part) in [
-        ("message.subject", "type string, not true or false"),
-        ("message.body > 1", "does not go with string and int"),
+        ("message.raw.amount", "type float, not true or false"),
+        ("message.raw.items[0] > message.body", "does not go with int and string"),
         ("message.raw.items[9999] == 1", "outside its list"),
         ("message.meeting.duration / 0 == 1", "divides by zero"),
-        ("message.body.matches('(')", "not a valid regex"),
+        ("message.body.matches(message.subject + '(')", "no regular expression: unclosed group"),
         ("duration('abc') > duration('1s')", ""),
     ] {
         let why = judge(text, &message()).unwrap_err();

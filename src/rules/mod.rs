@@ -9,6 +9,7 @@ pub mod expression;
 pub mod good;
 pub mod index;
 pub mod key;
+mod kinds;
 pub mod notice;
 pub mod plan;
 pub mod timing;

@@ -76,7 +76,7 @@ async fn a_template_that_shows_a_missing_field_is_found_before_a_message_is() {
     let folder = Folder::new(&rules("token: abc", DESK, two))
         .template("when/text.hbs", "{{client.name}} at {{message.meeting.start_time}}");
     let (code, document) = folder.json("check").await;
-    assert_eq!((code, problems(&document)), (0, vec!["R064 warning 9".to_owned()]), "{document}");
+    assert_eq!((code, problems(&document)), (0, vec!["R064 warning 1".to_owned()]), "{document}");
     let message = document["problems"][0]["message"].as_str().unwrap();
     assert!(message.contains("‹message.meeting.start_time?›"), "{message}");
     assert!(message.contains("of the 140 message types"), "{message}");
@@ -84,13 +84,13 @@ async fn a_template_that_shows_a_missing_field_is_found_before_a_message_is() {
 }
 
 #[tokio::test]
-async fn a_template_that_fails_on_some_messages_is_an_error_at_its_name() {
+async fn a_template_that_fails_on_some_messages_is_an_error_at_its_tag() {
     let rule =
         "  - { name: pay, match: { activity_type: Payment }, deliver: [{ to: desk, template: broken }] }\n";
     let folder = Folder::new(&rules("token: abc", DESK, rule))
         .template("broken/text.hbs", "{{date now \"%H\" message.uid}}");
     let (code, document) = folder.json("check").await;
-    assert_eq!((code, problems(&document)), (1, vec!["R063 error 7".to_owned()]), "{document}");
+    assert_eq!((code, problems(&document)), (1, vec!["R063 error 1".to_owned()]), "{document}");
     let message = document["problems"][0]["message"].as_str().unwrap();
     assert!(message.contains("broken/text.hbs") && message.contains("Payment/"), "{message}");
 }
@@ -106,7 +106,7 @@ async fn an_error_in_one_rule_hides_neither_templates_nor_the_rules_beside_it() 
     let (code, document) = folder.json("check").await;
     let found = problems(&document);
     assert_eq!(code, 1);
-    for expected in ["R051 error 7", "R063 error 8", "R061 error 1"] {
+    for expected in ["R051 error 7", "R063 error 1", "R061 error 1"] {
         assert!(found.iter().any(|problem| problem == expected), "{expected}\n{document}");
     }
     assert_eq!(found.iter().filter(|problem| problem.starts_with("R063")).count(), 1, "{document}");
@@ -144,6 +144,86 @@ async fn places_survive_in_template_parts_partials_layouts_and_included_folders(
     ];
     assert_eq!(code, 1);
     assert_eq!(places, expected, "{document}");
+}
+
+/// `file:line:column` of each problem, and of the place in the rules that belongs to it.
+fn places(document: &Value) -> Vec<String> {
+    let place =
+        |of: &Value| format!("{}:{}:{}", of["file"].as_str().unwrap_or("none"), of["line"], of["column"]);
+    let problems = document["problems"].as_array().unwrap().iter();
+    problems.map(|problem| format!("{} {}", place(problem), place(&problem["related"]))).collect()
+}
+
+#[tokio::test]
+async fn what_only_rendering_shows_is_told_at_its_tag_and_where_the_template_is_used() {
+    let rule = "  - { name: all, match: { activity_type: Payment }, deliver: [{ to: desk, template: t }] }\n";
+    for (files, place) in [
+        (
+            &[("t/text.hbs", "paid\n{{#if who}} {{date now \"%H\" message.uid}}{{/if}}")][..],
+            "t/text.hbs:2:13",
+        ),
+        (
+            &[("t/text.hbs", "{{> sign}}"), ("_partials/sign.hbs", "é {{date now \"%H\" who}}")],
+            "_partials/sign.hbs:1:3",
+        ),
+        (
+            &[("t/slack.yaml", "- type: section\n  text: \"a {{date now '%H' message.uid}}\"\n")],
+            "t/slack.yaml:2:12",
+        ),
+        (
+            &[("t/slack.yaml", "- type: section\n  text: |\n    one {{who}}\n    {{date now '%H' who}}\n")],
+            "t/slack.yaml:4:5",
+        ),
+        (
+            &[(
+                "t/text.hbs",
+                "{{#if message.meeting.duration}}long{{/if}}\nfor {{message.meeting.duration}}",
+            )],
+            "t/text.hbs:2:7",
+        ),
+        (
+            &[
+                ("t/subject.hbs", "{{who}}"),
+                ("t/text.hbs", "{{> at}}"),
+                ("_partials/at.hbs", "at\n{{message.meeting.start_time}}"),
+            ],
+            "_partials/at.hbs:2:3",
+        ),
+        (
+            &[(
+                "t/slack.yaml",
+                "- type: divider\n- type: section\n  fields:\n    - { type: mrkdwn, text: '{{message.meeting.duration}}' }\n",
+            )],
+            "t/slack.yaml:4:32",
+        ),
+    ] {
+        let folder = Folder::new(&rules("token: \"${T:-x}\"", DESK, rule));
+        let folder = files.iter().fold(folder, |folder, (path, text)| folder.template(path, text));
+        let (_, document) = folder.json("check").await;
+        let expected = format!("templates/{place} rules.yaml:7:85");
+        assert_eq!(places(&document), [expected], "{document}");
+        let (_, text) = folder.text("check").await;
+        assert!(text.contains("this delivery uses it") && text.contains(place), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_is_told_at_the_very_text() {
+    let rule = "  - { name: all, match: { activity_type: Review }, deliver: [{ to: desk, template: t }] }\n";
+    let long = "word ".repeat(40);
+    let blocks = format!(
+        "- type: divider\n- type: actions\n  elements:\n    - {{ type: button, text: Open, url: 'https://example.com' }}\n    \
+         - {{ type: button, url: 'https://example.com', text: '{long}' }}\n"
+    );
+    let folder = Folder::new(&rules("token: \"${T:-x}\"", DESK, rule)).template("t/slack.yaml", &blocks);
+    let (_, document) = folder.json("check").await;
+    assert_eq!(places(&document), ["templates/t/slack.yaml:5:57 rules.yaml:7:84"], "{document}");
+    assert_eq!(document["problems"][0]["code"], "R069", "{document}");
+    let mail = "  mail: { type: email, smtp: \"smtp://127.0.0.1:25\", from: a@b.test, to: c@d.test, fallback: desk }\n";
+    let text = rules("token: \"${T:-x}\"", &format!("{DESK}{mail}"), &rule.replace("to: desk", "to: mail"));
+    let folder = Folder::new(&text).template("t/subject.hbs", &long);
+    let (_, document) = folder.json("check").await;
+    assert_eq!(places(&document), ["templates/t/subject.hbs:1:1 rules.yaml:8:84"], "{document}");
 }
 
 #[tokio::test]
@@ -236,7 +316,7 @@ async fn what_a_target_would_cut_is_found_with_a_sample_of_ordinary_size() {
     let header = format!("- type: header\n  text: {}\n- type: section\n  text: x\n", "word ".repeat(40));
     let folder = Folder::new(&rules("token: abc", DESK, rule)).template("wide/slack.yaml", &header);
     let (code, document) = folder.json("check").await;
-    assert_eq!((code, problems(&document)), (0, vec!["R069 warning 7".to_owned()]), "{document}");
+    assert_eq!((code, problems(&document)), (0, vec!["R069 warning 2".to_owned()]), "{document}");
     let message = document["problems"][0]["message"].as_str().unwrap();
     assert!(message.contains("a header of 199 characters is cut to 150"), "{message}");
 }

@@ -144,6 +144,10 @@ async fn a_type_is_explained_by_its_name_however_it_is_spelled_and_a_part_leads_
     let whole = json(&stage.output("explain meeting/Cancelled/client_to_pivot --format json").await);
     assert_eq!(whole["rules"][0]["matched"], true, "{whole}");
     assert!(whole["message"]["body"].as_str().unwrap().contains("cancel"), "{whole}");
+    let slip = stage.output("explain Payment/payment_faild/to_pivot").await;
+    assert_eq!(slip.status.code(), Some(1));
+    let words = "the catalogue does not know this type; the nearest is Payment/payment_failed/to_pivot";
+    assert!(err(&slip).contains(words), "{}", err(&slip));
     let part = stage.output("explain Review").await;
     assert_eq!(part.status.code(), Some(1));
     assert!(err(&part).contains("by its whole name: Review/submit_review/client_to_pivot"), "{}", err(&part));
@@ -245,6 +249,16 @@ async fn rules_that_changed_since_are_pointed_out() {
     let text = out(&stage.output(&format!("explain {uid}")).await);
     assert!(text.contains("today's rules would take it by renamed"), "{text}");
     assert!(text.contains("taken by cancellations, which would not take it today"), "{text}");
+    assert!(text.contains("nothing is missing if that rule was renamed"), "{text}");
+    assert!(!text.contains("backfill"), "it would be sent twice: {text}");
+    stage.rules(
+        &RULES.replace("except:\n      message_type: cancelled", "except: { activity_type: Payment }"),
+    );
+    let text = out(&stage.output(&format!("explain {uid}")).await);
+    assert!(
+        text.contains("take it by quiet") && text.contains("`activity-relay backfill` sends it"),
+        "{text}"
+    );
 }
 
 async fn what_a_muted_rule_owes_is_withheld_until_it_is_lifted(stage: Stage) {

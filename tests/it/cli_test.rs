@@ -226,6 +226,83 @@ fn a_snapshot_is_written_only_when_asked_for_and_compared_ever_after() {
     assert_eq!(folder.text("test --update").1, "rules.test.yaml\n  ✓ cancelled\n\n1 test: 1 passed\n");
 }
 
+/// A test of two cancelled meetings, of Ann's and of Bob's, with these deliveries.
+fn two_clients(deliveries: &str) -> String {
+    format!(
+        "tests:\n  - name: two\n    messages:\n      - {{ sample: Meeting/cancelled/client_to_pivot, with: {{ client.name: Ann }} }}\n      \
+         - {{ sample: Meeting/cancelled/client_to_pivot, with: {{ client.name: Bob }} }}\n    expect: {{ deliveries: [{deliveries}] }}\n"
+    )
+}
+
+#[test]
+fn a_snapshot_of_several_deliveries_holds_one_text_that_all_of_them_have() {
+    let folder = Folder::new(&two_clients("{ to: desk, count: 2, text: { snapshot: fd } }"));
+    for _ in 0..2 {
+        let (code, document) = folder.json("test --update");
+        assert_eq!((code, failures(&document)), (1, vec!["R116 6:68".to_owned()]), "{document}");
+        let message = document["tests"][0]["failures"][0]["message"].as_str().unwrap();
+        assert!(message.contains("2 deliveries to desk have different texts"), "{message}");
+        assert!(!folder.path().join("snapshots").exists(), "nothing is half written");
+    }
+    folder.write(
+        "rules.test.yaml",
+        &two_clients("{ to: desk, text: { snapshot: a } }, { to: desk, text: { snapshot: b } }"),
+    );
+    let (code, document) = folder.json("test --update");
+    assert_eq!((code, document["written"].as_array().unwrap().len()), (0, 2), "{document}");
+    let kept = [folder.read("snapshots/rules/a.txt"), folder.read("snapshots/rules/b.txt")];
+    assert_eq!(kept, ["Ann cancelled\nSports massage\n", "Bob cancelled\nSports massage\n"]);
+    assert_eq!(folder.json("test").0, 0);
+    folder.write("snapshots/rules/a.txt", &kept[1]);
+    folder.write("snapshots/rules/b.txt", &kept[0]);
+    let (code, document) = folder.json("test --update");
+    assert_eq!((code, &document["written"]), (0, &json!([])), "what is kept is not exchanged: {document}");
+
+    folder.write("templates/short/text.hbs", "a client cancelled\n");
+    folder.write("rules.test.yaml", &two_clients("{ to: desk, count: 2, text: { snapshot: fd } }"));
+    assert_eq!(folder.json("test --update").0, 0);
+    assert_eq!(folder.read("snapshots/rules/fd.txt"), "a client cancelled\n");
+    folder.write("templates/short/text.hbs", SHORT);
+    let (code, text) = folder.text("test");
+    assert!(code == 1 && text.contains("write an entry for each of them"), "{text}");
+}
+
+#[test]
+fn one_rule_needs_no_list_and_what_became_of_the_others_is_counted() {
+    let folder = Folder::new(&cancelled("{ rules: cancelled }"));
+    assert_eq!(folder.json("test").0, 0);
+    folder.write("rules.test.yaml", &cancelled("{ rules: canceled }"));
+    let (code, text) = folder.text("test");
+    assert!(
+        code == 1 && text.contains("there is no rule `canceled`") && text.contains("cancelled"),
+        "{text}"
+    );
+    folder.write(
+        "rules.test.yaml",
+        &cancelled("{ deliveries: [{ to: desk }, { to: desk, state: withheld }] }"),
+    );
+    let (_, text) = folder.text("test");
+    assert!(text.contains("no delivery to desk is withheld") && text.contains("one is delivered"), "{text}");
+    folder.write(
+        "rules.test.yaml",
+        "tests:\n  - name: two\n    messages:\n      - { sample: Payment/payment_failed/to_pivot }\n      - { sample: \
+         Payment/payment_failed/to_pivot, at: 1h }\n    advance_to: \"2026-03-02T09:30:00Z\"\n    expect: { deliveries: [{ to: crm, \
+         state: withheld, count: 2 }] }\n",
+    );
+    let (_, text) = folder.text("test");
+    assert!(
+        text.contains("the clock cannot go back: this moment is earlier than the last message"),
+        "{text}"
+    );
+    folder.write(
+        "rules.test.yaml",
+        &two_clients("{ to: desk, count: 2 }, { to: desk, state: withheld, count: 2 }"),
+    );
+    let (_, text) = folder.text("test");
+    let said = ["none of the 2 expected deliveries to desk is withheld", "2 are delivered"];
+    assert!(said.iter().all(|words| text.contains(words)), "{text}");
+}
+
 #[test]
 fn two_texts_are_not_kept_in_one_snapshot_and_a_type_may_be_one_that_nobody_knows_yet() {
     let kept = "{ deliveries: [{ to: desk, text: { snapshot: a }, body: { snapshot: a } }, { to: desk, text: { snapshot: A } }] }";

@@ -9,7 +9,7 @@ use crate::cli::{Context, deliveries, table, when};
 use crate::config::Config;
 use crate::config::problem::nearest;
 use crate::model::catalog;
-use crate::model::delivery::Planned;
+use crate::model::delivery::{Planned, StateName};
 use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::message::Triple;
 use crate::model::mute::Mute;
@@ -144,6 +144,16 @@ impl Teller<'_> {
     /// Says where the rules have changed since the message came.
     fn differences(&self) -> anyhow::Result<()> {
         let (gained, lost) = changed(self.story);
+        let (told, gained): (Vec<&str>, Vec<&str>) =
+            gained.into_iter().partition(|rule| self.told_by_a_former_rule(rule));
+        if !told.is_empty() {
+            let text = format!(
+                "today's rules would take it by {}, which did not when it came, and it went to the same targets by a rule \
+                 that is no longer there: nothing is missing if that rule was renamed",
+                told.join(", ")
+            );
+            self.say(2, WARN, text)?;
+        }
         if !gained.is_empty() {
             let text = format!(
                 "today's rules would take it by {}, which did not when it came; `activity-relay backfill` sends it \
@@ -158,6 +168,20 @@ impl Teller<'_> {
             self.say(2, WARN, text)?;
         }
         Ok(())
+    }
+
+    /// All that a rule would send was sent, to the same targets, by a rule that the file does not have any more.
+    fn told_by_a_former_rule(&self, rule: &str) -> bool {
+        let Owed::Is(details) = &self.story.owed else { return false };
+        let deliver = self.config.rules.get(rule).map_or(&[][..], |rule| &rule.deliver);
+        let is_told = |target: &str| {
+            details.iter().any(|Detail { row, .. }| {
+                row.target == target
+                    && row.state == StateName::Delivered
+                    && self.config.rules.get(&row.rule).is_none()
+            })
+        };
+        !deliver.is_empty() && deliver.iter().all(|deliver| is_told(&deliver.target))
     }
 
     fn delivery(&self, detail: &Detail, all: &[Detail]) -> anyhow::Result<()> {
@@ -271,7 +295,7 @@ fn to(rule: &str, target: &str, recipient: Option<&str>) -> String {
 }
 
 /// What to say of a type that the catalogue does not have: the nearest one that it has.
-fn unknown_type(triple: &Triple) -> String {
+pub(super) fn unknown_type(triple: &Triple) -> String {
     let known: Vec<String> = catalog::all().iter().map(|entry| entry.triple().to_string()).collect();
     let near = nearest(&triple.to_string(), known.iter().map(String::as_str));
     let near = near.map_or(String::new(), |near| format!("; the nearest is {near}"));

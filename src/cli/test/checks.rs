@@ -68,13 +68,19 @@ pub(super) fn mismatches(judge: &Judge<'_>, wanted: &ExpectedDelivery, made: &Ma
         differs(at.span, format!("the delivery to {target} went out at {is}, and not at {wanted}"));
     }
     if let Some(sent) = &made.sent {
-        found.extend(wanted.checks.iter().filter_map(|check| part(judge, check, &sent.payload, target)));
+        let of = (target.as_str(), wanted.count);
+        found.extend(wanted.checks.iter().filter_map(|check| part(judge, check, &sent.payload, of)));
     }
     found
 }
 
 /// What is wrong with one part.
-fn part(judge: &Judge<'_>, check: &Check, payload: &Payload, target: &str) -> Option<Mismatch> {
+fn part(
+    judge: &Judge<'_>,
+    check: &Check,
+    payload: &Payload,
+    (target, count): (&str, usize),
+) -> Option<Mismatch> {
     let what = format!("the {} to {target}", check.part.as_str());
     let differs = |message: String, difference: Difference| {
         Some(Mismatch { difference: Some(difference), ..Mismatch::new(codes::TEXT, check.span, message) })
@@ -100,7 +106,13 @@ fn part(judge: &Judge<'_>, check: &Check, payload: &Payload, target: &str) -> Op
         Matcher::Matches(regex) if !regex.is_match(&text) => {
             differs(format!("{what} does not match this"), Difference::In(text))
         }
-        Matcher::Snapshot(name) if !judge.snapshots.update => snapshot(judge, check, name, text, &what),
+        Matcher::Snapshot(name) if !judge.snapshots.update => {
+            let found = snapshot(judge, check, name, text, &what)?;
+            let several = "if the deliveries of this entry are to have different texts, write an entry for each of them";
+            let help =
+                if count > 1 { found.help.map(|help| format!("{help}; {several}")) } else { found.help };
+            Some(Mismatch { help, ..found })
+        }
         _ => None,
     }
 }

@@ -17,7 +17,7 @@ use super::difference::Difference;
 use super::pairing::pair;
 use super::parts;
 use super::play::{Made, Played};
-use super::snapshots::Snapshots;
+use super::snapshots::{Snapshots, same};
 use crate::cli::output::counted;
 use crate::cli::when;
 
@@ -151,27 +151,29 @@ impl Judge<'_> {
                 let fits = |item: &Placed<ExpectedDelivery>| {
                     item.value.to.value == made.row.target && mismatches(self, &item.value, made).is_empty()
                 };
-                wanted
-                    .items
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, item)| fits(item))
-                    .map(|(index, _)| index)
-                    .collect()
+                let items = wanted.items.iter().enumerate().filter(|(_, item)| fits(item));
+                let mut places: Vec<usize> = items.map(|(index, _)| index).collect();
+                // While snapshots are written any text fits: what fits as it is kept goes where it went before.
+                places.sort_by_key(|place| !is_kept(self, &wanted.items[*place].value, made));
+                places
             })
             .collect();
         let room: Vec<usize> = wanted.items.iter().map(|item| item.value.count).collect();
         let paired = pair(&fits, &room);
         let mut left: Vec<&Made> = Vec::new();
         let mut room = room;
+        let mut kept: Vec<Vec<&Made>> = vec![Vec::new(); wanted.items.len()];
         for (made, place) in made.iter().zip(&paired) {
             match place {
                 Some(place) => {
                     room[*place] -= 1;
-                    self.keep(&wanted.items[*place].value, made, found);
+                    kept[*place].push(made);
                 }
                 None => left.push(made),
             }
+        }
+        for (item, made) in wanted.items.iter().zip(&kept) {
+            self.keep(&item.value, made, found);
         }
         for (item, missing) in wanted.items.iter().zip(room).filter(|(_, missing)| *missing > 0) {
             self.missing(&item.value, missing, &mut left, found);
@@ -203,13 +205,15 @@ impl Judge<'_> {
 
     fn not_made(&self, wanted: &ExpectedDelivery, missing: usize) -> Failure {
         let target = &wanted.to.value;
+        let state = wanted.state.value;
+        let is = if state == StateName::Delivered { "was made".to_owned() } else { format!("is {state}") };
         let message = if missing < wanted.count {
             let is = if missing == 1 { "is" } else { "are" };
             format!("{missing} of the {} expected deliveries to {target} {is} missing", wanted.count)
         } else if wanted.count > 1 {
-            format!("none of the {} expected deliveries to {target} was made", wanted.count)
+            format!("none of the {} expected deliveries to {target} {is}", wanted.count)
         } else {
-            format!("no delivery to {target} was made")
+            format!("no delivery to {target} {is}")
         };
         self.plain(codes::SENT, wanted.to.span, message, self.why_not_made(wanted))
     }
@@ -217,8 +221,11 @@ impl Judge<'_> {
     /// It waits or was held back, or its rules took nothing.
     fn why_not_made(&self, wanted: &ExpectedDelivery) -> String {
         let other = |made: &&Made| made.row.target == wanted.to.value && made.row.state != wanted.state.value;
-        if let Some(made) = self.played.made.iter().find(other) {
-            return format!("one is {}", self.state_in_words(made));
+        let others: Vec<&Made> = self.played.made.iter().filter(other).collect();
+        match others.as_slice() {
+            [] => {}
+            [made] => return format!("one is {}", self.state_in_words(made)),
+            others => return counted_states(others),
         }
         let owes = |rule: &&crate::rules::Rule| match &wanted.rule {
             Some(name) => rule.name == name.value,
@@ -258,13 +265,26 @@ impl Judge<'_> {
         self.failure(Mismatch { code: codes::UNEXPECTED, span, message, help: Some(help), difference })
     }
 
-    /// Writes the snapshots of a delivery that is as expected.
-    fn keep(&mut self, wanted: &ExpectedDelivery, made: &Made, found: &mut Vec<Failure>) {
-        let Some(sent) = made.sent.as_ref().filter(|_| self.snapshots.update) else { return };
+    /// Writes the snapshots of the deliveries that are as expected.
+    fn keep(&mut self, wanted: &ExpectedDelivery, made: &[&Made], found: &mut Vec<Failure>) {
+        if !self.snapshots.update {
+            return;
+        }
         for check in &wanted.checks {
             let Matcher::Snapshot(name) = &check.matcher else { continue };
-            let Some(text) = parts::text(&sent.payload, check.part) else { continue };
-            if let Err(error) = self.snapshots.write(name, check.part, &text) {
+            let texts = made.iter().filter_map(|made| text(made, check.part)).collect::<Vec<_>>();
+            let Some((text, others)) = texts.split_first() else { continue };
+            if !others.iter().all(|other| same(other, text)) {
+                let message = format!(
+                    "the {} deliveries to {} have different texts, and a snapshot holds one",
+                    texts.len(),
+                    wanted.to.value
+                );
+                let help = "write an entry of its own for each of them, with a snapshot of another name";
+                found.push(self.plain(codes::SNAPSHOT, check.span, message, help.to_owned()));
+                continue;
+            }
+            if let Err(error) = self.snapshots.write(name, check.part, text) {
                 let path = self.snapshots.path(name, check.part);
                 let message = format!("{} cannot be written: {error}", path.display());
                 found.push(self.plain(codes::SNAPSHOT, check.span, message, String::new()));
@@ -293,6 +313,32 @@ impl Judge<'_> {
     pub(super) fn moment(&self, at: Timestamp) -> String {
         format!("{} ({})", since(self.test.now, at), when::moment(at, &self.config.timezone))
     }
+}
+
+/// A part of what was sent.
+fn text(made: &Made, part: Part) -> Option<String> {
+    parts::text(&made.sent.as_ref()?.payload, part)
+}
+
+/// Every snapshot that is expected of a delivery holds its text already.
+fn is_kept(judge: &Judge<'_>, wanted: &ExpectedDelivery, made: &Made) -> bool {
+    wanted.checks.iter().all(|check| match &check.matcher {
+        Matcher::Snapshot(name) => {
+            let kept = judge.snapshots.read(name, check.part);
+            kept.zip(text(made, check.part)).is_some_and(|(kept, is)| same(&kept, &is))
+        }
+        _ => true,
+    })
+}
+
+/// `2 are delivered, 1 is pending`.
+fn counted_states(made: &[&Made]) -> String {
+    let states = StateName::ALL.into_iter().filter_map(|state| {
+        let count = made.iter().filter(|made| made.row.state == state).count();
+        let are = if count == 1 { "is" } else { "are" };
+        (count > 0).then(|| format!("{count} {are} {state}"))
+    });
+    states.collect::<Vec<_>>().join(", ")
 }
 
 /// `+1h30m`: as `at` in a test is written.

@@ -25,13 +25,15 @@ struct Pairing<'a> {
 impl Pairing<'_> {
     /// Finds a place for a delivery, moving others to another one where that makes room.
     fn place(&mut self, delivery: usize, tried: &mut Vec<bool>) -> bool {
+        let has_room = |place: &usize| !tried[*place] && self.taken[*place].len() < self.room[*place];
+        if let Some(place) = self.fits[delivery].iter().copied().find(has_room) {
+            tried[place] = true;
+            self.taken[place].push(delivery);
+            return true;
+        }
         for expectation in self.fits[delivery].iter().copied() {
             if std::mem::replace(&mut tried[expectation], true) {
                 continue;
-            }
-            if self.taken[expectation].len() < self.room[expectation] {
-                self.taken[expectation].push(delivery);
-                return true;
             }
             for position in 0..self.taken[expectation].len() {
                 let other = self.taken[expectation][position];

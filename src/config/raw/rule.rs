@@ -371,14 +371,11 @@ fn filter(reader: &mut Reader<'_>, node: &Node) -> Option<Expression> {
                     scalar.text.chars().skip(at).take_while(|c| c.is_alphanumeric() || *c == '_').count();
                 span = reader.part(node, scalar, &(at..at + word.max(1)));
             }
-            let finding = Finding::error(
-                codes::EXPRESSION,
-                span,
-                format!("this condition does not compile: {}", error.message),
-            );
-            reader.report(finding.help(
-                "it is a CEL expression over message, client, staff and account, such as message.meeting.duration >= 60",
-            ));
+            let verdict = if error.remedy.is_some() { "can never work" } else { "does not compile" };
+            let message = format!("this condition {verdict}: {}", error.message);
+            let help = "it is a CEL expression over message, client, staff and account, such as message.meeting.duration >= 60";
+            let finding = Finding::error(codes::EXPRESSION, span, message);
+            reader.report(finding.help(error.remedy.as_deref().unwrap_or(help)));
             None
         }
     }

@@ -11,7 +11,7 @@ use crate::config::trees::Trees;
 use crate::model::catalog;
 use crate::model::message::Message;
 use crate::model::sample;
-use crate::rules::expression::Expression;
+use crate::rules::expression::{Expression, Undecided};
 use crate::source::wire;
 
 use super::reach::Reach;
@@ -25,8 +25,8 @@ enum Says {
     Always,
     /// False whatever a message holds.
     Never,
-    /// It fails on every sample of them, with this reason on the first.
-    Fails(String),
+    /// It fails on every sample of them, with this on the first.
+    Fails(Undecided),
     Depends,
 }
 
@@ -61,9 +61,11 @@ fn says(filter: &Expression, taken: &[&Message]) -> Says {
     let names = sample::names();
     let mut reason = None;
     for message in taken.iter().filter(|message| filter.by_type(message) != Some(false)) {
-        match filter.judge(message, &names) {
+        match filter.decide(message, &names) {
             Ok(_) => return Says::Depends,
-            Err(why) => reason = reason.or(Some(why)),
+            Err(why) => {
+                reason = reason.filter(|first: &Undecided| !first.mistaken || why.mistaken).or(Some(why));
+            }
         }
     }
     reason.map_or(Says::Depends, Says::Fails)
@@ -85,7 +87,12 @@ fn finding(rule: &RawRule, says: &Says, count: usize, trees: &Trees) -> Option<F
             warning(format!("this condition is always false for {kinds} the rule takes, so it never matches"))
                 .help("mend the condition, or take the rule out; names are compared exactly here, as in `catalog`")
         }
-        Says::Fails(why) => warning(format!(
+        Says::Fails(Undecided { why, mistaken: true }) => {
+            let message = format!("this condition can never work: {why}; that is so on a sample of {kinds} the rule takes");
+            Finding::error(codes::CONSTANT_WHERE, span, message)
+                .help("mend that part: what cannot be judged does not pass, so the rule would take nothing")
+        }
+        Says::Fails(Undecided { why, .. }) => warning(format!(
             "this condition cannot be judged on a sample of {kinds} the rule takes ({why}), and such messages do not pass"
         ))
         .help("ask for the field first, such as has(message.meeting) && …, or narrow `match` to types that have it"),

@@ -1,6 +1,6 @@
 //! What a file says without a mistake and still cannot be meant: judged by the catalogue and by the file as a whole.
 //!
-//! Everything found here is a warning. What an error may be the cause of is not looked for: rules with an error are left
+//! Nearly everything found here is a warning. What an error may be the cause of is not looked for: rules with an error are left
 //! out, and what nothing uses is only told of while all that could use it is known.
 
 mod alike;

@@ -13,6 +13,7 @@ use crate::config::read::{Fields, Spot};
 use crate::config::yaml::{Kind, Node, Scalar, Style};
 use crate::model::delivery::StateName;
 use crate::model::payload::Format;
+use crate::rules::expression::regex_fault;
 use crate::rules::notice::RELAY;
 
 pub(super) const EXPECT: Keys = Keys {
@@ -20,8 +21,8 @@ pub(super) const EXPECT: Keys = Keys {
     known: &[
         key(
             "rules",
-            Shape::List(&Shape::Named(Named::Rule), true),
-            "Exactly these rules take the messages, in file order",
+            Shape::Either(&[RULE, Shape::List(&RULE, true)]),
+            "Exactly these rules take the messages, in file order; [] where none does",
         ),
         key(
             "deliveries",
@@ -99,6 +100,7 @@ const BODY: Keys = Keys {
     ],
     ..Keys::NONE
 };
+const RULE: Shape = Shape::Named(Named::Rule);
 const COUNT_MAX: u32 = 10_000;
 /// How many names a message lists.
 const NAMES_SHOWN: usize = 20;
@@ -110,7 +112,15 @@ pub(super) fn read(reading: &mut Reading<'_, '_>, node: &Node, now: Timestamp, t
         reading.reader.error(codes::MISSING_KEY, fields.span(), "nothing is expected", help);
     }
     let rules = fields.get("rules").and_then(|node| {
-        let items = reading.reader.list(node, "a list of rules", "write [] where none takes the messages")?;
+        // One rule needs no list; an empty one says that none takes the messages.
+        let items = match &node.kind {
+            Kind::Scalar(_) => std::slice::from_ref(node),
+            _ => reading.reader.list(
+                node,
+                "a list of rules",
+                "write [one, two], or [] where none takes them",
+            )?,
+        };
         let items = items.iter().filter_map(|item| reading.rule(item)).collect();
         Some(Listed { span: fields.key_span("rules"), items })
     });
@@ -284,8 +294,7 @@ impl Reading<'_, '_> {
             _ => match Regex::new(&spot.value) {
                 Ok(regex) => Matcher::Matches(regex),
                 Err(error) => {
-                    let why = error.to_string();
-                    let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                    let why = regex_fault(&error);
                     let help = "see https://docs.rs/regex/latest/regex/#syntax; (?s) lets . match line ends";
                     let message = format!("this is not a regular expression: {why}");
                     self.reader.error(codes::TEST_PATTERN, spot.span, message, help);

@@ -261,9 +261,18 @@ impl Reading<'_, '_> {
             }
             (None, Some(node)) => {
                 let Some(until) = moment(self.reader, node, &self.config.timezone) else { return last };
-                if until < last || until > after_now(now, ADVANCE_MAX) {
-                    let help = "it lies behind the last message, and within a year of `now`";
-                    self.reader.error(codes::TEST_TIME, node.span, "the clock cannot go there", help);
+                if until < last {
+                    let message = "the clock cannot go back: this moment is earlier than the last message";
+                    let help = "write a later one, or `advance`, a duration after the last message";
+                    self.reader.error(codes::TEST_TIME, node.span, message, help);
+                } else if until > after_now(now, ADVANCE_MAX) {
+                    let message = "this moment is more than a year after `now`";
+                    self.reader.error(
+                        codes::TEST_TIME,
+                        node.span,
+                        message,
+                        "a test plays a year at the most",
+                    );
                 }
                 until.max(last)
             }
