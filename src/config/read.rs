@@ -210,11 +210,9 @@ impl Reader<'_> {
         help: &str,
     ) -> Option<&'n Node> {
         let found = fields.get(key);
-        if found.is_none() {
-            if !fields.lacks_colon(key) {
-                let message = format!("{} needs the key `{key}`", fields.of);
-                self.error(codes::MISSING_KEY, fields.span, message, help);
-            }
+        if found.is_none() && !fields.lacks_colon(key) {
+            let message = format!("{} needs the key `{key}`", fields.of);
+            self.error(codes::MISSING_KEY, fields.span, message, help);
         }
         found
     }

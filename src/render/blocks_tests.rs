@@ -14,7 +14,7 @@ fn said(text: &str) -> Vec<String> {
 
 #[test]
 fn what_slack_takes_is_left_alone() {
-    let text = r##"
+    let text = r#"
 - type: header
   text: "{{who}}"
 - { type: divider }
@@ -42,7 +42,7 @@ fn what_slack_takes_is_left_alone() {
 - { type: markdown, text: "**{{plain who}}**" }
 - { type: video, title: { type: plain_text, text: x }, video_url: u, thumbnail_url: u, alt_text: x }
 - { type: table, rows: [[{ type: raw_text, text: x }]] }
-"##;
+"#;
     assert_eq!(said(text), Vec::<String>::new());
 }
 

@@ -125,8 +125,8 @@ impl Universe {
             by(|triple| &triple.direction),
         ];
         let entries = catalog::all();
-        let aliased = |(position, triple)| aliases(triple, entries.get(position));
-        let aliases = grouped(types.iter().enumerate().map(aliased));
+        let sent_as = |(position, triple)| aliases(triple, entries.get(position));
+        let aliases = grouped(types.iter().enumerate().map(sent_as));
         let mut all = Types::none(types.len());
         (0..types.len()).for_each(|position| all.set(position));
         Self { all, values, aliases, wildcards }

@@ -60,7 +60,6 @@ async fn show(State(console): State<Console>, _: Query) -> Answer {
         "rules": config.rules.list().iter().map(|rule| &rule.name).collect::<Vec<_>>(),
         "definitions": config.rules.list().iter().map(definition).collect::<Vec<_>>(),
         "templates": config.templates.names(),
-        "timezone": config.timezone.iana_name().unwrap_or("UTC"),
         "alerts": config.alerts,
         "last_reload": last,
     }))

@@ -317,6 +317,28 @@ fn digest() -> Value {
     ])
 }
 
+fn configuration() -> Value {
+    let definition = object([
+        ("rule", text()),
+        ("stop", boolean()),
+        ("owner", nullable(text())),
+        ("place", place()),
+        ("deliver", array(object([("to", text()), ("template", text())]))),
+    ]);
+    object([
+        ("hash", text()),
+        ("files", array(text())),
+        ("accounts", array(text())),
+        ("targets", array(text())),
+        ("rules", array(text())),
+        ("definitions", array(definition)),
+        ("templates", array(text())),
+        ("timezone", text()),
+        ("alerts", nullable(text())),
+        ("last_reload", nullable(and(reload(), [("at", moment()), ("by", text())]))),
+    ])
+}
+
 /// Everything that has a name.
 pub(super) fn all() -> Value {
     let problem = object([
@@ -346,26 +368,6 @@ pub(super) fn all() -> Value {
         ("answer", nullable(text())),
         ("latency_ms", count()),
     ]);
-    let definition = object([
-        ("rule", text()),
-        ("stop", boolean()),
-        ("owner", nullable(text())),
-        ("place", place()),
-        ("deliver", array(object([("to", text()), ("template", text())]))),
-    ]);
-    let configuration = object([
-        ("hash", text()),
-        ("timezone", text()),
-        ("files", array(text())),
-        ("accounts", array(text())),
-        ("targets", array(text())),
-        ("rules", array(text())),
-        ("definitions", array(definition)),
-        ("templates", array(text())),
-        ("timezone", text()),
-        ("alerts", nullable(text())),
-        ("last_reload", nullable(and(reload(), [("at", moment()), ("by", text())]))),
-    ]);
     json!({
         "Problem": problem,
         "Delivery": delivery(),
@@ -387,7 +389,7 @@ pub(super) fn all() -> Value {
         "Figures": figures(),
         "Trial": trial_schema(),
         "Tried": tried(),
-        "Configuration": configuration,
+        "Configuration": configuration(),
         "Reload": reload(),
     })
 }
