@@ -16,8 +16,8 @@ use crate::store::{Counts, Moment};
 
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
-/// Something needs attention while an account's polling fails, a target is parked, a delivery is dead, or one waits for a
-/// target that is not in the rules file.
+/// Something needs attention while an account's polling fails, a target is parked, a delivery is dead, one waits for a
+/// target that is not in the rules file, or the rules file is broken.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// For people or for programs
@@ -33,16 +33,22 @@ pub struct Args {
 /// The store cannot be opened or read, or the relay not asked.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let answerer = Answerer::of(&args.asking, Needs::Store, context).await?;
-    if answerer.lacks_rules() {
+    // A relay that runs goes on with the rules it has; one that is started anew would end at once.
+    let lacks_rules = answerer.lacks_rules();
+    if lacks_rules {
         let file = context.global.config.display();
         context.out.note(format!("{file} does not load; only what the store knows is shown"))?;
     }
+    let broken = lacks_rules && context.global.config.exists();
     let status = answerer.status().await?;
     match args.format {
         Format::Json => context.out.json(&status)?,
-        Format::Text => show(context, &status, &answerer.zone().await?)?,
+        Format::Text => {
+            show(context, &status, &answerer.zone().await?)?;
+            show_end(context, &status, broken)?;
+        }
     }
-    Ok(if status.needs_attention() { Exit::Problem } else { Exit::Fine })
+    Ok(if status.needs_attention() || broken { Exit::Problem } else { Exit::Fine })
 }
 
 fn show(context: &Context, status: &Status, zone: &TimeZone) -> anyhow::Result<()> {
@@ -55,11 +61,20 @@ fn show(context: &Context, status: &Status, zone: &TimeZone) -> anyhow::Result<(
     show_waiting(context, &status.waiting, zone, now)?;
     show_targets(context, &status.targets, now)?;
     show_mutes(context, &status.mutes, zone, now)?;
-    show_ruleless(context, &status.ruleless)?;
-    if counts.dead > 0 {
+    show_ruleless(context, &status.ruleless)
+}
+
+/// What needs attention first, in words.
+fn show_end(context: &Context, status: &Status, broken: bool) -> anyhow::Result<()> {
+    if broken {
+        let file = context.global.config.display();
+        let words = "a relay that runs keeps the rules it has, and none could be started: `activity-relay check` says why";
+        context.out.line(format!("\n{} {words}", paint(BAD, format!("{file} is broken:"))))?;
+    }
+    if status.counts.dead > 0 {
         let hint = "activity-relay deliveries list --state dead";
-        context.out.line(format!("\n{} dead: look at them with `{hint}`", paint(BAD, counts.dead)))?;
-    } else if !status.needs_attention() && status.ruleless.is_empty() {
+        context.out.line(format!("\n{} dead: look at them with `{hint}`", paint(BAD, status.counts.dead)))?;
+    } else if !broken && !status.needs_attention() && status.ruleless.is_empty() {
         context.out.line(format!("\n{}", paint(GOOD, "nothing needs attention")))?;
     }
     Ok(())

@@ -272,7 +272,7 @@ mod tests {
             ("url: https://hooks.slack.com/services/T/B/x", "url: https://hooks.slack.com/**************"),
             // Slips that a person makes at night.
             ("token: ${VCITA_TOKEN-abc}", "token: ${VCITA_TOKEN-***}"),
-            ("smtp: ${URL:+smtps://u:p@h}", "smtp: ${URL:+************}"),
+            ("smtp: ${URL:+smtps://u:p@h}", "smtp: ${URL:+*************}"),
             ("token: ${VCITA_TOKEN:?set it}", "token: ${VCITA_TOKEN:?set it}"),
             ("  token abc", "  token ***"),
             ("  token=abc", "  token=***"),

@@ -488,3 +488,14 @@ async fn status_warns_of_a_mute_whose_rule_is_gone() {
     assert!(text.contains("silences nothing: the rules file has no rule `cancellations`"), "{text}");
     assert!(!text.contains("nothing needs attention"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_does_not_call_it_well_while_no_relay_could_be_started() {
+    let stage = Stage::with(RULES).await;
+    stage.rules(&RULES.replace("deliver:", "delivr:"));
+    let output = stage.output("status").await;
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("rules.yaml is broken: a relay that runs keeps the rules it has"), "{text}");
+    assert!(!text.contains("nothing needs attention"), "{text}");
+}

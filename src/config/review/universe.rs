@@ -5,7 +5,7 @@
 //! that fits for each wildcard. What is said about a rule then holds for these as well.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::model::catalog;
 use crate::model::message::{Triple, key};
@@ -88,12 +88,19 @@ pub(super) struct Universe {
 
 impl Universe {
     /// The one in which these rules are judged.
-    pub(super) fn of(rules: &[RawRule]) -> Self {
+    pub(super) fn of(rules: &[RawRule]) -> Arc<Self> {
+        // Most files have no wildcards but `*`, and then there is only one.
+        static PLAIN: LazyLock<Arc<Universe>> =
+            LazyLock::new(|| Arc::new(Universe::with(Default::default())));
         let blocks = || rules.iter().flat_map(|rule| rule.any_of.iter().chain(&rule.except));
         let wildcards = [
             wildcards(blocks().flat_map(|block| block.activity_type.iter().flatten())),
             wildcards(blocks().flat_map(|block| block.message_type.iter().flatten())),
         ];
+        if wildcards.iter().all(BTreeSet::is_empty) { PLAIN.clone() } else { Arc::new(Self::with(wildcards)) }
+    }
+
+    fn with(wildcards: [BTreeSet<String>; 2]) -> Self {
         let [new_types, new_messages] = wildcards.each_ref().map(|keys| {
             let instances = keys.iter().map(|key| key.replace('*', &NEW.repeat(2)).replace('?', NEW));
             std::iter::once(NEW.repeat(3)).chain(instances).collect::<Vec<String>>()
