@@ -263,7 +263,7 @@ async fn a_tick_with_nothing_to_do_says_when_to_come_again() {
 #[tokio::test]
 async fn a_slow_answer_holds_one_lane_and_the_lane_comes_back() {
     let engine =
-        Engine::new("\n  crm: { type: http, url: '${HTTP}', allow_private: true, timeout: 100ms }\n").await;
+        Engine::new("\n  crm: { type: http, url: '${HTTP}', allow_private: true, timeout: 1s }\n").await;
     engine.sandbox.http.answers([slow(Duration::from_secs(20))]);
     engine.owes("crm", &["a"]).await;
     assert_eq!(engine.tick().await.started, 1);

@@ -90,8 +90,7 @@ impl Universe {
     /// The one in which these rules are judged.
     pub(super) fn of(rules: &[RawRule]) -> Arc<Self> {
         // Most files have no wildcards but `*`, and then there is only one.
-        static PLAIN: LazyLock<Arc<Universe>> =
-            LazyLock::new(|| Arc::new(Universe::with(<_>::default())));
+        static PLAIN: LazyLock<Arc<Universe>> = LazyLock::new(|| Arc::new(Universe::with(<_>::default())));
         let blocks = || rules.iter().flat_map(|rule| rule.any_of.iter().chain(&rule.except));
         let wildcards = [
             wildcards(blocks().flat_map(|block| block.activity_type.iter().flatten())),
