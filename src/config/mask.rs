@@ -1,5 +1,7 @@
 //! Hides literal secrets in the text of a file before any of it is shown in an excerpt.
 
+use std::collections::HashMap;
+
 /// Keys whose values are secrets, in lower case without `_` and `-`.
 const SECRET_KEYS: [&str; 12] = [
     "token",
@@ -30,6 +32,7 @@ pub(super) fn mask(text: &str) -> String {
     let mut below: Option<usize> = None;
     // The value is to come, and may stand on the next line without being indented.
     let mut open = false;
+    let mut keys = Keys::default();
     for line in text.split_inclusive('\n') {
         let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
         let item = line[indent..].starts_with("- ");
@@ -43,7 +46,7 @@ pub(super) fn mask(text: &str) -> String {
             continue;
         }
         (below, open) = (None, false);
-        let found = [secret_value(line), without_colon(line)].into_iter().flatten();
+        let found = [secret_value(line, &mut keys), without_colon(line, &mut keys)].into_iter().flatten();
         match found.min_by_key(|(_, value_at)| *value_at) {
             Some((key_at, value_at)) => {
                 below = Some(key_at);
@@ -91,7 +94,7 @@ fn hide_user(origin: &str) -> String {
 }
 
 /// Where in the line the first secret key stands, and where its value begins.
-fn secret_value(line: &str) -> Option<(usize, usize)> {
+fn secret_value<'a>(line: &'a str, keys: &mut Keys<'a>) -> Option<(usize, usize)> {
     line.match_indices(':').find_map(|(colon, _)| {
         let before = line[..colon].trim_end().trim_end_matches(['"', '\'']);
         let start = before.rfind([' ', '\t', '{', ',', '"', '\'', '#', '-', '[']).map_or(0, |at| at + 1);
@@ -104,12 +107,12 @@ fn secret_value(line: &str) -> Option<(usize, usize)> {
         };
         let value = line[colon + 1..].trim();
         let bare = BARE_KEYS.contains(&key) && !value.is_empty() && !value.starts_with('{');
-        (bare || is_secret(key)).then_some((start, colon + 1))
+        (bare || keys.is_secret(key)).then_some((start, colon + 1))
     })
 }
 
 /// The same where the colon is missing: `token abc`, `export TOKEN=abc`, `user: a, password abc`.
-fn without_colon(line: &str) -> Option<(usize, usize)> {
+fn without_colon<'a>(line: &'a str, keys: &mut Keys<'a>) -> Option<(usize, usize)> {
     let starts = line.match_indices(['{', ',']).map(|(at, _)| at + 1);
     std::iter::once(0).chain(starts).find_map(|start| {
         let lead = line[start..].len() - line[start..].trim_start_matches([' ', '\t', '-']).len();
@@ -121,13 +124,23 @@ fn without_colon(line: &str) -> Option<(usize, usize)> {
         let behind = rest[key.len()..].trim_start_matches(['"', '\'']);
         let value = behind.trim_start_matches([' ', '\t', '=', ';']);
         let apart = value.len() < behind.len() && !value.trim().is_empty() && !value.starts_with(':');
-        (apart && is_secret(key)).then_some((key_at, line.len() - value.len()))
+        (apart && keys.is_secret(key)).then_some((key_at, line.len() - value.len()))
     })
 }
 
 /// The line says `key: value`, or begins a list or mapping.
 fn has_key(line: &str) -> bool {
     line.contains(": ") || line.trim_end().ends_with(':') || line.trim_start().starts_with("- ")
+}
+
+/// What was found of the keys of a text, which come again and again.
+#[derive(Default)]
+struct Keys<'a>(HashMap<&'a str, bool>);
+
+impl<'a> Keys<'a> {
+    fn is_secret(&mut self, key: &'a str) -> bool {
+        *self.0.entry(key).or_insert_with(|| is_secret(key))
+    }
 }
 
 /// The key names a secret, or is one letter or two away from doing so.

@@ -167,6 +167,11 @@ fn renamed(field: Field, key: &str) -> Option<&'static str> {
 
 /// Names that exist, but never together. Reported once per block, at the most telling place.
 fn combinations(block: &RawBlock, known: &Known<'_>) -> Vec<Finding> {
+    let mut lists = Field::ALL.into_iter().filter_map(|field| field.patterns(block));
+    // One name of each field, as most rules have it: they exist together if anything has them all.
+    if lists.all(|patterns| patterns.len() == 1) && known.fitting(block, None).next().is_some() {
+        return Vec::new();
+    }
     for field in Field::ALL {
         let Some(patterns) = field.patterns(block) else { continue };
         let fitting: Vec<usize> = known.fitting(block, Some(field)).collect();

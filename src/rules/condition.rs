@@ -19,22 +19,35 @@ pub struct Pattern {
     pub text: String,
     /// The key compared: lower case, letters, digits, `*` and `?`.
     pub key: String,
+    /// Looked for once: a pattern is asked about every known name.
+    wildcard: bool,
 }
 
 impl Pattern {
     /// A pattern from its text.
     pub fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), key: key(text) }
+        let key = key(text);
+        Self { text: text.to_owned(), wildcard: key.contains(['*', '?']), key }
     }
 
     /// It holds `*` or `?`.
     pub fn is_wildcard(&self) -> bool {
-        self.key.contains(['*', '?'])
+        self.wildcard
     }
 
     /// It takes a value with this key.
     pub fn takes(&self, value_key: &str) -> bool {
         if self.is_wildcard() { glob(&self.key, value_key) } else { self.key == value_key }
+    }
+
+    /// It takes the direction with this key, under either of its names.
+    pub fn takes_direction(&self, value_key: &str) -> bool {
+        let value_key = direction_key(value_key);
+        if self.wildcard {
+            self.takes(value_key) || direction_alias(value_key).is_some_and(|alias| self.takes(alias))
+        } else {
+            direction_key(&self.key) == value_key
+        }
     }
 }
 
@@ -72,11 +85,7 @@ impl<'a> Subject<'a> {
     }
 
     fn has_direction(&self, pattern: &Pattern) -> bool {
-        if pattern.is_wildcard() {
-            let alias = direction_alias(&self.direction_key);
-            return pattern.takes(&self.direction_key) || alias.is_some_and(|alias| pattern.takes(alias));
-        }
-        self.direction_is_known && direction_key(&pattern.key) == self.direction_key
+        (pattern.wildcard || self.direction_is_known) && pattern.takes_direction(&self.direction_key)
     }
 
     /// The type in words, with the API's own spelling where that says more.

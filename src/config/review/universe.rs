@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::model::catalog;
 use crate::model::message::{Triple, key};
-use crate::rules::condition::{Block, Field, Pattern, Subject};
+use crate::rules::condition::{Field, Pattern};
 
 use crate::config::raw::{RawBlock, RawRule};
 use crate::config::read::Spot;
@@ -236,13 +236,7 @@ fn grouped(keys: impl ExactSizeIterator<Item = Vec<String>>) -> Vec<Value> {
 
 /// As the rules themselves judge it.
 fn fits(field: Field, pattern: &Pattern, key: &str) -> bool {
-    if field != Field::Direction {
-        return pattern.takes(key);
-    }
-    let triple =
-        Triple { activity_type: String::new(), message_type: String::new(), direction: key.to_owned() };
-    let block = Block { direction: Some(vec![pattern.clone()]), ..Block::default() };
-    block.takes_subject(&Subject::new(&triple, None))
+    if field == Field::Direction { pattern.takes_direction(key) } else { pattern.takes(key) }
 }
 
 /// The keys of the wildcards that stand for more than everything.

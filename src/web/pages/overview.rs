@@ -136,8 +136,7 @@ fn notes(status: &Status, config: &Config, refused: Option<&str>, now: Timestamp
         notes.push(Note {
             tone: "bad",
             title: format!("{} given up", deliveries_in_words(status.counts.dead)),
-            words: "They are kept with their last answers. Once the cause is mended they can be sent again."
-                .to_owned(),
+            words: "Kept with the last answer. Once the cause is mended it can be sent again.".to_owned(),
             mends: vec![Mend::link("Look and replay", "/deliveries?state=dead")],
         });
     }
