@@ -9,7 +9,7 @@ use crate::render::Templates;
 
 use super::codes;
 use super::outline;
-use super::problem::{Finding, Span};
+use super::problem::{Finding, Span, similar};
 use super::raw::{self, Raw};
 use super::read::{Reader, Source, Spot};
 use super::secret::reason;
@@ -65,7 +65,7 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
             raw.lose();
         }
         if paths.is_empty() && unreadable.is_empty() {
-            nothing_found(reader, &pattern, wildcard);
+            nothing_found(reader, &folder, &pattern, wildcard);
             // A pattern says that there may be none; a file that is named has something in it.
             raw.targets_lost |= !wildcard;
             raw.schedules_lost |= !wildcard;
@@ -107,11 +107,37 @@ fn circle(reader: &mut Reader<'_>, pattern: &Spot<String>, path: &Path, itself: 
     reader.error(codes::INCLUDE, pattern.span, message, help);
 }
 
-fn nothing_found(reader: &mut Reader<'_>, pattern: &Spot<String>, wildcard: bool) {
-    let help = "a path starts at the folder of the file that names it; * and ? stand for parts of a name, ** for folders";
+fn nothing_found(reader: &mut Reader<'_>, folder: &Path, pattern: &Spot<String>, wildcard: bool) {
+    let path = Path::new(&pattern.value);
+    let help = if folder.join(path).is_dir() {
+        let files = path.join("*.yaml");
+        format!("it is a folder: `{}` takes the files in it", files.display())
+    } else if let Some(near) = near(folder, path) {
+        format!("did you mean `{}`?", near.display())
+    } else {
+        "a path starts at the folder of the file that names it; * and ? stand for parts of a name, ** for folders"
+            .to_owned()
+    };
     let message = format!("no file is called `{}`", pattern.written);
     let found = if wildcard { Finding::warning } else { Finding::error };
     reader.report(found(codes::INCLUDE, pattern.span, message).help(help));
+}
+
+/// The path with its first part that does not exist replaced by the most similar name beside it.
+fn near(folder: &Path, path: &Path) -> Option<PathBuf> {
+    let mut there = PathBuf::new();
+    let mut parts = path.components();
+    let missing = parts.find(|part| {
+        let exists = folder.join(&there).join(part).exists();
+        if exists {
+            there.push(part);
+        }
+        !exists
+    })?;
+    let missing = missing.as_os_str().to_str().filter(|name| !name.contains(['*', '?']))?;
+    let beside = entries(&folder.join(&there)).ok()?;
+    let names: Vec<&str> = beside.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    Some(there.join(similar(missing, names)?.name).join(parts.as_path()))
 }
 
 /// Reads and parses one file; problems stand at the file's start, or where it was named.
@@ -168,8 +194,20 @@ pub(super) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     if bytes.len() as u64 > bytes_max {
         return Err(format!("it is larger than {} KiB", bytes_max / 1024));
     }
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
+    let text = decoded(bytes)?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// The bytes as text. The reason says how they are to be written instead.
+fn decoded(bytes: Vec<u8>) -> Result<String, String> {
+    if matches!(bytes[..], [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..]) {
+        return Err("it is UTF-16 and not UTF-8 text; save it as UTF-8".to_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("it is not UTF-8 text: look for an odd letter in line {line}, and save it as UTF-8")
+    })
 }
 
 fn canonical(path: &Path) -> Option<PathBuf> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::problem::quoted;
 pub(super) use crate::rules::condition::Field;
 
 /// The keys of one mapping: those that exist, and those that a later version will take.
@@ -114,6 +115,21 @@ impl Keys {
         self.known.iter().map(|key| key.name)
     }
 
+    /// How such a mapping may be written, between braces: what it needs, in each of the ways that it may be had.
+    pub(super) fn example(&self) -> String {
+        let shown = |key: &Key| Some(format!("{}: {}", key.name, key.shape.written(key.examples.first()?)));
+        let among = |which: &dyn Fn(&Key) -> bool| {
+            self.known.iter().filter(|key| which(key)).filter_map(shown).collect::<Vec<_>>()
+        };
+        let ways = among(&|key| self.one_of.contains(&key.name));
+        let needed = among(&|key| key.required).join(", ");
+        match (ways.is_empty(), needed.is_empty()) {
+            (false, _) => format!("{{ {} }}", ways.join(" } or { ")),
+            (true, false) => format!("{{ {needed} }}"),
+            (true, true) => "{ key: value }".to_owned(),
+        }
+    }
+
     /// Their names and those of everything within them.
     pub(super) fn all(&self, found: &mut BTreeSet<&'static str>) {
         for key in self.known {
@@ -124,6 +140,11 @@ impl Keys {
 }
 
 impl Shape {
+    /// An example as it stands between braces: times and variables want quotes.
+    fn written(&self, example: &str) -> String {
+        if example.contains([':', '{', '*']) { quoted(example) } else { example.to_owned() }
+    }
+
     fn keys(&self, found: &mut BTreeSet<&'static str>) {
         match self {
             Self::OneOrMore(of) | Self::List(of, _) | Self::Map(of) => of.keys(found),

@@ -9,7 +9,7 @@ use super::codes::{self, Code};
 use super::keys::Keys;
 use super::outline::Material;
 use super::problem::{Finding, Span, similar};
-use super::secret::{Environment, substitute};
+use super::secret::{Environment, bare_variable, substitute};
 use super::slips::{self, missing_space_at};
 use super::yaml::{Entry, Kind, Node, Scalar, Style};
 
@@ -118,7 +118,7 @@ impl Reader<'_> {
             self.wrong(
                 node,
                 "a mapping",
-                &format!("{} is written as `key: value` lines or as {{ key: value }}", keys.of),
+                &format!("{} is written as `key: value` lines or as {}", keys.of, keys.example()),
             );
             return None;
         };
@@ -266,6 +266,7 @@ impl Reader<'_> {
         match substitute(&scalar.text, self.environment, &folder, |path| material.secret(path)) {
             Ok(value) => {
                 let substituted = scalar.text.contains("${");
+                self.bare_variable(node.span, &scalar.text);
                 Some((
                     Spot { value, span: node.span, written: scalar.text.clone(), substituted },
                     scalar.style,
@@ -279,6 +280,21 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// Warns of `$NAME` without braces, which stays as it is.
+    fn bare_variable(&mut self, span: Span, text: &str) {
+        let Some(name) = bare_variable(text) else { return };
+        // It may yet be a password, so a name that nobody has set is not repeated.
+        let known = self.environment.get(name).is_some();
+        let message = if known {
+            format!("this stays as it is: the variable {name} wants braces")
+        } else {
+            "this stays as it is: a variable wants braces".to_owned()
+        };
+        let finding = Finding::warning(codes::SUBSTITUTION, span, message);
+        let finding = finding.help("write ${NAME} for what a variable holds, and $$ for a dollar sign");
+        self.report(if known { finding.guess(format!("${{{name}}}")) } else { finding });
     }
 
     /// The text of a scalar with its `${…}` replaced, or as it is where that cannot be; reports nothing.

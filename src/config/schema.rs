@@ -127,7 +127,10 @@ fn property(key: &Key, names: &Names) -> Value {
         found.insert("default".to_owned(), value);
     }
     if !key.examples.is_empty() {
-        found.insert("examples".to_owned(), json!(key.examples));
+        let number =
+            |text: &&str| text.parse::<u32>().ok().filter(|_| matches!(key.shape, Shape::Number(..)));
+        let example = |text: &&str| number(text).map_or_else(|| json!(text), |number| json!(number));
+        found.insert("examples".to_owned(), key.examples.iter().map(example).collect());
     }
     Value::Object(found)
 }

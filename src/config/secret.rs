@@ -100,6 +100,13 @@ pub fn substitute(
     if mistakes.is_empty() { Ok(result) } else { Err(mistakes) }
 }
 
+/// The name in a text that is `$NAME` without braces, of capitals, digits and `_` as variables have.
+pub fn bare_variable(text: &str) -> Option<&str> {
+    let name = text.trim().strip_prefix('$')?;
+    let capitals = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    (capitals && name.len() > 1 && !name.starts_with(|c: char| c.is_ascii_digit())).then_some(name)
+}
+
 type Found = Result<String, (&'static Code, String, String)>;
 
 /// What follows a `${`: how many bytes of `inner` belong to it, and its value.

@@ -59,10 +59,10 @@ pub(super) fn diagnose(error: &ScanError, lines: &[&str], file: usize) -> Stop {
             .or_else(|| place.no_colon())
             .or_else(|| place.second_colon())
             .or_else(|| place.uneven()),
-        ErrorKind::UnclosedQuotedScalar
-        | ErrorKind::InvalidTrailingSingleQuotedScalar
-        | ErrorKind::InvalidTrailingDoubleQuotedScalar
-        | ErrorKind::InvalidQuotedScalarIndent => place.quote(),
+        ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
+            place.quote().or_else(|| place.behind_quotes())
+        }
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => place.quote(),
         ErrorKind::UnclosedFlowCollection { .. }
         | ErrorKind::ExpectedFlowMappingSeparator
         | ErrorKind::ExpectedFlowSequenceSeparator
@@ -275,6 +275,18 @@ impl Place<'_, '_> {
         Some(Stop { finding, edit: Some(close) })
     }
 
+    /// `where: "vip" in message.body`: the value goes on behind the quotes that it began with.
+    fn behind_quotes(&self) -> Option<Stop> {
+        let line = self.line(self.at.0)?;
+        let start = value_start(&line, self.at.1 - 1)?;
+        let edit = self.quoting(start, value_end(&line, start));
+        let finding = self.error(codes::UNQUOTED, &edit, "the value goes on behind its quotes");
+        let help = "put all of it in other quotes, as in `where: '\"vip\" in message.body'`; or put a comment's `#` before what follows";
+        // Quoted once and still not read: that does not mend it, and each time the quotes within would be doubled.
+        let mends = !line[start..].contains(&'\\');
+        Some(Stop { finding: finding.help(help), edit: mends.then_some(edit) })
+    }
+
     /// A bracket that is never closed.
     fn bracket(&self) -> Option<Stop> {
         let (line, column) = (1..=self.at.0.min(self.lines.len())).rev().take(40).find_map(|line| {
@@ -408,6 +420,14 @@ fn unclosed_quote(line: &[char]) -> Option<usize> {
         at += 1;
     }
     open
+}
+
+/// Where (from 0) the value in quotes begins behind whose end, at `at`, the line goes on.
+fn value_start(line: &[char], at: usize) -> Option<usize> {
+    (0..at.min(line.len())).rev().find(|at| {
+        let lead = line[..*at].iter().rev().find(|c| **c != ' ');
+        matches!(line[*at], '"' | '\'') && matches!(lead, None | Some(':' | '-' | '[' | '{' | ','))
+    })
 }
 
 /// Where (from 0) a bracket opens that the line does not close.

@@ -98,6 +98,9 @@ fn files_that_are_made_to_harm_are_refused_or_read() {
         "- @\n".repeat(5_000),
         "a: \"\n".repeat(5_000),
         "\ta: b\n".repeat(2_000),
+        // What mends the first of these does not mend the second.
+        "a: \"b\" c \"d\" e\n".repeat(2_000),
+        "a: \"b\" c\n   \"d\" e\n f: \"g\n".repeat(500),
     ] {
         judge(&path, text.as_bytes());
     }

@@ -68,7 +68,7 @@ const AUTH: Keys = Keys {
 const BASIC: Keys = Keys {
     of: "`basic`",
     known: &[
-        key("user", Shape::Text, "The user's name").required(),
+        key("user", Shape::Text, "The user's name").required().such_as(&["relay"]),
         key("password", Shape::Text, "The user's password").required().such_as(&["${CRM_PASSWORD}"]),
     ],
     ..Keys::NONE

@@ -21,6 +21,10 @@ use crate::config::read::{Fields, Reader, Spot};
 use crate::config::yaml::{Kind, Node};
 
 const BELOW: &str = "on an entry of `deliver`, beside its `to`";
+const CONDITION: &str =
+    "under `match`, as in match: { activity_type: Payment, message_type: payment_failed }";
+const IN_DIGEST: &str = "under `digest`, as in digest: { at: \"08:00\", days: mon-fri }";
+const IN_THROTTLE: &str = "under `throttle`, as in throttle: { limit: 5, per: 1h }";
 pub(in crate::config) const RULE: Keys = Keys {
     of: "a rule",
     known: &[
@@ -45,6 +49,10 @@ pub(in crate::config) const RULE: Keys = Keys {
     ],
     later: &["mutes"],
     elsewhere: &[
+        ("activity_type", CONDITION),
+        ("message_type", CONDITION),
+        ("direction", CONDITION),
+        ("to", "on an entry of `deliver`, as in deliver: [{ to: front-desk }]"),
         ("digest", BELOW),
         ("throttle", BELOW),
         ("during", BELOW),
@@ -68,6 +76,15 @@ const DELIVER: Keys = Keys {
         COLLAPSE_KEY,
     ],
     elsewhere: &[
+        ("every", IN_DIGEST),
+        ("at", IN_DIGEST),
+        ("cron", IN_DIGEST),
+        ("days", IN_DIGEST),
+        ("group_by", IN_DIGEST),
+        ("max_items", IN_DIGEST),
+        ("limit", IN_THROTTLE),
+        ("per", IN_THROTTLE),
+        ("over", IN_THROTTLE),
         ("resolves", "on the rule, beside its `match`"),
         ("match", "on the rule, beside its `name`"),
         ("where", "on the rule, beside its `match`"),

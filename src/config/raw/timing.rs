@@ -70,7 +70,7 @@ const DIGEST: Keys = Keys {
 const THROTTLE: Keys = Keys {
     of: "`throttle`",
     known: &[
-        key("limit", Shape::Number(1, LIMIT_MAX), "How many go").required(),
+        key("limit", Shape::Number(1, LIMIT_MAX), "How many go").required().such_as(&["5"]),
         key("per", Shape::Duration, "In what time").required().such_as(&["1h"]),
         key("key", Shape::Text, "What is counted together: text with fields; all of the rule if left out")
             .such_as(&["{{client.uid}}"]),

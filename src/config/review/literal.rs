@@ -6,6 +6,7 @@ use crate::config::address::{is_localhost, is_loopback};
 use crate::config::codes;
 use crate::config::mask::is_secret;
 use crate::config::problem::Finding;
+use crate::config::secret::bare_variable;
 use crate::config::trees::Trees;
 use crate::config::yaml::{Entry, Kind, Node, Scalar};
 
@@ -88,9 +89,9 @@ fn is_literal(scalar: &Scalar) -> bool {
     text.chars().count() >= SECRET_CHARS_MIN && !is_filled_in(text) && !is_stand_in(text)
 }
 
-/// What is filled in is filled in by `${…}`; the rest of the text then is no secret.
+/// What is filled in is filled in by `${…}`, or should be; the rest of the text then is no secret.
 fn is_filled_in(text: &str) -> bool {
-    text.contains("${")
+    text.contains("${") || bare_variable(text).is_some()
 }
 
 fn is_stand_in(text: &str) -> bool {
