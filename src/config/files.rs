@@ -205,7 +205,7 @@ fn decoded(bytes: Vec<u8>) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = error.as_bytes()[..good].split(|byte| *byte == b'\n').count();
         format!("it is not UTF-8 text: look for an odd letter in line {line}, and save it as UTF-8")
     })
 }

@@ -117,7 +117,7 @@ impl Keys {
 
     /// How such a mapping may be written, between braces: what it needs, in each of the ways that it may be had.
     pub(super) fn example(&self) -> String {
-        let shown = |key: &Key| Some(format!("{}: {}", key.name, key.shape.written(key.examples.first()?)));
+        let shown = |key: &Key| Some(format!("{}: {}", key.name, written(key.examples.first()?)));
         let among = |which: &dyn Fn(&Key) -> bool| {
             self.known.iter().filter(|key| which(key)).filter_map(shown).collect::<Vec<_>>()
         };
@@ -140,11 +140,6 @@ impl Keys {
 }
 
 impl Shape {
-    /// An example as it stands between braces: times and variables want quotes.
-    fn written(&self, example: &str) -> String {
-        if example.contains([':', '{', '*']) { quoted(example) } else { example.to_owned() }
-    }
-
     fn keys(&self, found: &mut BTreeSet<&'static str>) {
         match self {
             Self::OneOrMore(of) | Self::List(of, _) | Self::Map(of) => of.keys(found),
@@ -154,6 +149,11 @@ impl Shape {
             _ => {}
         }
     }
+}
+
+/// An example as it stands between braces: times and variables want quotes.
+fn written(example: &str) -> String {
+    if example.contains([':', '{', '*']) { quoted(example) } else { example.to_owned() }
 }
 
 /// A key that may be left out and has no default.

@@ -47,7 +47,7 @@ pub(super) fn take(db: &Db, wants: &[Want], now: Timestamp, claimed: &mut Claime
         if let (Some(state), Some(probe)) = (state, jobs.first())
             && state.parked_until.is_some()
         {
-            targets::probe(db, &want.target, &probe.claim.lease)?;
+            targets::change(db, &want.target, |it| it.begin_probe(&probe.claim.lease))?;
         }
         if let Some(rate) = want.rate.filter(|_| !jobs.is_empty()) {
             let next = rate.taken(state.and_then(|state| state.next_slot), jobs.len(), now);

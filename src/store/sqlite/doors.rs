@@ -15,6 +15,7 @@ use crate::model::id::DeliveryId;
 use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::model::settle::TargetChange;
+use crate::store::standing::Standing;
 use crate::store::{
     AccountStatus, Admission, Claimed, Counts, Cursor, Detail, Filter, Hold, Instance, MessagePage, Moment,
     NameKind, Outlook, Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want, Window,
@@ -249,7 +250,11 @@ impl Sqlite {
     ) -> Result<()> {
         let (target, reason) = (target.to_owned(), reason.to_owned());
 
-        self.write(move |db| targets::change(db, &target, change, &reason, None, None).map(|_| ())).await
+        self.write(move |db| {
+            targets::change(db, &target, |it| it.apply(change, &reason, None, None))?;
+            Ok(())
+        })
+        .await
     }
 
     pub(in crate::store) async fn pause_target(
@@ -353,7 +358,7 @@ impl Sqlite {
 
     pub(in crate::store) async fn recovery_seen(&self, target: &str) -> Result<()> {
         let target = target.to_owned();
-        self.write(move |db| targets::recovery_seen(db, &target)).await
+        self.write(move |db| targets::change(db, &target, Standing::recovery_seen)).await
     }
 
     pub(in crate::store) async fn beat(

@@ -144,9 +144,8 @@ fn do_everything(db: &Db) {
     claim::outlook(db, &["desk".into()]).unwrap();
     replay::replay(db, std::slice::from_ref(&id), at(2)).unwrap();
     replay::discard(db, std::slice::from_ref(&id), at(2)).unwrap();
-    for change in [TargetChange::Park { probe_at: at(9) }, TargetChange::Pause { until: at(9) }] {
-        targets::change(db, "desk", change, "why", None, None).unwrap();
-    }
+    let park = TargetChange::Park { probe_at: at(9) };
+    targets::change(db, "desk", |it| it.apply(park, "why", None, None)).unwrap();
     share_everything(db, &wants, &id);
     polling::seen(db, "main", &["m1".into()]).unwrap();
     polling::seen_between(db, "main", at(0), at(1)).unwrap();
@@ -183,17 +182,7 @@ fn show_everything(db: &Db, id: &DeliveryId) {
 
 /// What several couriers and instances need of it, once.
 fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
-    targets::change(
-        db,
-        "desk",
-        TargetChange::Failing { rest_until: Some(at(9)) },
-        "why",
-        Some("token"),
-        Some(at(3)),
-    )
-    .unwrap();
-    targets::change(db, "desk", TargetChange::Healthy, "why", None, Some(at(3))).unwrap();
-    targets::recovery_seen(db, "desk").unwrap();
+    targets::pause(db, "desk", false, "").unwrap();
     admit::tell(db, "polling main", true, &[], at(1)).unwrap();
     admit::tell(db, "polling main", false, &[], at(1)).unwrap();
     roles::beat(db, "host", at(0), at(1)).unwrap();

@@ -49,7 +49,9 @@ pub(super) fn settle(
         // Most targets are healthy, and another good answer says nothing new of them.
         if settlement.verdict.target != TargetChange::Healthy || troubled.contains(target) {
             let (token, reason) = (Some(settlement.claim.lease.token.as_str()), &settlement.attempt.reason);
-            if targets::change(db, target, settlement.verdict.target, reason, token, Some(now))? {
+            let change = settlement.verdict.target;
+            let turned = targets::change(db, target, |it| it.apply(change, reason, token, Some(now)))?;
+            if turned {
                 admit::owe(db, &settlement.turn_notices, now)?;
             }
             troubled = targets::troubled(db)?;
