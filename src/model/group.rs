@@ -1,6 +1,7 @@
 //! What gathers messages into one delivery: a digest, or an event that the API tells in several messages. Pure.
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -103,7 +104,16 @@ pub enum Over {
         join: Join,
         /// When it is due, if that is settled.
         due_at: Option<Timestamp>,
+        /// When nothing is sent, until the next may go at the latest, in order: what would be due then waits for the end.
+        closed: Vec<Range<Timestamp>>,
     },
+}
+
+impl Over {
+    /// It joins a group.
+    pub fn join(join: Join, due_at: Option<Timestamp>) -> Self {
+        Self::Join { join, due_at, closed: Vec::new() }
+    }
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ impl Limit {
     fn quota(&self, key: &str, now: Timestamp) -> Quota {
         let over = if self.digest {
             let key = format!("throttle{SEPARATOR}{key}");
-            Over::Join { join: group(Kind::Digest, key, now), due_at: None }
+            Over::join(group(Kind::Digest, key, now), None)
         } else {
             let Throttle { limit, per } = self.throttle;
             Over::Drop(format!("throttled: no more than {limit} in {}", in_words(per)))
@@ -229,8 +229,15 @@ impl During {
             return;
         }
         // A schedule that never opens is refused when the rules are read; what is owed is never held for good.
+        let opens = |at: Timestamp| self.hours.opens(at).unwrap_or(at);
+        if let Some(Quota { throttle, over: Over::Join { due_at, closed, .. }, .. }) = &mut when.quota {
+            match due_at {
+                Some(due_at) => *due_at = opens(*due_at),
+                None => *closed = self.hours.closed(now, throttle.per),
+            }
+        }
         let first = when.due_at.max(now);
-        let opens = self.hours.opens(first).unwrap_or(first);
+        let opens = opens(first);
         if opens == first {
             return;
         }
@@ -260,7 +267,7 @@ impl Digest {
                 }
             };
             let (key, throttle) = (join.name(), Throttle { limit: NonZeroU32::MIN, per });
-            when.quota = Some(Quota { key, throttle, over: Over::Join { join, due_at } });
+            when.quota = Some(Quota { key, throttle, over: Over::join(join, due_at) });
             return;
         }
         when.due_at = due_at;

@@ -168,7 +168,7 @@ fn the_first_of_a_time_goes_and_the_others_are_gathered_until_its_end() {
     digest.leading = true;
     let when = when(&Timing { digest: Some(digest), ..Timing::default() }, "10T09:00", "10T09:00");
     assert_eq!((when.due_at, &when.joins), (at("10T09:00"), &None));
-    let Some(Quota { throttle, over: Over::Join { join, due_at }, .. }) = when.quota else { panic!() };
+    let Some(Quota { throttle, over: Over::Join { join, due_at, .. }, .. }) = when.quota else { panic!() };
     assert_eq!((throttle.limit.get(), join.to, due_at), (1, at("11T08:00"), Some(at("11T08:00"))));
     let (window, _) = throttle.take(None, true, at("10T09:00"));
     assert!(matches!(throttle.take(Some(window), true, at("11T07:59")).1, Pass::Over { .. }));

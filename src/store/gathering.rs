@@ -84,8 +84,10 @@ pub(super) fn pass(quota: &Quota, window: Option<Window>, now: Timestamp) -> (Wi
     let passed = match (pass, &quota.over) {
         (Pass::Through { held }, _) => Passed::Goes { held },
         (Pass::Over { .. }, Over::Drop(why)) => Passed::Withheld(why.clone()),
-        (Pass::Over { until }, Over::Join { join, due_at }) => {
-            let due_at = due_at.unwrap_or(until);
+        (Pass::Over { until }, Over::Join { join, due_at, closed }) => {
+            let opens =
+                || closed.iter().find(|closed| closed.contains(&until)).map_or(until, |closed| closed.end);
+            let due_at = due_at.unwrap_or_else(opens);
             let to = if join.extend_max.is_some() { join.to.max(due_at) } else { due_at };
             Passed::Joins(Join { to, ..join.clone() }, due_at)
         }

@@ -68,7 +68,7 @@ async fn do_everything(store: &Store) {
         let mut joining = planned("desk", uid, now);
         joining.joins = Some(day(1_000));
         let throttle = Throttle { limit: NonZeroU32::MIN, per: Duration::from_hours(1) };
-        let over = Over::Join { join: day(1_000), due_at: None };
+        let over = Over::join(day(1_000), None);
         joining.quota = Some(Quota { key: "k".into(), throttle, over });
         joining
     };

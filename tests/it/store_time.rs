@@ -114,7 +114,7 @@ pub(crate) async fn what_is_over_the_limit_is_withheld_and_counted(store: Store)
 }
 
 pub(crate) async fn what_is_over_the_limit_comes_together_when_the_next_may_go(store: Store) {
-    let over = || Over::Join { join: day(0), due_at: None };
+    let over = || Over::join(day(0), None);
     for (uid, second, new) in [("a", 0, true), ("b", 10, true), ("c", 20, false)] {
         assert_eq!(take(&store, uid, second, limited(uid, second, over())).await, new, "{uid}");
     }

@@ -239,6 +239,23 @@ async fn what_is_over_the_limit_may_come_together() {
 }
 
 #[tokio::test]
+async fn what_is_over_the_limit_comes_when_it_opens_if_the_next_may_go_when_it_is_closed() {
+    for entry in ["throttle: { limit: 1, per: 1h, over: digest }", "digest: { every: 1h, leading: true }"] {
+        let rules = format!(
+            "rules: [{{ name: all, match: {{}}, deliver: [{{ to: crm, during: office-hours, {entry} }}] }}]"
+        );
+        let mut play = Play::new(&rules, "13 16:00").await;
+        for moment in ["13 17:15", "13 18:00", "17 09:00"] {
+            play.comes(FAILED, "ann").await;
+            play.comes(FAILED, "ann").await;
+            play.until(moment).await;
+        }
+        let told = ["13 16:00 crm m1", "13 17:00 crm m2", "13 18:00 crm m3 m4", "16 08:00 crm m5 m6"];
+        assert_eq!(play.told(), told, "{entry}");
+    }
+}
+
+#[tokio::test]
 async fn outside_of_the_hours_it_waits_in_order_and_what_is_excepted_does_not() {
     let rules = "rules: [{ name: all, match: {}, deliver: [{ to: crm, during: office-hours, \
                  except: { message_type: payment_received } }] }]";

@@ -1,6 +1,7 @@
 //! Opening hours: from one time of day to another on some days of the week, but for holidays.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::civil::{Date, Time};
@@ -92,6 +93,23 @@ impl Hours {
             .iter()
             .flat_map(|span| [Change { at: span.start, opens: true }, Change { at: span.end, opens: false }]);
         changes.filter(|change| change.at > after && change.at < end).take(count).collect()
+    }
+
+    /// The times that begin from `from` on, within so long of it, in which it is closed; one that has begun before begins there.
+    pub fn closed(&self, from: Timestamp, within: Duration) -> Vec<Range<Timestamp>> {
+        let end = after_now(from, within);
+        let days = usize::try_from(within.as_secs() / 86_400).unwrap_or(DAYS_AHEAD_MAX).min(DAYS_AHEAD_MAX);
+        let mut closes = (!self.open_at(from)).then_some(from);
+        let mut found = Vec::new();
+        for change in self.changes(from, 2 * (days + 2)) {
+            if !change.opens {
+                closes = Some(change.at);
+            } else if let Some(start) = closes.take() {
+                found.push(start..change.at);
+            }
+        }
+        found.retain(|closed| closed.start <= end);
+        found
     }
 
     /// What the clocks do at an instant at which it opens or closes.

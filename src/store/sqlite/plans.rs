@@ -194,7 +194,7 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
         let planned = &mut admission.messages[0].deliveries[0];
         planned.joins = Some(day());
         let throttle = Throttle { limit: NonZeroU32::MIN, per: Duration::from_hours(1) };
-        let over = Over::Join { join: day(), due_at: None };
+        let over = Over::join(day(), None);
         planned.quota = Some(Quota { key: "k".into(), throttle, over });
         admission
     };
