@@ -51,7 +51,7 @@ struct Trail {
 
 fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Raw, trees: &mut Trees) {
     for pattern in raw::includes(reader, root) {
-        let wildcard = pattern.value.contains(['*', '?']);
+        let wildcard = is_pattern(&pattern.value);
         let folder =
             reader.sources.get(pattern.span.file).map(|source| source.folder.clone()).unwrap_or_default();
         let Found { paths, looked_at, unreadable } = expand(&folder, &pattern.value);
@@ -65,7 +65,7 @@ fn include(reader: &mut Reader<'_>, root: &Node, trail: &mut Trail, raw: &mut Ra
             raw.lose();
         }
         if paths.is_empty() && unreadable.is_empty() {
-            nothing_found(reader, &folder, &pattern, wildcard);
+            nothing_found(reader, &folder, &pattern, &trail.open);
             // A pattern says that there may be none; a file that is named has something in it.
             raw.targets_lost |= !wildcard;
             raw.schedules_lost |= !wildcard;
@@ -107,24 +107,31 @@ fn circle(reader: &mut Reader<'_>, pattern: &Spot<String>, path: &Path, itself: 
     reader.error(codes::INCLUDE, pattern.span, message, help);
 }
 
-fn nothing_found(reader: &mut Reader<'_>, folder: &Path, pattern: &Spot<String>, wildcard: bool) {
+fn nothing_found(reader: &mut Reader<'_>, folder: &Path, pattern: &Spot<String>, open: &[PathBuf]) {
     let path = Path::new(&pattern.value);
+    // What a variable holds is not shown.
+    let near = near(folder, path, open).filter(|_| !pattern.substituted);
     let help = if folder.join(path).is_dir() {
-        let files = path.join("*.yaml");
+        let files = Path::new(&pattern.written).join("*.yaml");
         format!("it is a folder: `{}` takes the files in it", files.display())
-    } else if let Some(near) = near(folder, path) {
+    } else if let Some(near) = near {
         format!("did you mean `{}`?", near.display())
     } else {
         "a path starts at the folder of the file that names it; * and ? stand for parts of a name, ** for folders"
             .to_owned()
     };
     let message = format!("no file is called `{}`", pattern.written);
-    let found = if wildcard { Finding::warning } else { Finding::error };
+    let found = if is_pattern(&pattern.value) { Finding::warning } else { Finding::error };
     reader.report(found(codes::INCLUDE, pattern.span, message).help(help));
 }
 
-/// The path with its first part that does not exist replaced by the most similar name beside it.
-fn near(folder: &Path, path: &Path) -> Option<PathBuf> {
+fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?'])
+}
+
+/// The path with its first part that does not exist replaced by the most similar name beside it, if that leads to a file that may be
+/// included here, or to a folder for a pattern.
+fn near(folder: &Path, path: &Path, open: &[PathBuf]) -> Option<PathBuf> {
     let mut there = PathBuf::new();
     let mut parts = path.components();
     let missing = parts.find(|part| {
@@ -134,10 +141,24 @@ fn near(folder: &Path, path: &Path) -> Option<PathBuf> {
         }
         !exists
     })?;
-    let missing = missing.as_os_str().to_str().filter(|name| !name.contains(['*', '?']))?;
+    let missing = missing.as_os_str().to_str().filter(|name| !is_pattern(name))?;
+    let rest = parts.as_path();
+    let leads_on = |name: &&str| {
+        let start = there.join(name);
+        let whole = folder.join(&start).join(rest);
+        match rest.to_str() {
+            Some("") => {
+                folder.join(&start).is_file()
+                    && !canonical(&folder.join(&start)).is_some_and(|it| open.contains(&it))
+            }
+            Some(rest) if is_pattern(rest) => folder.join(&start).is_dir(),
+            _ => whole.is_file(),
+        }
+    };
     let beside = entries(&folder.join(&there)).ok()?;
-    let names: Vec<&str> = beside.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-    Some(there.join(similar(missing, names)?.name).join(parts.as_path()))
+    let names = beside.iter().filter_map(|path| path.file_name()?.to_str()).filter(leads_on);
+    let name = similar(missing, names)?.name;
+    Some(if rest.as_os_str().is_empty() { there.join(name) } else { there.join(name).join(rest) })
 }
 
 /// Reads and parses one file; problems stand at the file's start, or where it was named.

@@ -115,17 +115,19 @@ impl Keys {
         self.known.iter().map(|key| key.name)
     }
 
-    /// How such a mapping may be written, between braces: what it needs, in each of the ways that it may be had.
+    /// How such a mapping may be written: what it needs, in each of the ways that it may be had.
     pub(super) fn example(&self) -> String {
-        let shown = |key: &Key| Some(format!("{}: {}", key.name, written(key.examples.first()?)));
-        let among = |which: &dyn Fn(&Key) -> bool| {
-            self.known.iter().filter(|key| which(key)).filter_map(shown).collect::<Vec<_>>()
+        let shown = |key: &Key| {
+            let value = key.examples.first().map_or_else(|| "…".to_owned(), |example| written(example));
+            format!("{}: {value}", key.name)
         };
-        let ways = among(&|key| self.one_of.contains(&key.name));
-        let needed = among(&|key| key.required).join(", ");
+        let needed: Vec<String> = self.known.iter().filter(|key| key.required).map(shown).collect();
+        let ways = self.known.iter().filter(|key| self.one_of.contains(&key.name)).map(shown);
+        let ways: Vec<String> =
+            ways.map(|way| needed.iter().cloned().chain([way]).collect::<Vec<_>>().join(", ")).collect();
         match (ways.is_empty(), needed.is_empty()) {
             (false, _) => format!("{{ {} }}", ways.join(" } or { ")),
-            (true, false) => format!("{{ {needed} }}"),
+            (true, false) => format!("{{ {} }}", needed.join(", ")),
             (true, true) => "{ key: value }".to_owned(),
         }
     }

@@ -275,16 +275,26 @@ impl Place<'_, '_> {
         Some(Stop { finding, edit: Some(close) })
     }
 
-    /// `where: "vip" in message.body`: the value goes on behind the quotes that it began with.
+    /// `where: "vip" in message.body`: the value goes on behind the quotes that it began with. What follows may be another key and
+    /// its secret, so nothing of it is made part of the value.
     fn behind_quotes(&self) -> Option<Stop> {
         let line = self.line(self.at.0)?;
-        let start = value_start(&line, self.at.1 - 1)?;
-        let edit = self.quoting(start, value_end(&line, start));
-        let finding = self.error(codes::UNQUOTED, &edit, "the value goes on behind its quotes");
-        let help = "put all of it in other quotes, as in `where: '\"vip\" in message.body'`; or put a comment's `#` before what follows";
-        // Quoted once and still not read: that does not mend it, and each time the quotes within would be doubled.
-        let mends = !line[start..].contains(&'\\');
-        Some(Stop { finding: finding.help(help), edit: mends.then_some(edit) })
+        let behind = self.at.1 - 1;
+        let start = value_start(&line, behind)?;
+        let word =
+            line[behind..].iter().take_while(|c| c.is_ascii_lowercase() || matches!(c, '_' | '2')).count();
+        let key: String = line[behind..behind + word].iter().collect();
+        let (start, end, message, help) = if line.get(behind + word) == Some(&':') && raw::is_key(&key) {
+            let help = "write a comma between the two, or put each on a line of its own".to_owned();
+            (behind, behind + word, format!("a comma is missing before `{key}`"), help)
+        } else {
+            let message = "the value goes on behind its quotes".to_owned();
+            let help = "put all of it in other quotes, as in `where: '\"vip\" in message.body'`; or put a comment's `#` before what follows";
+            (start, value_end(&line, behind), message, help.to_owned())
+        };
+        let place =
+            Span { file: self.file, start: (self.at.0, start + 1), end: (self.at.0, end.max(start + 1) + 1) };
+        Some(Finding::error(codes::UNQUOTED, place, message).help(help).into())
     }
 
     /// A bracket that is never closed.
@@ -422,12 +432,21 @@ fn unclosed_quote(line: &[char]) -> Option<usize> {
     open
 }
 
-/// Where (from 0) the value in quotes begins behind whose end, at `at`, the line goes on.
+/// Where (from 0) the quotes open that close last before `at`.
 fn value_start(line: &[char], at: usize) -> Option<usize> {
-    (0..at.min(line.len())).rev().find(|at| {
-        let lead = line[..*at].iter().rev().find(|c| **c != ' ');
-        matches!(line[*at], '"' | '\'') && matches!(lead, None | Some(':' | '-' | '[' | '{' | ','))
-    })
+    let (mut open, mut last): (Option<usize>, _) = (None, None);
+    let mut place = 0;
+    while place < at.min(line.len()) {
+        let c = line[place];
+        match open {
+            Some(from) if c == '\\' && line[from] == '"' => place += 1,
+            Some(from) if c == line[from] => (open, last) = (None, Some(from)),
+            None if matches!(c, '"' | '\'') => open = Some(place),
+            _ => {}
+        }
+        place += 1;
+    }
+    last
 }
 
 /// Where (from 0) a bracket opens that the line does not close.

@@ -230,7 +230,9 @@ impl During {
         }
         // A schedule that never opens is refused when the rules are read; what is owed is never held for good.
         let opens = |at: Timestamp| self.hours.opens(at).unwrap_or(at);
-        if let Some(Quota { throttle, over: Over::Join { due_at, closed, .. }, .. }) = &mut when.quota {
+        if let Some(Quota { throttle, over: Over::Join { join, due_at, closed }, .. }) = &mut when.quota {
+            // Not in one group with those that pass at any time: the first to come says for all of a group when it is due.
+            join.key.insert_str(0, &format!("during {} ", self.schedule));
             match due_at {
                 Some(due_at) => *due_at = opens(*due_at),
                 None => *closed = self.hours.closed(now, throttle.per),

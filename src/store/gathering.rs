@@ -86,9 +86,9 @@ pub(super) fn pass(quota: &Quota, window: Option<Window>, now: Timestamp) -> (Wi
         (Pass::Over { .. }, Over::Drop(why)) => Passed::Withheld(why.clone()),
         (Pass::Over { until }, Over::Join { join, due_at, closed }) => {
             let opens =
-                || closed.iter().find(|closed| closed.contains(&until)).map_or(until, |closed| closed.end);
-            let due_at = due_at.unwrap_or_else(opens);
-            let to = if join.extend_max.is_some() { join.to.max(due_at) } else { due_at };
+                closed.iter().find(|closed| closed.contains(&until)).map_or(until, |closed| closed.end);
+            let (due_at, to) = due_at.map_or((opens, opens), |due_at| (due_at, join.to));
+            let to = if join.extend_max.is_some() { join.to.max(to) } else { to };
             Passed::Joins(Join { to, ..join.clone() }, due_at)
         }
     };

@@ -256,6 +256,20 @@ async fn what_is_over_the_limit_comes_when_it_opens_if_the_next_may_go_when_it_i
 }
 
 #[tokio::test]
+async fn what_is_excepted_from_the_hours_does_not_wait_with_what_is_over_the_limit() {
+    let rules = "rules: [{ name: all, match: {}, deliver: [{ to: crm, during: office-hours, \
+                 except: { message_type: payment_received }, throttle: { limit: 1, per: 1h, over: digest } }] }]";
+    let mut play = Play::new(rules, "13 17:50").await;
+    play.comes(FAILED, "ann").await;
+    play.until("13 17:55").await;
+    play.comes(FAILED, "bob").await;
+    play.until("13 18:40").await;
+    play.comes(PAID, "bob").await;
+    play.until("17 09:00").await;
+    assert_eq!(play.told(), ["13 17:50 crm m1", "13 18:50 crm m3", "16 08:00 crm m2"]);
+}
+
+#[tokio::test]
 async fn outside_of_the_hours_it_waits_in_order_and_what_is_excepted_does_not() {
     let rules = "rules: [{ name: all, match: {}, deliver: [{ to: crm, during: office-hours, \
                  except: { message_type: payment_received } }] }]";

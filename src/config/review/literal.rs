@@ -83,15 +83,19 @@ fn look(entry: &Entry, owner: &str, findings: &mut Vec<Finding>) {
 }
 
 fn is_literal(scalar: &Scalar) -> bool {
+    // That the braces are missing is told where it is read.
+    if bare_variable(&scalar.text).is_some() {
+        return false;
+    }
     let text = scalar.text.trim();
     let scheme = text.split_once(' ').filter(|(word, _)| ["Bearer", "Basic", "Token"].contains(word));
     let text = scheme.map_or(text, |(_, rest)| rest.trim());
     text.chars().count() >= SECRET_CHARS_MIN && !is_filled_in(text) && !is_stand_in(text)
 }
 
-/// What is filled in is filled in by `${…}`, or should be; the rest of the text then is no secret.
+/// What is filled in is filled in by `${…}`; the rest of the text then is no secret.
 fn is_filled_in(text: &str) -> bool {
-    text.contains("${") || bare_variable(text).is_some()
+    text.contains("${")
 }
 
 fn is_stand_in(text: &str) -> bool {
