@@ -136,7 +136,8 @@ fn notes(status: &Status, config: &Config, refused: Option<&str>, now: Timestamp
         notes.push(Note {
             tone: "bad",
             title: format!("{} given up", deliveries_in_words(status.counts.dead)),
-            words: "Kept with the last answer. Once the cause is mended it can be sent again.".to_owned(),
+            words: "Each is kept with its last answer, and can be sent again once the cause is mended."
+                .to_owned(),
             mends: vec![Mend::link("Look and replay", "/deliveries?state=dead")],
         });
     }
