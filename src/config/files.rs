@@ -143,22 +143,17 @@ fn near(folder: &Path, path: &Path, open: &[PathBuf]) -> Option<PathBuf> {
     })?;
     let missing = missing.as_os_str().to_str().filter(|name| !is_pattern(name))?;
     let rest = parts.as_path();
+    let renamed = |name: &str| there.join(name).components().chain(rest.components()).collect::<PathBuf>();
     let leads_on = |name: &&str| {
-        let start = there.join(name);
-        let whole = folder.join(&start).join(rest);
-        match rest.to_str() {
-            Some("") => {
-                folder.join(&start).is_file()
-                    && !canonical(&folder.join(&start)).is_some_and(|it| open.contains(&it))
-            }
-            Some(rest) if is_pattern(rest) => folder.join(&start).is_dir(),
-            _ => whole.is_file(),
+        if rest.to_str().is_some_and(is_pattern) {
+            return folder.join(&there).join(name).is_dir();
         }
+        let file = folder.join(renamed(name));
+        file.is_file() && !canonical(&file).is_some_and(|file| open.contains(&file))
     };
     let beside = entries(&folder.join(&there)).ok()?;
     let names = beside.iter().filter_map(|path| path.file_name()?.to_str()).filter(leads_on);
-    let name = similar(missing, names)?.name;
-    Some(if rest.as_os_str().is_empty() { there.join(name) } else { there.join(name).join(rest) })
+    similar(missing, names).map(|similar| renamed(similar.name))
 }
 
 /// Reads and parses one file; problems stand at the file's start, or where it was named.
