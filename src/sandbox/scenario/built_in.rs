@@ -70,7 +70,7 @@ fn morning() -> Scenario {
             receive(3, Incoming::new("Payment", "payment_failed", "to_pivot").from("Tom O'Hara").about("Invoice #1051")
                 .saying("The card ending in 4821 was declined: expired card. 85.00 GBP for invoice #1051 is still open.")),
             receive(6, Incoming::new("Meeting", "schedule", c2p).from("Priya Nair").with_staff("Leo Marsh").about("First physiotherapy visit")
-                .saying("Booked online for Wednesday 10:30. Runner's knee, left side, for about six weeks.")),
+                .saying("Booked online. Runner's knee, left side, for about six weeks.")),
             receive(9, Incoming::text("Bjørn Åsen", "Good morning! Is there parking near you? I come by car & trailer 🚗 <around 9>")),
             receive(11, Incoming::new("Meeting", "schedule_invitation", "pivot_to_client").from("Mei Lin").with_staff("Nora Quay")
                 .about("Follow-up visit").saying("Your follow-up visit with Nora is booked.")),
