@@ -279,7 +279,7 @@ impl Place<'_, '_> {
     /// its secret, so nothing of it is made part of the value.
     fn behind_quotes(&self) -> Option<Stop> {
         let line = self.line(self.at.0)?;
-        let behind = self.at.1 - 1;
+        let behind = (self.at.1 - 1).min(line.len());
         let start = value_start(&line, behind)?;
         let word =
             line[behind..].iter().take_while(|c| c.is_ascii_lowercase() || matches!(c, '_' | '2')).count();
