@@ -19,6 +19,7 @@ pub mod daemon;
 pub mod egress;
 mod failpoint;
 pub mod model;
+mod parallel;
 pub mod render;
 pub mod rules;
 pub mod sandbox;

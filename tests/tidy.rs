@@ -29,7 +29,7 @@ const EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Files beside the folders that every folder may name.
-const KNOWN_TO_ALL: [&str; 1] = ["failpoint"];
+const KNOWN_TO_ALL: [&str; 2] = ["failpoint", "parallel"];
 
 /// What a pure module never names.
 const IMPURE: [&str; 9] = [

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -53,8 +54,13 @@ impl Output {
 
     /// One line of output.
     pub fn line(&self, text: impl Display) -> io::Result<()> {
-        let mut stdout = AutoStream::new(io::stdout(), self.color).lock();
-        quiet_on_closed_pipe(writeln!(stdout, "{text}"))
+        let stdout = AutoStream::new(io::stdout(), self.color);
+        if stdout.current_choice() == ColorChoice::Never {
+            // In one piece: the stream would write each line of a long text by itself.
+            let plain = strip_str(&format!("{text}\n")).to_string();
+            return quiet_on_closed_pipe(io::stdout().write_all(plain.as_bytes()));
+        }
+        quiet_on_closed_pipe(writeln!(stdout.lock(), "{text}"))
     }
 
     /// One line beside the output: a warning, a hint, progress.

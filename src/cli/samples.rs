@@ -1,6 +1,6 @@
 //! Renders what a configuration can be asked to render, to find templates that fail before a message does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use crate::model::message::{Message, Triple};
 use crate::model::names::Names;
 use crate::model::payload::Format;
 use crate::model::sample;
+use crate::parallel;
 use crate::render::view::{Around, Seen, View};
 use crate::render::{Cut, PartPlace};
 use crate::rules::condition::Subject;
@@ -91,6 +92,29 @@ struct Known<'c> {
     digests: HashMap<(&'c str, Format, bool, bool), Outcome>,
 }
 
+impl<'c> Known<'c> {
+    /// All usual messages of all rules, each with the positions of those that it takes.
+    fn of<'t>(
+        config: &'c Config,
+        samples: &[Sample],
+        rules: impl Iterator<Item = (&'c Rule, &'t Vec<usize>)>,
+    ) -> Self {
+        let mut asked = HashSet::new();
+        for (rule, taken) in rules {
+            for deliver in &rule.deliver {
+                let Some(target) = config.targets.get(&deliver.target) else { continue };
+                let of = |index: &usize| (deliver.template.as_str(), target.format(), *index);
+                asked.extend(taken.iter().map(of));
+            }
+        }
+        let asked: Vec<(&str, Format, usize)> = asked.into_iter().collect();
+        let judged = parallel::map(&asked, |(template, format, index)| {
+            judge(config, template, *format, &samples[*index])
+        });
+        Self { usual: asked.into_iter().zip(judged).collect(), ..Self::default() }
+    }
+}
+
 /// A trouble with what a rule delivers: which, and on which samples.
 struct Trouble {
     outcome: Outcome,
@@ -107,10 +131,13 @@ pub(super) fn check(loaded: &mut Loaded, now: Timestamp) {
     let samples = samples(&config, now);
     let subjects: Vec<Subject<'_>> =
         samples.iter().map(|sample| Subject::new(&sample.triple, sample.entry.api_type)).collect();
-    let mut known = Known::default();
-    for (position, rule) in config.rules.list().iter().enumerate().filter(|(position, _)| sound[*position]) {
-        let taken: Vec<usize> =
-            (0..samples.len()).filter(|index| rule.can_take_subject(&subjects[*index])).collect();
+    let rules: Vec<(usize, &Rule)> =
+        config.rules.list().iter().enumerate().filter(|(position, _)| sound[*position]).collect();
+    let taken = parallel::map(&rules, |(_, rule)| {
+        (0..samples.len()).filter(|index| rule.can_take_subject(&subjects[*index])).collect::<Vec<usize>>()
+    });
+    let mut known = Known::of(&config, &samples, rules.iter().map(|(_, rule)| *rule).zip(&taken));
+    for ((position, rule), taken) in rules.into_iter().zip(taken) {
         for (number, deliver) in rule.deliver.iter().enumerate() {
             if !whole && is_broken(&deliver.template, loaded) {
                 continue;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::DirEntry;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use crate::render::Templates;
 
@@ -167,7 +168,8 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>, raw:
         Err(why) => (String::new(), Some(why)),
     };
     reader.material.file(path, trouble.is_none().then_some(text.as_str()));
-    reader.sources.push(Source { name: shown(path), text, folder });
+    let text: Arc<str> = text.into();
+    reader.sources.push(Source { name: shown(path), text: text.clone(), folder });
     if let Some(why) = trouble {
         let span = named.map_or(Span::start_of(file), |spot| spot.span);
         let help = if named.is_some() {
@@ -180,7 +182,7 @@ fn open(reader: &mut Reader<'_>, path: &Path, named: Option<&Spot<String>>, raw:
         reader.error(codes::FILE, span, format!("{} cannot be read: {why}", shown(path)), help);
         return None;
     }
-    let parsed = yaml::parse(&reader.sources[file].text, file);
+    let parsed = yaml::parse(&text, file);
     reader.findings.extend(parsed.findings);
     if parsed.lost {
         raw.lost.push(file);
@@ -352,7 +354,7 @@ pub(super) fn templates(reader: &mut Reader<'_>, raw: Option<&Raw>, path: &Path)
 
 /// Notes a file that problems may point to; its index.
 pub(super) fn add(reader: &mut Reader<'_>, name: String, text: String) -> usize {
-    reader.sources.push(Source { name, text, folder: PathBuf::new() });
+    reader.sources.push(Source { name, text: text.into(), folder: PathBuf::new() });
     reader.sources.len() - 1
 }
 

@@ -32,8 +32,10 @@ mod words;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -258,14 +260,22 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let (templates_dir, templates) = files::templates(&mut reader, raw.as_ref(), path);
     let names = names(raw.as_ref(), &templates);
     let owners = raw.as_ref().map(|raw| raw.owners.clone()).unwrap_or_default();
-    if let (Some(raw), Some(trees)) = (&raw, &trees) {
-        resolve::look_up(&mut reader, raw, &templates);
-        review::check(&mut reader, raw, trees, &templates, &templates_dir);
-    }
-    let (config, places) = raw.map(|raw| resolve::resolve(&reader, raw, templates)).unzip();
+    let texts: Vec<Arc<str>> = reader.sources.iter().map(|source| source.text.clone()).collect();
+    // Beside the rest: it takes as long as judging the rules does.
+    let (config, places, masked) = thread::scope(|scope| {
+        let masking = scope.spawn(|| texts.iter().map(|text| mask::mask(text)).collect::<Vec<_>>());
+        if let (Some(raw), Some(trees)) = (&raw, &trees) {
+            resolve::look_up(&mut reader, raw, &templates);
+            review::check(&mut reader, raw, trees, &templates, &templates_dir);
+        }
+        let (config, places) = raw.map(|raw| resolve::resolve(&reader, raw, templates)).unzip();
+        (config, places, masking.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
     let outline = reader.material.outline();
+    // What was found since to have a problem of its own has no text.
+    let masked = masked.into_iter().chain(std::iter::repeat(String::new()));
     let sources: Vec<(String, String)> =
-        reader.sources.iter().map(|source| (source.name.clone(), mask::mask(&source.text))).collect();
+        reader.sources.iter().map(|source| source.name.clone()).zip(masked).collect();
     let mut findings = presentable(reader.findings, &reader.sources, &sources);
     findings.sort_by_key(|finding| (finding.span.file, finding.span.start));
     let files: Vec<String> = reader.sources.iter().map(|source| source.name.clone()).collect();

@@ -1,6 +1,7 @@
 //! Reading a tree with the schema in hand: every mistake becomes a finding with its place, and reading goes on.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::egress::Egress;
 use crate::egress::policy::Policy;
@@ -19,7 +20,7 @@ pub(super) struct Source {
     /// As the person named it.
     pub(super) name: String,
     /// As it is on disk; shown to nobody before it is masked.
-    pub(super) text: String,
+    pub(super) text: Arc<str>,
     /// Where relative paths in it start.
     pub(super) folder: PathBuf,
 }

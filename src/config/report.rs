@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::codes;
 use super::problem::{Problem, Related, Severity, count};
+use crate::parallel;
 
 /// How wide an excerpt may be, in columns.
 const WIDTH: usize = 120;
@@ -18,12 +19,7 @@ pub fn render_text(problems: &[Problem], sources: &[(String, String)], color: bo
     let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(WIDTH);
     let excerpts: Vec<(&str, Vec<&str>)> =
         sources.iter().map(|(name, text)| (name.as_str(), text.split('\n').collect())).collect();
-    let mut text = String::new();
-    for problem in problems {
-        text.push_str(&renderer.render(&[group(problem, &excerpts)]));
-        text.push_str("\n\n");
-    }
-    text
+    parallel::map(problems, |problem| renderer.render(&[group(problem, &excerpts)]) + "\n\n").concat()
 }
 
 fn group<'a>(problem: &'a Problem, sources: &[(&'a str, Vec<&'a str>)]) -> Group<'a> {

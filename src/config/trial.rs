@@ -47,7 +47,7 @@ pub fn try_rules(text: &str, config: &Config) -> Trial {
     let environment = Environment::default();
     let whole = format!("rules:\n{}\n{}", text.trim_end(), around(config));
     let material = Material::of(PathBuf::new());
-    let source = Source { name: NAME.to_owned(), text: whole.clone(), folder: PathBuf::new() };
+    let source = Source { name: NAME.to_owned(), text: whole.as_str().into(), folder: PathBuf::new() };
     let mut reader = Reader {
         environment: &environment,
         sources: vec![source],

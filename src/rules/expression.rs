@@ -3,12 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::thread::Builder;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 use cel::{Context, Env, ExecutionError, IdedExpr, ParseErrors, Value};
 
 use crate::model::message::Message;
 use crate::model::names::Names;
+use crate::parallel;
 
 use super::{bindings, kinds, vocabulary};
 
@@ -42,13 +44,27 @@ impl Expression {
     /// Compiles it; the error names what is wrong and, where known, the place inside the text
     /// (line and column from 1).
     pub fn compile(text: &str) -> Result<Self, ExpressionError> {
-        let at_start = |message: String| ExpressionError { message, remedy: None, line: 1, column: 1 };
+        Self::compile_all(&[text])
+            .pop()
+            .unwrap_or_else(|| Err(ExpressionError::at_start("the condition is empty")))
+    }
+
+    /// Compiles each of them: on threads of its own, as the generated parser needs a deep stack even for modest nesting.
+    pub fn compile_all(texts: &[&str]) -> Vec<Result<Self, ExpressionError>> {
+        let deep = || Builder::new().stack_size(PARSER_STACK_BYTES);
+        parallel::map_with(deep, texts, |text| Self::compile_here(text)).unwrap_or_else(|_| {
+            let error = ExpressionError::at_start("there is no room for a thread to read the condition in");
+            texts.iter().map(|_| Err(error.clone())).collect()
+        })
+    }
+
+    fn compile_here(text: &str) -> Result<Self, ExpressionError> {
         if text.trim().is_empty() {
-            return Err(at_start("the condition is empty".to_owned()));
+            return Err(ExpressionError::at_start("the condition is empty"));
         }
         let length = text.chars().count();
         if length > TEXT_CHARS_MAX {
-            return Err(at_start(format!(
+            return Err(ExpressionError::at_start(format!(
                 "the condition has {length} characters; at most {TEXT_CHARS_MAX} are allowed"
             )));
         }
@@ -147,23 +163,20 @@ pub struct ExpressionError {
     pub column: usize,
 }
 
-/// Parses on a thread of its own: the generated parser needs a deep stack even for modest nesting, and should it ever
-/// panic, that must not end the relay.
+impl ExpressionError {
+    /// Of the text as a whole.
+    fn at_start(message: impl Into<String>) -> Self {
+        Self { message: message.into(), remedy: None, line: 1, column: 1 }
+    }
+}
+
+/// Parses; should the generated parser ever panic, that must not end the relay.
 fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {
-    let at_start =
-        |message: &str| ExpressionError { message: message.to_owned(), remedy: None, line: 1, column: 1 };
-    let parse = || {
+    let parsed = catch_unwind(|| {
         let parser = ENVIRONMENT.parser().max_recursion_depth(DEPTH_MAX);
         parser.parse_with_source_info(text).map_err(|errors| syntax_error(&errors, text))
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parse);
-        match thread.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(parsed)) => parsed,
-            Ok(Err(_)) => Err(at_start("the condition cannot be read as CEL")),
-            Err(_) => Err(at_start("there is no room for a thread to read the condition in")),
-        }
-    })
+    });
+    parsed.unwrap_or_else(|_| Err(ExpressionError::at_start("the condition cannot be read as CEL")))
 }
 
 /// Brackets are counted before parsing, as the parser's own limit reports no place. Brackets in a text count too,
@@ -189,8 +202,7 @@ fn too_deep(text: &str) -> Option<ExpressionError> {
 /// The first error of the parser, its grammar's jargon taken out.
 fn syntax_error(errors: &ParseErrors, text: &str) -> ExpressionError {
     let Some(first) = errors.errors.first() else {
-        let message = "the condition cannot be read".to_owned();
-        return ExpressionError { message, remedy: None, line: 1, column: 1 };
+        return ExpressionError::at_start("the condition cannot be read");
     };
     let said = first.msg.strip_prefix("Syntax error: ").unwrap_or(&first.msg);
     let quoted = said.split_once('\'').and_then(|(_, rest)| rest.split(" expecting").next());

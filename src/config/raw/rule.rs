@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::rules::condition::{Block, Pattern};
-use crate::rules::expression::Expression;
+use crate::rules::expression::{Expression, ExpressionError};
 use crate::rules::key::Key;
 use crate::rules::timing::Collapse;
 use crate::rules::{BlockPoints, Points};
@@ -244,11 +244,24 @@ pub(super) fn read_all(reader: &mut Reader<'_>, node: &Node, raw: &mut Raw) {
         return;
     };
     let zone = raw.zone();
+    let mut filters = Vec::new();
     for item in items {
-        raw.rules.extend(rule(reader, item, &zone));
+        let Some(rule) = rule(reader, item, &zone) else { continue };
+        let filter = item.entry("where").map(|entry| &entry.value);
+        let filter = filter.and_then(|node| Some((raw.rules.len(), node, condition(reader, node)?)));
+        filters.extend(filter);
+        raw.rules.push(rule);
+    }
+    let texts: Vec<&str> = filters.iter().map(|(.., spot)| spot.value.as_str()).collect();
+    for ((rule, node, spot), compiled) in filters.iter().zip(Expression::compile_all(&texts)) {
+        match compiled {
+            Ok(expression) => raw.rules[*rule].filter = Some(expression),
+            Err(error) => reader.report(broken(reader, node, spot, &error)),
+        }
     }
 }
 
+/// A rule whose `where:` is still to be compiled.
 fn rule(reader: &mut Reader<'_>, node: &Node, zone: &TimeZone) -> Option<RawRule> {
     let fields = reader.fields(node, RULE)?;
     let name = reader
@@ -273,7 +286,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node, zone: &TimeZone) -> Option<RawRule
         accounts,
         any_of,
         except,
-        filter: fields.get("where").and_then(|node| filter(reader, node)),
+        filter: None,
         filter_span: fields.get("where").map(|node| node.span),
         stop,
         stop_span: fields.get("stop").map(|node| node.span),
@@ -372,30 +385,26 @@ fn patterns(reader: &mut Reader<'_>, node: &Node) -> Vec<Spot<Pattern>> {
     found
 }
 
-fn filter(reader: &mut Reader<'_>, node: &Node) -> Option<Expression> {
-    let spot = reader.text(node, "an expression such as message.body.contains(\"refund\")")?;
-    match Expression::compile(&spot.value) {
-        Ok(expression) => Some(expression),
-        Err(error) => {
-            let mut span = spot.span;
-            if let Kind::Scalar(scalar) = &node.kind
-                && !spot.substituted
-            {
-                let lines = scalar.text.split_inclusive('\n').take(error.line.saturating_sub(1));
-                let before: usize = lines.map(|line| line.chars().count()).sum();
-                let at = before + error.column.saturating_sub(1);
-                let word =
-                    scalar.text.chars().skip(at).take_while(|c| c.is_alphanumeric() || *c == '_').count();
-                span = reader.part(node, scalar, &(at..at + word.max(1)));
-            }
-            let verdict = if error.remedy.is_some() { "can never work" } else { "does not compile" };
-            let message = format!("this condition {verdict}: {}", error.message);
-            let help = "it is a CEL expression over message, client, staff and account, such as message.meeting.duration >= 60";
-            let finding = Finding::error(codes::EXPRESSION, span, message);
-            reader.report(finding.help(error.remedy.as_deref().unwrap_or(help)));
-            None
-        }
+fn condition(reader: &mut Reader<'_>, node: &Node) -> Option<Spot<String>> {
+    reader.text(node, "an expression such as message.body.contains(\"refund\")")
+}
+
+/// A condition that does not compile.
+fn broken(reader: &Reader<'_>, node: &Node, spot: &Spot<String>, error: &ExpressionError) -> Finding {
+    let mut span = spot.span;
+    if let Kind::Scalar(scalar) = &node.kind
+        && !spot.substituted
+    {
+        let lines = scalar.text.split_inclusive('\n').take(error.line.saturating_sub(1));
+        let before: usize = lines.map(|line| line.chars().count()).sum();
+        let at = before + error.column.saturating_sub(1);
+        let word = scalar.text.chars().skip(at).take_while(|c| c.is_alphanumeric() || *c == '_').count();
+        span = reader.part(node, scalar, &(at..at + word.max(1)));
     }
+    let verdict = if error.remedy.is_some() { "can never work" } else { "does not compile" };
+    let message = format!("this condition {verdict}: {}", error.message);
+    let help = "it is a CEL expression over message, client, staff and account, such as message.meeting.duration >= 60";
+    Finding::error(codes::EXPRESSION, span, message).help(error.remedy.as_deref().unwrap_or(help))
 }
 
 fn deliver(reader: &mut Reader<'_>, fields: Fields<'_>, stop: bool, zone: &TimeZone) -> Vec<RawDeliver> {

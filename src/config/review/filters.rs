@@ -1,6 +1,6 @@
 //! `where:` conditions that always say the same.
 
-use std::cell::LazyCell;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
@@ -11,13 +11,14 @@ use crate::config::trees::Trees;
 use crate::model::catalog;
 use crate::model::message::Message;
 use crate::model::sample;
+use crate::parallel;
 use crate::rules::expression::{Expression, Undecided};
 use crate::source::wire;
 
 use super::reach::Reach;
 
 /// A sample of each known message type, made when the first is wanted.
-pub(super) type Samples = LazyCell<Vec<Option<Message>>>;
+pub(super) type Samples = LazyLock<Vec<Option<Message>>>;
 
 /// What a condition says about the message types of its rule.
 enum Says {
@@ -31,14 +32,20 @@ enum Says {
 }
 
 /// Conditions that are true, or false, of every message that the rule takes, or that cannot be judged on any.
-pub(super) fn check(raw: &Raw, reaches: &[Reach], trees: &Trees, samples: &Samples) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (rule, reach) in raw.rules.iter().zip(reaches) {
-        let Some(filter) = &rule.filter else { continue };
+pub(super) fn check<'r>(
+    raw: &'r Raw,
+    reaches: &'r [Reach],
+    trees: &Trees,
+    samples: &Samples,
+) -> Vec<Finding> {
+    let filtered = |(rule, reach): (&'r RawRule, &'r Reach)| Some((rule, rule.filter.as_ref()?, reach));
+    let filtered: Vec<(&RawRule, &Expression, &Reach)> =
+        raw.rules.iter().zip(reaches).filter_map(filtered).collect();
+    let found = parallel::map(&filtered, |(rule, filter, reach)| {
         let taken: Vec<&Message> = reach.known().filter_map(|position| samples[position].as_ref()).collect();
-        findings.extend(finding(rule, &says(filter, &taken), taken.len(), trees));
-    }
-    findings
+        finding(rule, &says(filter, &taken), taken.len(), trees)
+    });
+    found.into_iter().flatten().collect()
 }
 
 /// A sample of each known message type.

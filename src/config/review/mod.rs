@@ -13,10 +13,11 @@ mod universe;
 mod unused;
 mod waits;
 
-use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
+use crate::parallel;
 use crate::render::Templates;
 
 use super::problem::{Finding, Span};
@@ -34,12 +35,14 @@ pub(super) fn check(reader: &mut Reader<'_>, raw: &Raw, trees: &Trees, templates
     }
     let unsound = Unsound::of(reader, raw);
     let universe = Universe::of(&raw.rules);
-    let reach = |rule| if unsound.has(rule) { Reach::nothing(&universe) } else { Reach::of(rule, &universe) };
-    let reaches: Vec<Reach> = raw.rules.iter().map(reach).collect();
+    let reach = |rule: &RawRule| {
+        if unsound.has(rule) { Reach::nothing(&universe) } else { Reach::of(rule, &universe) }
+    };
+    let reaches = parallel::map(&raw.rules, reach);
     let mut findings = reach::check(raw, &reaches, trees);
     findings.extend(reach::shadows(raw, &reaches, trees));
     findings.extend(twice::check(raw, &reaches));
-    let samples: Samples = LazyCell::new(filters::messages);
+    let samples: Samples = LazyLock::new(filters::messages);
     findings.extend(filters::check(raw, &reaches, trees, &samples));
     findings.extend(waits::keys(raw, &reaches, &samples));
     findings.extend(waits::expiries(raw, trees));

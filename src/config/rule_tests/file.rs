@@ -75,7 +75,7 @@ pub(super) fn open(path: &Path, inline: bool) -> Opened {
     let (root, more) = parsed.map_or((None, Vec::new()), |parsed| (parsed.node, parsed.findings));
     findings.extend(more);
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let source = Source { name: path.display().to_string(), text, folder };
+    let source = Source { name: path.display().to_string(), text: text.into(), folder };
     let environment = root.as_ref().filter(|_| !inline).map(environment).unwrap_or_default();
     Opened { source, path: path.to_path_buf(), root, findings, inline, environment }
 }
