@@ -63,6 +63,7 @@ pub(crate) async fn fill(relay: &Arc<Relay>, messages: u32) -> Known {
             lease: Duration::from_mins(1),
             rate: None,
             concurrency: usize::MAX >> 1,
+            ahead: 0,
         });
         let (_, jobs) = store.admit_leasing(admission, wants.into(), now).await.unwrap();
         let ended = jobs.into_iter().enumerate().map(|(n, job)| Arc::new(settlement(job, n, now)));

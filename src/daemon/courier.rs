@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,8 +22,10 @@ use super::clock::{Chance, Clock};
 use super::closing::nothing_left;
 use super::door::Door;
 use super::empties::Empties;
-use super::lanes::Lanes;
+use super::gates::Gates;
+use super::gates::Turn;
 pub use super::lanes::Ticked;
+use super::lanes::{Lanes, lease_min};
 use super::metrics::{self, Metrics, OfAttempt, OfEnd, OfTarget};
 use super::names::NameBooks;
 use super::scribe::{Next, Scribe};
@@ -52,6 +54,7 @@ struct Shared {
     /// Poked when an attempt ends: capacity is free, a retry may be due.
     ended: Arc<Notify>,
     state: Mutex<Lanes>,
+    gates: Gates,
     empties: Empties,
 }
 
@@ -103,28 +106,6 @@ enum Sent {
     NotNow,
 }
 
-/// Who takes over at once what is due at once: the courier, under whichever configuration is in force by then.
-#[derive(Debug, Clone)]
-pub struct Hand {
-    /// Starts the attempts.
-    pub courier: Courier,
-    /// What they are made under.
-    pub config: watch::Receiver<Arc<Config>>,
-}
-
-impl Hand {
-    /// See [`Courier::offer`].
-    pub fn offer<'a>(&self, targets: impl Iterator<Item = &'a str>) -> Vec<Want> {
-        self.courier.offer(&self.config.borrow(), targets)
-    }
-
-    /// See [`Courier::start`].
-    pub fn start(&self, jobs: Vec<Job>) {
-        let config = self.config.borrow().clone();
-        self.courier.start(jobs, &config);
-    }
-}
-
 impl Courier {
     /// A courier with nothing under way.
     pub fn new(parts: Parts) -> Self {
@@ -145,6 +126,7 @@ impl Courier {
             stop,
             ended,
             state,
+            gates: Gates::default(),
             empties,
         };
         Self { shared: Arc::new(shared) }
@@ -267,8 +249,12 @@ impl Courier {
         let mut next = Some(job);
         while let Some(mut job) = next.take() {
             let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
+            let Some(turn) = self.turn(&job.claim, target).await else {
+                return self.release(job.claim).await;
+            };
             let begun = self.shared.traces.attempt(&job, target);
             let sent = AssertUnwindSafe(self.send(&mut job, target, &config)).catch_unwind().await;
+            drop(turn);
             let settlement = match sent {
                 Ok(Sent::Attempted(report, payload)) => {
                     self.judge(job, target, &config, &state, report, Some(payload))
@@ -278,6 +264,9 @@ impl Courier {
                 Err(_) => self.judge(job, target, &config, &state, panicked(), None),
             };
             self.shared.traces.attempted(begun, &settlement);
+            if settlement.verdict.target.holds() {
+                self.shared.gates.shut(&target.name);
+            }
             // Whatever is wrong with a target is looked at before it is sent to again.
             let healthy = matches!(settlement.verdict.state, State::Delivered { .. });
             let calm = state.parked_until.is_none() && state.failing_since.is_none();
@@ -291,6 +280,18 @@ impl Courier {
             self.note_ended_calmly(&ended, &config).await;
             state = TargetState { name: target.name.clone(), ..TargetState::default() };
             next = job;
+        }
+    }
+
+    /// Waits until the target takes one more request; `None` if the claim is better given back: nothing is sent any more, the target
+    /// takes nothing for now, or the lease would not last.
+    async fn turn(&self, claim: &Claim, target: &Target) -> Option<Turn> {
+        let left = Duration::try_from(claim.lease.until.duration_since(self.shared.clock.now()));
+        let patience = left.unwrap_or_default().saturating_sub(lease_min(target));
+        let size = self.lanes(|lanes| lanes.concurrency(target));
+        tokio::select! {
+            turn = self.shared.gates.turn(&target.name, size, patience) => turn,
+            () = self.shared.stop.cancelled() => None,
         }
     }
 

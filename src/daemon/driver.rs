@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
-use super::courier::Hand;
+use super::hand::Hand;
 use super::metrics::OfAccount;
 use super::poller::{PollError, Tick, polling_role};
 use super::posts::Post;

@@ -1,4 +1,7 @@
 //! What is under way, and how much more may be: by target, over all targets, and in turn.
+//!
+//! A target takes `concurrency` requests at once. Where there is room, as many deliveries again are leased ahead: they are sent while
+//! what came of those before them is still being written down.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,6 +24,8 @@ const CLAIM_MAX: usize = 64;
 /// What a lease is longer than the attempt's deadline: time to write down its end, and what the clocks of two hosts
 /// may be apart.
 const LEASE_MARGIN: Duration = Duration::from_secs(5).saturating_add(CLOCKS_APART_MAX);
+/// How long what is leased ahead may wait for its turn; then it is given back.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often the store is asked to sweep although nothing is to be claimed.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -114,7 +119,7 @@ impl Lanes {
         let mut wants = Vec::new();
         for target in targets.filter_map(|name| config.targets.get(name)).filter(|target| target.enabled) {
             let busy = self.in_flight.get(&target.name).copied().unwrap_or_default();
-            let limit = self.concurrency(target).saturating_sub(busy).min(CLAIM_MAX).min(room);
+            let limit = self.free(target, busy, true).min(room);
             if limit > 0 {
                 room -= limit;
                 wants.push(self.want(target, limit));
@@ -172,15 +177,34 @@ impl Lanes {
         let here = self.in_flight.get(&target.name).copied().unwrap_or_default();
         // Those of other instances are under way as well.
         let busy = here.max(outlook.sending.get(&target.name).copied().unwrap_or_default());
-        let lanes = if state.parked_until.is_some() || state.failures >= FAILURES_MANY {
-            1
-        } else {
-            self.concurrency(target)
-        };
-        lanes.saturating_sub(busy).min(CLAIM_MAX)
+        if state.parked_until.is_some() || state.failures >= FAILURES_MANY {
+            return 1_usize.saturating_sub(busy);
+        }
+        self.free(target, busy, busy == here && state.failing_since.is_none()).min(CLAIM_MAX)
     }
 
-    fn concurrency(&self, target: &Target) -> usize {
+    /// How many more deliveries of the target may be leased, `busy` being so.
+    fn free(&self, target: &Target, busy: usize, ahead: bool) -> usize {
+        let concurrency = self.concurrency(target);
+        let at_once = concurrency.saturating_sub(busy);
+        if !ahead {
+            return at_once;
+        }
+        // No other target has to wait for what is leased ahead.
+        let room = (IN_FLIGHT_MAX / 2).saturating_sub(self.in_flight() + at_once);
+        at_once + (concurrency + self.ahead(target)).saturating_sub(busy.max(concurrency)).min(room)
+    }
+
+    /// How many deliveries of the target may be leased beside those that may be sent at once. None where they go out one after the
+    /// other, or at a pace: there is nothing to gain.
+    fn ahead(&self, target: &Target) -> usize {
+        let paced = self.unlimited || target.rate.is_some();
+        let concurrency = self.concurrency(target);
+        if paced || concurrency == 1 { 0 } else { concurrency.min(CLAIM_MAX) }
+    }
+
+    /// How many requests may be under way to the target at once.
+    pub(super) fn concurrency(&self, target: &Target) -> usize {
         if self.unlimited {
             return CLAIM_MAX;
         }
@@ -192,10 +216,16 @@ impl Lanes {
     }
 
     fn want(&self, target: &Target, limit: usize) -> Want {
-        let lease = target.attempt_time_max() + WAIT_MAX + LEASE_MARGIN;
+        let ahead = self.ahead(target);
+        let turn = if ahead > 0 { TURN_WAIT_MAX } else { Duration::ZERO };
         let (rate, concurrency) = (self.rate(target), self.concurrency(target));
-        Want { target: target.name.clone(), limit, lease, rate, concurrency }
+        Want { target: target.name.clone(), limit, lease: lease_min(target) + turn, rate, concurrency, ahead }
     }
+}
+
+/// What an attempt needs of its lease.
+pub(super) fn lease_min(target: &Target) -> Duration {
+    target.attempt_time_max() + WAIT_MAX + LEASE_MARGIN
 }
 
 fn free(rate: Option<Rate>, state: &TargetState, me: &str, now: Timestamp) -> usize {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::daemon::arrivals::Arrivals;
-use crate::daemon::courier::Hand;
+use crate::daemon::hand::Hand;
 use crate::daemon::intake::admit;
 use crate::daemon::names::{NameBook, WAIT_MAX};
 use crate::daemon::sweeps::Sweeps;

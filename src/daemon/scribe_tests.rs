@@ -65,7 +65,7 @@ async fn catching_up_waits_for_what_queued_up_as_well() {
     let (clock, now) = (Clock::System, Clock::System.now());
     store.owe((0..5).map(|number| planned(number, now)).collect(), now).await.unwrap();
     let lease = Duration::from_mins(1);
-    let want = Want { target: "crm".into(), limit: 5, lease, rate: None, concurrency: 5 };
+    let want = Want { target: "crm".into(), limit: 5, lease, rate: None, concurrency: 5, ahead: 0 };
     let jobs = store.claim(vec![want], now).await.unwrap().jobs;
     let beside = Connection::open(&path).unwrap();
     beside.execute_batch("ALTER TABLE attempts RENAME TO gone").unwrap();

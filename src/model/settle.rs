@@ -77,6 +77,17 @@ pub enum TargetChange {
     Healthy,
 }
 
+impl TargetChange {
+    /// Nobody is to send to it for a while.
+    pub fn holds(&self) -> bool {
+        match self {
+            Self::Pause { .. } | Self::Park { .. } => true,
+            Self::Failing { rest_until } => rest_until.is_some(),
+            Self::None | Self::Healthy => false,
+        }
+    }
+}
+
 /// What follows from one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {

@@ -31,22 +31,34 @@ fn standing(state: &TargetState, now: Timestamp) -> Standing {
     }
 }
 
-/// How many deliveries the want may lease, `sending` of its target being under way.
+/// How many deliveries of a target are under way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct UnderWay {
+    /// By all instances.
+    pub(super) all: usize,
+    /// By other ones.
+    pub(super) elsewhere: usize,
+}
+
+/// How many deliveries the want may lease beside those that are under way.
 pub(super) fn opening(
     want: &Want,
     state: Option<&TargetState>,
-    sending: usize,
+    under_way: UnderWay,
     me: &str,
     now: Timestamp,
 ) -> usize {
     let (limit, concurrency) = match state.map_or(Standing::Ready, |state| standing(state, now)) {
-        Standing::Ready => (want.limit, want.concurrency),
+        Standing::Ready => {
+            let calm = under_way.elsewhere == 0 && state.is_none_or(|state| state.failing_since.is_none());
+            (want.limit, want.concurrency.saturating_add(if calm { want.ahead } else { 0 }))
+        }
         Standing::Probing => (want.limit.min(1), want.concurrency.min(1)),
         Standing::Held => (0, 0),
     };
     let (next_slot, paced_at) = state.map_or((None, now), |one| (one.next_slot, one.paced_at(me, now)));
     let paced = want.rate.map_or(usize::MAX, |rate| rate.free(next_slot, paced_at));
-    limit.min(concurrency.saturating_sub(sending)).min(paced)
+    limit.min(concurrency.saturating_sub(under_way.all)).min(paced)
 }
 
 /// The moment as a store keeps it: to the millisecond.
@@ -77,17 +89,17 @@ impl Openings {
         Self { tokens, ..Self::default() }
     }
 
-    /// One for a target for which nothing older is due, `sending` being under way.
+    /// One for a target for which nothing older is due.
     pub(super) fn add(
         &mut self,
         want: &Want,
         state: Option<&TargetState>,
-        sending: usize,
+        under_way: UnderWay,
         me: &str,
         now: Timestamp,
     ) {
         let parked = state.is_some_and(|state| state.parked_until.is_some());
-        let free = if parked { 0 } else { opening(want, state, sending, me, now) };
+        let free = if parked { 0 } else { opening(want, state, under_way, me, now) };
         let next_slot = state.and_then(|state| state.next_slot);
         self.of.insert(want.target.clone(), Opening { want: want.clone(), next_slot, free, leased: 0 });
     }

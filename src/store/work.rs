@@ -24,6 +24,9 @@ pub struct Want {
     pub rate: Option<Rate>,
     /// How many of its deliveries may be under way at once, with all instances together.
     pub concurrency: usize,
+    /// How many more may be leased than are under way at once, to go on with: while the target is not in trouble and no other
+    /// instance has any of it.
+    pub ahead: usize,
 }
 
 /// What a claim brought.

@@ -120,6 +120,7 @@ async fn what_took_the_relay_down_too_often_is_buried_alone_and_told_at_the_next
         lease: Duration::from_mins(1),
         rate: None,
         concurrency: 1,
+        ahead: 0,
     };
     for _ in 0..5 {
         // It is claimed, and its holder is gone.

@@ -131,7 +131,7 @@ pub(crate) async fn claim(store: &Store, target: &str, limit: usize, now: Timest
 /// A want of a target without a rate.
 pub(crate) fn want(target: &str, limit: usize) -> Want {
     let lease = Duration::from_secs(30);
-    Want { target: target.into(), limit, lease, rate: None, concurrency: usize::MAX }
+    Want { target: target.into(), limit, lease, rate: None, concurrency: usize::MAX, ahead: 0 }
 }
 
 pub(crate) async fn claim_one(store: &Store, target: &str, now: Timestamp) -> Job {

@@ -7,7 +7,7 @@ use futures_util::try_join;
 use jiff::Timestamp;
 
 use super::Postgres;
-use super::claim::sending;
+use super::claim::under_way;
 use super::connect::daily;
 use super::good::make_good;
 use super::owed::{Messages, Owed, lock_account, take_in};
@@ -186,10 +186,10 @@ async fn openings(
     }
     let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
     targets::lock(tx, &names).await?;
-    let (quiet, standings, sending) =
-        try_join!(quiet(tx, wants, now), Standings::read(tx, &names), sending(tx, Some(&names)))?;
+    let (quiet, standings, under_way) =
+        try_join!(quiet(tx, wants, now), Standings::read(tx, &names), under_way(tx, Some(&names), me))?;
     for want in &quiet {
-        let under_way = sending.get(&want.target).copied().unwrap_or_default();
+        let under_way = under_way.get(&want.target).copied().unwrap_or_default();
         openings.add(want, standings.of(&want.target).map(|one| &one.state), under_way, me, now);
     }
     Ok((openings, standings))

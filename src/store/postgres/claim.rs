@@ -16,7 +16,7 @@ use crate::model::id::DeliveryId;
 use crate::model::settle::after_now;
 use crate::store::ends::complete;
 use crate::store::gathering::gathered;
-use crate::store::opening::opening;
+use crate::store::opening::{UnderWay, opening};
 use crate::store::{Claimed, Outlook, Result, Want};
 
 /// Whoever leases a suspect holds this lock to the transaction's end ("suspect" in ASCII).
@@ -32,7 +32,7 @@ impl Postgres {
             // Behind the locks nobody changes any more how the targets stand; then one journey for all.
             targets::lock(tx, &names).await?;
             let (late, expired, room) =
-                try_join!(late(tx, now), expire(tx, now), Room::read(tx, &names, now))?;
+                try_join!(late(tx, now), expire(tx, now), Room::read(tx, &names, self.instance(), now))?;
             let mut claimed = Claimed { jobs: Vec::new(), ended: expired };
             claimed.ended.extend(take_back(tx, &late, now).await?);
             take(tx, &wants, room, &tokens, self.instance(), now, &mut claimed).await?;
@@ -57,11 +57,13 @@ impl Postgres {
                        ORDER BY due_at LIMIT 1) AS d",
                 params,
             );
-            let (found, states, sending) = try_join!(due, targets::all(tx), sending(tx, None))?;
+            let (found, states, sending) =
+                try_join!(due, targets::all(tx), under_way(tx, None, self.instance()))?;
             let mut due = HashMap::new();
             for row in &found {
                 due.insert(get(row, "target")?, time(row, "due_at")?);
             }
+            let sending = sending.into_iter().map(|(target, under_way)| (target, under_way.all)).collect();
             Ok(Outlook { states, due, sending })
         })
     }
@@ -90,17 +92,20 @@ impl Postgres {
 /// What tells how much may be leased.
 pub(super) struct Room {
     standings: Standings,
-    sending: HashMap<String, usize>,
+    under_way: HashMap<String, UnderWay>,
     /// One of the suspects may be leased, if none is being sent.
     suspects: bool,
 }
 
 impl Room {
     /// That of these targets, in one journey. Their locks are held.
-    pub(super) async fn read(tx: &Tx<'_>, targets: &[&str], now: Timestamp) -> Result<Self> {
-        let (suspects, standings, sending) =
-            try_join!(turn_of_suspects(tx, now), Standings::read(tx, targets), sending(tx, Some(targets)))?;
-        Ok(Self { standings, sending, suspects })
+    pub(super) async fn read(tx: &Tx<'_>, targets: &[&str], me: &str, now: Timestamp) -> Result<Self> {
+        let (suspects, standings, under_way) = try_join!(
+            turn_of_suspects(tx, now),
+            Standings::read(tx, targets),
+            under_way(tx, Some(targets), me)
+        )?;
+        Ok(Self { standings, under_way, suspects })
     }
 }
 
@@ -108,14 +113,14 @@ impl Room {
 pub(super) async fn take(
     tx: &Tx<'_>,
     wants: &[Want],
-    Room { standings, sending, suspects }: Room,
+    Room { standings, under_way, suspects }: Room,
     tokens: &str,
     instance: &str,
     now: Timestamp,
     claimed: &mut Claimed,
 ) -> Result<()> {
     let limits = wants.iter().map(|want| {
-        let under_way = sending.get(&want.target).copied().unwrap_or_default();
+        let under_way = under_way.get(&want.target).copied().unwrap_or_default();
         (want, opening(want, standings.of(&want.target).map(|one| &one.state), under_way, instance, now))
     });
     let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
@@ -136,20 +141,29 @@ pub(super) async fn take(
 }
 
 /// How many deliveries of each of the targets, or of all, are under way.
-pub(super) async fn sending(tx: &Tx<'_>, targets: Option<&[&str]>) -> Result<HashMap<String, usize>> {
+pub(super) async fn under_way(
+    tx: &Tx<'_>,
+    targets: Option<&[&str]>,
+    me: &str,
+) -> Result<HashMap<String, UnderWay>> {
     let names: Option<Vec<_>> = targets.map(|names| names.iter().copied().map(text).collect());
     let found = tx
         .all(
-            "SELECT target, count(*) AS n FROM deliveries
+            "SELECT target, count(*) AS n, count(*) FILTER (WHERE NOT starts_with(lease, $2)) AS elsewhere
+             FROM deliveries
              WHERE state = 'sending' AND ($1::text[] IS NULL OR target = ANY ($1)) GROUP BY target",
-            &[&names],
+            &[&names, &format!("{me}.")],
         )
         .await?;
-    let mut sending = HashMap::new();
+    let count = |row: &Row, column| -> Result<usize> {
+        Ok(usize::try_from(get::<i64>(row, column)?).unwrap_or_default())
+    };
+    let mut under_way = HashMap::new();
     for row in &found {
-        sending.insert(get(row, "target")?, usize::try_from(get::<i64>(row, "n")?).unwrap_or_default());
+        let of = UnderWay { all: count(row, "n")?, elsewhere: count(row, "elsewhere")? };
+        under_way.insert(get(row, "target")?, of);
     }
-    Ok(sending)
+    Ok(under_way)
 }
 
 /// Whether this transaction may lease one of those that may have taken their holders down: what it then finds being sent

@@ -32,7 +32,7 @@ impl Postgres {
             let written = write_down(tx, &settlements, &batch, now).await?;
             let mut claimed = Claimed::default();
             if !wants.is_empty() {
-                let room = Room::read(tx, &names, now).await?;
+                let room = Room::read(tx, &names, self.instance(), now).await?;
                 take(tx, &wants, room, &tokens, self.instance(), now, &mut claimed).await?;
             }
             Ok((written, claimed))

@@ -14,7 +14,7 @@ use crate::model::id::DeliveryId;
 use crate::model::settle::after_now;
 use crate::store::ends::{EXPIRED, SWEEP_MAX, complete, fatal, lost_attempt};
 use crate::store::gathering::gathered;
-use crate::store::opening::{Openings, opening, stored};
+use crate::store::opening::{Openings, UnderWay, opening, stored};
 use crate::store::{Claimed, Ended, Outlook, Result, StoreError, Want};
 
 /// Claims for every want as much as its target may have.
@@ -33,7 +33,7 @@ pub(super) fn take(db: &Db, wants: &[Want], now: Timestamp, claimed: &mut Claime
     }
     let (standings, sending) = (targets::standings(db)?, sending(db)?);
     let limits = wants.iter().map(|want| {
-        let under_way = sending.get(&want.target).copied().unwrap_or_default();
+        let under_way = under_way(&sending, want);
         (want, opening(want, standings.get(&want.target), under_way, db.instance(), now))
     });
     let limits: Vec<(&Want, usize)> = limits.filter(|(_, limit)| *limit > 0).collect();
@@ -56,6 +56,11 @@ pub(super) fn take(db: &Db, wants: &[Want], now: Timestamp, claimed: &mut Claime
         claimed.jobs.extend(jobs);
     }
     Ok(())
+}
+
+/// How many of a want's target are under way: all of them here, as nobody else uses the file.
+fn under_way(sending: &HashMap<String, usize>, want: &Want) -> UnderWay {
+    UnderWay { all: sending.get(&want.target).copied().unwrap_or_default(), elsewhere: 0 }
 }
 
 /// How many deliveries of each target are under way.
@@ -97,8 +102,7 @@ pub(super) fn openings(db: &Db, wants: &[Want], now: Timestamp) -> Result<Openin
     let (standings, sending) = (targets::standings(db)?, sending(db)?);
     let mut openings = Openings::new(db.next_tokens());
     for want in wants.iter().filter(|want| quiet.contains(&want.target)) {
-        let under_way = sending.get(&want.target).copied().unwrap_or_default();
-        openings.add(want, standings.get(&want.target), under_way, db.instance(), now);
+        openings.add(want, standings.get(&want.target), under_way(&sending, want), db.instance(), now);
     }
     Ok(openings)
 }

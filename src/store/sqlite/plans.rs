@@ -100,6 +100,7 @@ fn do_everything(db: &Db) {
         lease: Duration::from_secs(9),
         rate: Some(Rate { every: Duration::from_millis(1), burst: NonZeroU32::MAX }),
         concurrency: 5,
+        ahead: 0,
     }];
     admit::admit(db, &admission("m1"), &Texts::of(&admission("m1")).unwrap(), &[], at(0)).unwrap();
     let mut good = admission("m2");
