@@ -249,12 +249,11 @@ impl Courier {
         let mut next = Some(job);
         while let Some(mut job) = next.take() {
             let Some(target) = config.targets.get(&job.target) else { return self.release(job.claim).await };
-            let Some(turn) = self.turn(&job.claim, target).await else {
+            let Some(turn) = self.turn(&job.claim, target, &config).await else {
                 return self.release(job.claim).await;
             };
             let begun = self.shared.traces.attempt(&job, target);
             let sent = AssertUnwindSafe(self.send(&mut job, target, &config)).catch_unwind().await;
-            drop(turn);
             let settlement = match sent {
                 Ok(Sent::Attempted(report, payload)) => {
                     self.judge(job, target, &config, &state, report, Some(payload))
@@ -267,8 +266,10 @@ impl Courier {
             if settlement.verdict.target.holds() {
                 self.shared.gates.shut(&target.name);
             }
+            drop(turn);
             // Whatever is wrong with a target is looked at before it is sent to again.
             let healthy = matches!(settlement.verdict.state, State::Delivered { .. });
+            self.lanes(|lanes| lanes.took(&target.name, healthy));
             let calm = state.parked_until.is_none() && state.failing_since.is_none();
             let goes_on = healthy && calm && !self.shared.stop.is_cancelled();
             let want = if goes_on { self.lanes(|lanes| lanes.go_on(target, &config)) } else { None };
@@ -284,15 +285,16 @@ impl Courier {
     }
 
     /// Waits until the target takes one more request; `None` if the claim is better given back: nothing is sent any more, the target
-    /// takes nothing for now, or the lease would not last.
-    async fn turn(&self, claim: &Claim, target: &Target) -> Option<Turn> {
+    /// takes nothing for now, another configuration is in force, or the lease would not last.
+    async fn turn(&self, claim: &Claim, target: &Target, config: &Arc<Config>) -> Option<Turn> {
         let left = Duration::try_from(claim.lease.until.duration_since(self.shared.clock.now()));
         let patience = left.unwrap_or_default().saturating_sub(lease_min(target));
         let size = self.lanes(|lanes| lanes.concurrency(target));
-        tokio::select! {
+        let turn = tokio::select! {
             turn = self.shared.gates.turn(&target.name, size, patience) => turn,
             () = self.shared.stop.cancelled() => None,
-        }
+        };
+        turn.filter(|_| self.lanes(|lanes| lanes.is_in_force(config)))
     }
 
     async fn note_ended_calmly(&self, ended: &[Ended], config: &Config) {

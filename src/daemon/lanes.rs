@@ -1,7 +1,7 @@
 //! What is under way, and how much more may be: by target, over all targets, and in turn.
 //!
-//! A target takes `concurrency` requests at once. Where there is room, as many deliveries again are leased ahead: they are sent while
-//! what came of those before them is still being written down.
+//! A target takes `concurrency` requests at once. Where an endpoint took the last one and there is room, as many deliveries again are
+//! leased ahead: they are sent while what came of those before them is still being written down.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::model::rate::{CLOCKS_APART_MAX, Rate};
 use crate::model::settle::{FAILURES_MANY, after_now};
 use crate::store::{Outlook, TargetState, Want};
-use crate::target::Target;
+use crate::target::{Kind, Target};
 
 use super::names::WAIT_MAX;
 
@@ -38,6 +38,8 @@ pub(super) struct Lanes {
     swept: Option<Timestamp>,
     /// Targets whose last claim brought all that was wanted: more may wait.
     backlog: HashSet<String>,
+    /// Targets that took what was last sent to them.
+    taking: HashSet<String>,
     /// Neither rates nor concurrency hold anything up.
     unlimited: bool,
     /// What is in force, where it is known.
@@ -90,17 +92,31 @@ impl Lanes {
         }
     }
 
+    /// Notes whether the target took what was sent to it.
+    pub(super) fn took(&mut self, target: &str, it: bool) {
+        if it && !self.taking.contains(target) {
+            self.taking.insert(target.to_owned());
+        } else if !it {
+            self.taking.remove(target);
+        }
+    }
+
     /// From here on this configuration is in force.
     pub(super) fn follow(&mut self, config: Arc<Config>) {
         self.config = Some(config);
+    }
+
+    /// No other configuration is known to have replaced it.
+    pub(super) fn is_in_force(&self, config: &Arc<Config>) -> bool {
+        self.config.as_ref().is_none_or(|latest| Arc::ptr_eq(latest, config))
     }
 
     /// What a lane that has just ended may go on with: one more of the same target, where more may wait and there is so
     /// much room that no other target has to wait for its turn. Nothing under a configuration that is replaced.
     pub(super) fn go_on(&self, target: &Target, config: &Arc<Config>) -> Option<Want> {
         let room = self.in_flight() <= IN_FLIGHT_MAX / 2;
-        let in_force = self.config.as_ref().is_none_or(|latest| Arc::ptr_eq(latest, config));
-        (room && in_force && self.backlog.contains(&target.name)).then(|| self.want(target, 1))
+        (room && self.is_in_force(config) && self.backlog.contains(&target.name))
+            .then(|| self.want(target, 1))
     }
 
     /// Whether it is time for a claim without wants: what is too old expires by it, and what a lost holder had is
@@ -196,11 +212,16 @@ impl Lanes {
     }
 
     /// How many deliveries of the target may be leased beside those that may be sent at once. None where they go out one after the
-    /// other, or at a pace: there is nothing to gain.
+    /// other, or at a pace: there is nothing to gain. Nor any that people read: all that was sent and is not written down comes twice
+    /// after a kill, which an endpoint can see by the delivery's id.
     fn ahead(&self, target: &Target) -> usize {
         let paced = self.unlimited || target.rate.is_some();
-        let concurrency = self.concurrency(target);
-        if paced || concurrency == 1 { 0 } else { concurrency.min(CLAIM_MAX) }
+        let machine = matches!(target.kind, Kind::Http(_));
+        let taking = self.taking.contains(&target.name);
+        match self.concurrency(target) {
+            concurrency @ 2.. if machine && taking && !paced => concurrency.min(CLAIM_MAX),
+            _ => 0,
+        }
     }
 
     /// How many requests may be under way to the target at once.

@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has to fail")]
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activity_relay::config::load;
 use activity_relay::config::secret::Environment;
+use activity_relay::config::{Config, load};
 use activity_relay::daemon::clock::{Chance, Clock};
 use activity_relay::daemon::courier::Ticked;
 use activity_relay::daemon::{Relay, Setup, driver};
@@ -25,7 +26,7 @@ const BOUND: Duration = Duration::from_secs(30);
 struct Engine {
     relay: Arc<Relay>,
     sandbox: Sandbox,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// Three targets: a channel, an endpoint, and one for the relay's own troubles.
@@ -50,14 +51,7 @@ impl Engine {
              targets:{targets}\n{more}\nrules: []\n"
         );
         std::fs::write(&rules, text).unwrap();
-        let environment = Environment::of([
-            ("TOKEN", sandbox.token()),
-            ("API", sandbox.url()),
-            ("SLACK", sandbox.slack.url()),
-            ("HTTP", sandbox.http.url()),
-        ]);
-        let loaded = load(&rules, &environment);
-        let config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+        let config = configured(&rules, &sandbox);
         let url = format!("sqlite://{}", folder.path().join("relay.db").display());
         let store = Store::open(&url, Mode::Daemon).await.unwrap();
         let setup = Setup {
@@ -69,7 +63,7 @@ impl Engine {
             paced: false,
             dry_run: false,
         };
-        Self { relay: Arc::new(Relay::new(setup)), sandbox, _folder: folder }
+        Self { relay: Arc::new(Relay::new(setup)), sandbox, folder }
     }
 
     /// One message for each uid, owed to the target since the moment that its number says.
@@ -123,6 +117,17 @@ impl Engine {
         };
         texts.iter().filter_map(|arrival| subject(&format!("{arrival:?}").replace("\\\"", "\""))).collect()
     }
+}
+
+fn configured(rules: &Path, sandbox: &Sandbox) -> Config {
+    let environment = Environment::of([
+        ("TOKEN", sandbox.token()),
+        ("API", sandbox.url()),
+        ("SLACK", sandbox.slack.url()),
+        ("HTTP", sandbox.http.url()),
+    ]);
+    let loaded = load(rules, &environment);
+    loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.problems))
 }
 
 fn no_service() -> Answer {
@@ -290,4 +295,63 @@ async fn a_delivery_costs_few_statements_and_shares_its_commits() {
     // Each on its own they would be one for every settlement, and those of the claims.
     assert!(commits < deliveries, "{commits} commits");
     assert!(statements < 8 * deliveries, "{statements} statements");
+}
+
+/// An endpoint that takes two requests at once, for which as many again are leased ahead.
+const PAIR: &str =
+    "\n  crm: { type: http, url: '${HTTP}', allow_private: true, concurrency: 2, timeout: 3s }\n";
+
+/// A relay that knows that it takes them.
+async fn pair() -> Engine {
+    let engine = Engine::new(PAIR).await;
+    engine.owes("crm", &["first"]).await;
+    assert_eq!(engine.deliver().await, 1);
+    engine
+}
+
+/// What each open delivery's row says: its state, its attempts, and whether it may have arrived.
+fn told_of(rows: &[Row]) -> Vec<(StateName, u32, bool)> {
+    let open = rows.iter().filter(|row| row.state != StateName::Delivered);
+    let mut told: Vec<_> = open.map(|row| (row.state, row.attempts, row.maybe_duplicate)).collect();
+    told.sort_unstable_by_key(|(_, attempts, _)| *attempts);
+    told
+}
+
+#[tokio::test]
+async fn what_is_leased_ahead_waits_for_its_turn_and_is_given_back_if_there_is_none() {
+    let engine = pair().await;
+    engine.sandbox.http.answers([slow(Duration::from_secs(20)), slow(Duration::from_secs(20))]);
+    engine.owes("crm", &["a", "b", "c", "d", "e"]).await;
+    assert_eq!(engine.tick().await.started, 4);
+    assert_eq!(engine.sandbox.http.arrivals_after(1).len(), 2);
+    let (untouched, late) = ((StateName::Pending, 0, false), (StateName::Pending, 1, true));
+    assert_eq!(told_of(&engine.rows("crm").await), [untouched, untouched, untouched, late, late]);
+    engine.pass(60);
+    engine.deliver().await;
+    assert_eq!(engine.count("crm", StateName::Delivered).await, 6);
+}
+
+#[tokio::test]
+async fn what_is_leased_ahead_is_given_back_once_the_target_takes_nothing() {
+    for trouble in [status(401), says(429, "").header("retry-after", "30")] {
+        let engine = pair().await;
+        engine.sandbox.http.answers([trouble.clone(), trouble]);
+        engine.owes("crm", &["a", "b", "c", "d"]).await;
+        assert_eq!(engine.tick().await.started, 4);
+        assert_eq!(engine.sandbox.http.arrivals_after(1).len(), 2);
+        assert_eq!(told_of(&engine.rows("crm").await), [(StateName::Pending, 0, false); 4]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_leased_under_rules_that_are_replaced_is_given_back() {
+    let engine = pair().await;
+    engine.owes("crm", &["a"]).await;
+    let earlier = engine.relay.config();
+    engine.relay.replace(configured(&engine.folder.path().join("rules.yaml"), &engine.sandbox));
+    engine.relay.courier.tick(&earlier, engine.relay.clock.now()).await.unwrap();
+    engine.relay.courier.idle().await;
+    assert!(engine.sandbox.http.arrivals_after(1).is_empty());
+    assert_eq!(told_of(&engine.rows("crm").await), [(StateName::Pending, 0, false)]);
+    assert_eq!(engine.deliver().await, 1);
 }

@@ -37,8 +37,9 @@ targets:
 rules:
   - { name: all, match: {}, deliver: [{ to: desk }] }
 "#;
-/// So many deliveries may be under way at once by [`TWO`], over all instances.
-const TWO_IN_FLIGHT: usize = 12;
+/// So many deliveries may be under way at once by [`TWO`], over all instances: what the targets take, and for the endpoint as much again
+/// ahead.
+const TWO_IN_FLIGHT: usize = 4 + 2 * 8;
 pub(crate) const RUN: &str = "run --listen none";
 /// Longer than the HTTP target's time-out.
 const TOO_SLOW: Duration = Duration::from_millis(1_500);
