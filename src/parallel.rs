@@ -3,6 +3,7 @@
 use std::io;
 use std::num::NonZero;
 use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder};
 
 /// Fewer are done sooner than a thread starts.
@@ -26,19 +27,30 @@ pub(crate) fn map_with<T: Sync, R: Send>(
     items: &[T],
     of: impl Fn(&T) -> R + Sync,
 ) -> io::Result<Vec<R>> {
-    let lanes = thread::available_parallelism().map_or(1, NonZero::get);
-    let each = items.len().div_ceil(lanes).max(1);
-    let of = &of;
+    let lanes: Vec<&[T]> = items.chunks(items.len().div_ceil(processors()).max(1)).collect();
+    let done: Vec<Mutex<Vec<R>>> = lanes.iter().map(|_| Mutex::default()).collect();
+    on_threads(&builder, lanes.len(), &|lane| {
+        let results = lanes[lane].iter().map(&of).collect();
+        *done[lane].lock().unwrap_or_else(PoisonError::into_inner) = results;
+    })?;
+    Ok(done.into_iter().flat_map(|lane| lane.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Does each piece of work on a thread of its own; not generic, as what starts threads is large.
+fn on_threads(builder: &dyn Fn() -> Builder, count: usize, work: &(dyn Fn(usize) + Sync)) -> io::Result<()> {
     thread::scope(|scope| {
         let mut threads = Vec::new();
-        for lane in items.chunks(each) {
-            threads.push(builder().spawn_scoped(scope, move || lane.iter().map(of).collect::<Vec<R>>())?);
+        for piece in 0..count {
+            threads.push(builder().spawn_scoped(scope, move || work(piece))?);
         }
-        let mut results = Vec::with_capacity(items.len());
         for thread in threads {
-            results.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         }
-        Ok(results)
+        Ok(())
     })
 }
 

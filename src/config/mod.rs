@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Builder, ScopedJoinHandle};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -261,15 +261,18 @@ pub fn load(path: &Path, environment: &Environment) -> Loaded {
     let names = names(raw.as_ref(), &templates);
     let owners = raw.as_ref().map(|raw| raw.owners.clone()).unwrap_or_default();
     let texts: Vec<Arc<str>> = reader.sources.iter().map(|source| source.text.clone()).collect();
+    let mask_all = || texts.iter().map(|text| mask::mask(text)).collect::<Vec<_>>();
     // Beside the rest: it takes as long as judging the rules does.
     let (config, places, masked) = thread::scope(|scope| {
-        let masking = scope.spawn(|| texts.iter().map(|text| mask::mask(text)).collect::<Vec<_>>());
+        let masking = Builder::new().spawn_scoped(scope, mask_all);
         if let (Some(raw), Some(trees)) = (&raw, &trees) {
             resolve::look_up(&mut reader, raw, &templates);
             review::check(&mut reader, raw, trees, &templates, &templates_dir);
         }
         let (config, places) = raw.map(|raw| resolve::resolve(&reader, raw, templates)).unzip();
-        (config, places, masking.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        let join =
+            |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (config, places, masking.map_or_else(|_| mask_all(), join))
     });
     let outline = reader.material.outline();
     // What was found since to have a problem of its own has no text.
