@@ -75,10 +75,11 @@ mod tests {
         let (mut third, mut fourth) = (pin!(gates.turn("desk", 2, LONG)), pin!(gates.turn("desk", 2, LONG)));
         assert!(poll!(third.as_mut()).is_pending() && poll!(fourth.as_mut()).is_pending());
         drop(first);
-        assert!(third.await.is_some());
+        let third = third.await;
+        assert!(third.is_some());
         assert!(poll!(fourth.as_mut()).is_pending());
         gates.shut("desk");
-        drop(second);
+        drop((second, third));
         assert!(fourth.await.is_none());
         assert!(
             gates.turn("desk", 2, LONG).now_or_never().flatten().is_some(),
