@@ -92,20 +92,16 @@ struct Known<'c> {
     digests: HashMap<(&'c str, Format, bool, bool), Outcome>,
 }
 
+/// A delivery that is looked at: where it stands, its rule, and the positions of the samples that this takes.
+type Looked<'c, 't> = (About<'static>, &'c Rule, &'c Deliver, &'t [usize]);
+
 impl<'c> Known<'c> {
-    /// All usual messages of all rules, each with the positions of those that it takes.
-    fn of<'t>(
-        config: &'c Config,
-        samples: &[Sample],
-        rules: impl Iterator<Item = (&'c Rule, &'t Vec<usize>)>,
-    ) -> Self {
+    /// All usual messages of these deliveries.
+    fn of(config: &'c Config, samples: &[Sample], deliveries: &[Looked<'c, '_>]) -> Self {
         let mut asked = HashSet::new();
-        for (rule, taken) in rules {
-            for deliver in &rule.deliver {
-                let Some(target) = config.targets.get(&deliver.target) else { continue };
-                let of = |index: &usize| (deliver.template.as_str(), target.format(), *index);
-                asked.extend(taken.iter().map(of));
-            }
+        for (_, _, deliver, taken) in deliveries {
+            let Some(target) = config.targets.get(&deliver.target) else { continue };
+            asked.extend(taken.iter().map(|index| (deliver.template.as_str(), target.format(), *index)));
         }
         let asked: Vec<(&str, Format, usize)> = asked.into_iter().collect();
         let judged = parallel::map(&asked, |(template, format, index)| {
@@ -136,16 +132,18 @@ pub(super) fn check(loaded: &mut Loaded, now: Timestamp) {
     let taken = parallel::map(&rules, |(_, rule)| {
         (0..samples.len()).filter(|index| rule.can_take_subject(&subjects[*index])).collect::<Vec<usize>>()
     });
-    let mut known = Known::of(&config, &samples, rules.iter().map(|(_, rule)| *rule).zip(&taken));
-    for ((position, rule), taken) in rules.into_iter().zip(taken) {
-        for (number, deliver) in rule.deliver.iter().enumerate() {
-            if !whole && is_broken(&deliver.template, loaded) {
-                continue;
-            }
-            for trouble in troubles(&config, rule, deliver, &taken, &samples, &mut known) {
-                let about = About::Template(position, number);
-                report(loaded, &config, about, deliver, &trouble, (&taken, &samples));
-            }
+    let mut deliveries: Vec<Looked<'_, '_>> = Vec::new();
+    for ((position, rule), taken) in rules.into_iter().zip(&taken) {
+        let sound =
+            rule.deliver.iter().enumerate().filter(|(_, one)| whole || !is_broken(&one.template, loaded));
+        deliveries.extend(
+            sound.map(|(number, one)| (About::Template(position, number), rule, one, taken.as_slice())),
+        );
+    }
+    let mut known = Known::of(&config, &samples, &deliveries);
+    for (about, rule, deliver, taken) in deliveries {
+        for trouble in troubles(&config, rule, deliver, taken, &samples, &mut known) {
+            report(loaded, &config, about, deliver, &trouble, (taken, &samples));
         }
     }
     drop(known);
@@ -249,10 +247,7 @@ fn troubles<'c>(
     let format = target.format();
     let mut troubles: Vec<Trouble> = Vec::new();
     for &index in taken {
-        let outcome = known
-            .usual
-            .entry((deliver.template.as_str(), format, index))
-            .or_insert_with(|| judge(config, &deliver.template, format, &samples[index]));
+        let outcome = &known.usual[&(deliver.template.as_str(), format, index)];
         let counts = match outcome {
             Outcome::Fine => false,
             Outcome::Failed(..) | Outcome::Cut(_) => true,

@@ -66,6 +66,7 @@ pub fn try_rules(text: &str, config: &Config) -> Trial {
     let (tried, _) = resolve::resolve(&reader, raw, Templates::compile(&[]).0);
     let files = [NAME.to_owned()];
     let lines = text.lines().count();
+    reader.findings.sort_by_key(|finding| finding.span.start);
     let mut problems: Vec<Problem> =
         reader.findings.into_iter().map(|finding| finding.into_problem(&files)).collect();
     // What is said of the accounts and targets beside the rules is said of stand-ins; `rules:` stands before the text.

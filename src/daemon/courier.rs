@@ -263,7 +263,7 @@ impl Courier {
                 Err(_) => self.judge(job, target, &config, &state, panicked(), None),
             };
             self.shared.traces.attempted(begun, &settlement);
-            if settlement.verdict.target.holds() {
+            if settlement.verdict.target.is_trouble() {
                 self.shared.gates.shut(&target.name);
             }
             drop(turn);
@@ -287,6 +287,9 @@ impl Courier {
     /// Waits until the target takes one more request; `None` if the claim is better given back: nothing is sent any more, the target
     /// takes nothing for now, another configuration is in force, or the lease would not last.
     async fn turn(&self, claim: &Claim, target: &Target, config: &Arc<Config>) -> Option<Turn> {
+        if !self.lanes(|lanes| lanes.is_in_force(config)) {
+            return None;
+        }
         let left = Duration::try_from(claim.lease.until.duration_since(self.shared.clock.now()));
         let patience = left.unwrap_or_default().saturating_sub(lease_min(target));
         let size = self.lanes(|lanes| lanes.concurrency(target));
@@ -294,6 +297,10 @@ impl Courier {
             turn = self.shared.gates.turn(&target.name, size, patience) => turn,
             () = self.shared.stop.cancelled() => None,
         };
+        if turn.is_none() {
+            // It is slow, or in trouble: until it takes the next one, nothing more is leased than it takes at once.
+            self.lanes(|lanes| lanes.took(&target.name, false));
+        }
         turn.filter(|_| self.lanes(|lanes| lanes.is_in_force(config)))
     }
 

@@ -1,7 +1,7 @@
 //! Where those who hold a delivery for a target wait until it takes one more request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -9,51 +9,95 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A gate for each target.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
-    by_target: Mutex<HashMap<String, Gate>>,
+    by_target: Mutex<HashMap<String, Arc<Gate>>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Gate {
+    turns: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
     /// How many requests the target takes at once.
     size: usize,
-    turns: Arc<Semaphore>,
+    /// So many turns end for good when they are given back: the target takes fewer than it did.
+    surplus: usize,
     /// How often it was shut: who came before that does not get through any more.
     shut: u64,
 }
 
-/// One request that may be made now.
+/// One request that may be made now; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
-    _permit: OwnedSemaphorePermit,
+    gate: Arc<Gate>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Gates {
-    /// Waits for a turn, in the order of asking; `None` if there was none within `patience`, or the gate was shut meanwhile.
+    /// Waits for a turn, in the order of asking, where the target takes `size` requests at once; `None` if there was none within
+    /// `patience`, or the gate was shut before there was one.
     pub(super) async fn turn(&self, target: &str, size: usize, patience: Duration) -> Option<Turn> {
         let gate = self.gate(target, size);
+        let shut = gate.state().shut;
         if let Ok(permit) = gate.turns.clone().try_acquire_owned() {
-            return Some(Turn { _permit: permit });
+            return Some(Turn { gate, permit: Some(permit) });
         }
-        let permit = tokio::time::timeout(patience, gate.turns.acquire_owned()).await.ok()?.ok()?;
-        (self.gate(target, size).shut == gate.shut).then_some(Turn { _permit: permit })
+        let permit = tokio::time::timeout(patience, gate.turns.clone().acquire_owned()).await.ok()?.ok()?;
+        let turn = Turn { gate, permit: Some(permit) };
+        let is_open = turn.gate.state().shut == shut;
+        is_open.then_some(turn)
     }
 
     /// The target takes nothing for now: whoever waits for a turn gets none.
     pub(super) fn shut(&self, target: &str) {
-        let mut gates = self.by_target.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gate) = gates.get_mut(target) {
-            gate.shut += 1;
+        let gate = self.by_target.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned();
+        if let Some(gate) = gate {
+            gate.state().shut += 1;
         }
     }
 
-    fn gate(&self, target: &str, size: usize) -> Gate {
+    fn gate(&self, target: &str, size: usize) -> Arc<Gate> {
         let mut gates = self.by_target.lock().unwrap_or_else(PoisonError::into_inner);
-        let shut = gates.get(target).map_or(0, |gate| gate.shut);
-        if gates.get(target).is_none_or(|gate| gate.size != size) {
-            let turns = Arc::new(Semaphore::new(size));
-            gates.insert(target.to_owned(), Gate { size, turns, shut });
+        let anew = || Arc::new(Gate::new(size));
+        let gate = gates.entry(target.to_owned()).or_insert_with(anew).clone();
+        drop(gates);
+        gate.resize(size);
+        gate
+    }
+}
+
+impl Gate {
+    fn new(size: usize) -> Self {
+        let state = State { size, surplus: 0, shut: 0 };
+        Self { turns: Arc::new(Semaphore::new(size)), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resize(&self, size: usize) {
+        let mut state = self.state();
+        let (more, fewer) = (size.saturating_sub(state.size), state.size.saturating_sub(size));
+        state.size = size;
+        let kept = more.min(state.surplus);
+        state.surplus -= kept;
+        self.turns.add_permits(more - kept);
+        state.surplus += fewer - self.turns.forget_permits(fewer);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.gate.state();
+        if state.surplus > 0
+            && let Some(permit) = self.permit.take()
+        {
+            state.surplus -= 1;
+            permit.forget();
         }
-        gates[target].clone()
     }
 }
 
@@ -93,5 +137,29 @@ mod tests {
         let held = gates.turn("desk", 1, LONG).await;
         assert!(gates.turn("desk", 1, Duration::ZERO).await.is_none());
         drop(held);
+    }
+    #[tokio::test]
+    async fn a_target_that_takes_more_or_fewer_than_before_has_that_many_under_way() {
+        let gates = Gates::default();
+        let turn = |size| gates.turn("desk", size, Duration::ZERO).now_or_never().flatten();
+        let mut under_way: Vec<_> = (0..8).map(|_| turn(8).unwrap()).collect();
+        assert!(turn(8).is_none());
+        for fewer in (4..8).rev() {
+            assert!(turn(4).is_none(), "{fewer} are more than enough");
+            under_way.truncate(fewer);
+        }
+        assert!(turn(4).is_none());
+        under_way.truncate(3);
+        under_way.push(turn(4).unwrap());
+        assert!(turn(4).is_none());
+        under_way.extend((0..2).map(|_| turn(6).unwrap()));
+        assert!(turn(6).is_none());
+        assert!(turn(5).is_none());
+        let last = turn(7).unwrap();
+        assert!(turn(7).is_none());
+        drop((under_way, last));
+        let all: Vec<_> = (0..7).map(|_| turn(7).unwrap()).collect();
+        assert!(turn(7).is_none());
+        drop(all);
     }
 }

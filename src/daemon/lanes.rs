@@ -1,7 +1,8 @@
 //! What is under way, and how much more may be: by target, over all targets, and in turn.
 //!
 //! A target takes `concurrency` requests at once. Where an endpoint took the last one and there is room, as many deliveries again are
-//! leased ahead: they are sent while what came of those before them is still being written down.
+//! leased ahead: they are sent while what came of those before them is still being written down. All that is leased is under way, be it
+//! that its request is made or that it waits for its turn.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -135,13 +136,11 @@ impl Lanes {
         let mut wants = Vec::new();
         for target in targets.filter_map(|name| config.targets.get(name)).filter(|target| target.enabled) {
             let busy = self.in_flight.get(&target.name).copied().unwrap_or_default();
-            let limit = self.free(target, busy, true).min(room);
-            if limit > 0 {
-                room -= limit;
-                wants.push(self.want(target, limit));
-            }
+            let limit = self.concurrency(target).saturating_sub(busy).min(CLAIM_MAX).min(room);
+            room -= limit;
+            wants.push((self.want(target, limit), self.free_ahead(target, busy)));
         }
-        wants
+        with_ahead(wants, room)
     }
 
     /// What to claim at `now`, and when there will be more to do. Only targets that something is due for take of the
@@ -179,36 +178,32 @@ impl Lanes {
                 }
                 continue;
             }
-            let limit = self.open(target, &state, outlook).min(free(rate, &state, me, now)).min(room);
-            if limit > 0 {
-                room -= limit;
-                wants.push(self.want(target, limit));
-            }
+            let here = self.in_flight.get(&target.name).copied().unwrap_or_default();
+            // Those of other instances are under way as well.
+            let busy = here.max(outlook.sending.get(&target.name).copied().unwrap_or_default());
+            let limit = self.open(target, &state, busy).min(free(rate, &state, me, now)).min(room);
+            room -= limit;
+            let calm = busy == here && state.failing_since.is_none();
+            let ahead = if calm { self.free_ahead(target, busy).min(CLAIM_MAX - limit) } else { 0 };
+            wants.push((self.want(target, limit), ahead));
         }
-        (wants, ticked)
+        (with_ahead(wants, room), ticked)
     }
 
     /// How many attempts the target may start, its rate and its waiting aside.
-    fn open(&self, target: &Target, state: &TargetState, outlook: &Outlook) -> usize {
-        let here = self.in_flight.get(&target.name).copied().unwrap_or_default();
-        // Those of other instances are under way as well.
-        let busy = here.max(outlook.sending.get(&target.name).copied().unwrap_or_default());
-        if state.parked_until.is_some() || state.failures >= FAILURES_MANY {
-            return 1_usize.saturating_sub(busy);
-        }
-        self.free(target, busy, busy == here && state.failing_since.is_none()).min(CLAIM_MAX)
+    fn open(&self, target: &Target, state: &TargetState, busy: usize) -> usize {
+        let lanes = if state.parked_until.is_some() || state.failures >= FAILURES_MANY {
+            1
+        } else {
+            self.concurrency(target)
+        };
+        lanes.saturating_sub(busy).min(CLAIM_MAX)
     }
 
-    /// How many more deliveries of the target may be leased, `busy` being so.
-    fn free(&self, target: &Target, busy: usize, ahead: bool) -> usize {
+    /// How many more of the target may be leased ahead, `busy` of it being under way.
+    fn free_ahead(&self, target: &Target, busy: usize) -> usize {
         let concurrency = self.concurrency(target);
-        let at_once = concurrency.saturating_sub(busy);
-        if !ahead {
-            return at_once;
-        }
-        // No other target has to wait for what is leased ahead.
-        let room = (IN_FLIGHT_MAX / 2).saturating_sub(self.in_flight() + at_once);
-        at_once + (concurrency + self.ahead(target)).saturating_sub(busy.max(concurrency)).min(room)
+        (concurrency + self.ahead(target)).saturating_sub(busy.max(concurrency))
     }
 
     /// How many deliveries of the target may be leased beside those that may be sent at once. None where they go out one after the
@@ -242,6 +237,17 @@ impl Lanes {
         let (rate, concurrency) = (self.rate(target), self.concurrency(target));
         Want { target: target.name.clone(), limit, lease: lease_min(target) + turn, rate, concurrency, ahead }
     }
+}
+
+/// The wants, each with as many more as may be leased ahead while half of all `room` stays free: no other target has to wait for these.
+fn with_ahead(wants: Vec<(Want, usize)>, room: usize) -> Vec<Want> {
+    let mut room = room.saturating_sub(IN_FLIGHT_MAX / 2);
+    let all = wants.into_iter().map(|(want, more)| {
+        let more = more.min(room);
+        room -= more;
+        Want { limit: want.limit + more, ..want }
+    });
+    all.filter(|want| want.limit > 0).collect()
 }
 
 /// What an attempt needs of its lease.

@@ -78,11 +78,10 @@ pub enum TargetChange {
 }
 
 impl TargetChange {
-    /// Nobody is to send to it for a while.
-    pub fn holds(&self) -> bool {
+    /// Whoever has more for the target looks first how it stands.
+    pub fn is_trouble(&self) -> bool {
         match self {
-            Self::Pause { .. } | Self::Park { .. } => true,
-            Self::Failing { rest_until } => rest_until.is_some(),
+            Self::Failing { .. } | Self::Pause { .. } | Self::Park { .. } => true,
             Self::None | Self::Healthy => false,
         }
     }

@@ -44,18 +44,17 @@ impl Expression {
     /// Compiles it; the error names what is wrong and, where known, the place inside the text
     /// (line and column from 1).
     pub fn compile(text: &str) -> Result<Self, ExpressionError> {
-        Self::compile_all(&[text])
-            .pop()
-            .unwrap_or_else(|| Err(ExpressionError::at_start("the condition is empty")))
+        let compiled = parallel::map_with(deep_thread, &[text], |text| Self::compile_here(text));
+        let only = compiled.ok().and_then(|mut compiled| compiled.pop());
+        only.unwrap_or_else(|| {
+            Err(ExpressionError::at_start("there is no room for a thread to read the condition in"))
+        })
     }
 
-    /// Compiles each of them: on threads of its own, as the generated parser needs a deep stack even for modest nesting.
+    /// Compiles each of them, one after the other where there is no room for several threads.
     pub fn compile_all(texts: &[&str]) -> Vec<Result<Self, ExpressionError>> {
-        let deep = || Builder::new().stack_size(PARSER_STACK_BYTES);
-        parallel::map_with(deep, texts, |text| Self::compile_here(text)).unwrap_or_else(|_| {
-            let error = ExpressionError::at_start("there is no room for a thread to read the condition in");
-            texts.iter().map(|_| Err(error.clone())).collect()
-        })
+        let together = parallel::map_with(deep_thread, texts, |text| Self::compile_here(text));
+        together.unwrap_or_else(|_| texts.iter().map(|text| Self::compile(text)).collect())
     }
 
     fn compile_here(text: &str) -> Result<Self, ExpressionError> {
@@ -168,6 +167,11 @@ impl ExpressionError {
     fn at_start(message: impl Into<String>) -> Self {
         Self { message: message.into(), remedy: None, line: 1, column: 1 }
     }
+}
+
+/// The generated parser needs a deep stack even for modest nesting.
+fn deep_thread() -> Builder {
+    Builder::new().stack_size(PARSER_STACK_BYTES)
 }
 
 /// Parses; should the generated parser ever panic, that must not end the relay.

@@ -22,7 +22,7 @@ pub struct Want {
     pub lease: Duration,
     /// How often the target may be sent to, by all instances together; `None` for as often as one likes.
     pub rate: Option<Rate>,
-    /// How many of its deliveries may be under way at once, with all instances together.
+    /// How many requests it takes at once, from all instances together.
     pub concurrency: usize,
     /// How many more may be leased than are under way at once, to go on with: while the target is not in trouble and no other
     /// instance has any of it.
