@@ -355,3 +355,48 @@ async fn what_was_leased_under_rules_that_are_replaced_is_given_back() {
     assert_eq!(told_of(&engine.rows("crm").await), [(StateName::Pending, 0, false)]);
     assert_eq!(engine.deliver().await, 1);
 }
+
+#[tokio::test]
+async fn what_a_slow_target_had_no_turn_for_is_not_leased_again_at_once() {
+    let engine = Engine::new(&PAIR.replace("3s", "30s")).await;
+    engine.owes("crm", &["first"]).await;
+    assert_eq!(engine.deliver().await, 1);
+    engine.sandbox.http.answers([slow(BOUND), slow(BOUND)]);
+    engine.owes("crm", &["a", "b", "c", "d"]).await;
+    let (courier, config, now) = (&engine.relay.courier, engine.relay.config(), engine.relay.clock.now());
+    assert_eq!(courier.tick(&config, now).await.unwrap().started, 4);
+    while courier.in_flight() > 2 {
+        courier.ended().notified().await;
+    }
+    assert_eq!(courier.tick(&config, now).await.unwrap().started, 0);
+    assert_eq!(engine.count("crm", StateName::Pending).await, 2);
+}
+
+#[tokio::test]
+async fn what_is_leased_ahead_leaves_room_for_every_other_target() {
+    const TARGETS: usize = 8;
+    const EACH: usize = 32;
+    let mut targets = String::from("\n");
+    for number in 0..TARGETS {
+        writeln!(
+            targets,
+            "  t{number}: {{ type: http, url: '${{HTTP}}', allow_private: true, concurrency: {EACH} }}"
+        )
+        .unwrap();
+    }
+    let engine = Engine::new(&targets).await;
+    let owes = async |uids: std::ops::Range<usize>| {
+        let names: Vec<String> = (0..TARGETS).map(|number| format!("t{number}")).collect();
+        let planned = |uid: &str| names.iter().map(|name| planned(name, uid, at(-60))).collect();
+        let messages = uids.map(|uid| format!("m{uid}")).map(|uid| admitted(&uid, planned(&uid)));
+        engine.relay.store.admit(page(messages.collect()), at(-60)).await.unwrap();
+    };
+    owes(0..1).await;
+    assert_eq!(engine.deliver().await, TARGETS);
+    engine.sandbox.http.answers((0..TARGETS * EACH).map(|_| slow(BOUND)));
+    owes(1..2 * EACH + 1).await;
+    let (courier, config, now) = (&engine.relay.courier, engine.relay.config(), engine.relay.clock.now());
+    assert_eq!(courier.tick(&config, now).await.unwrap().started, TARGETS * EACH);
+    let outlook = engine.relay.store.outlook(&[]).await.unwrap();
+    assert!(outlook.sending.values().all(|sending| *sending == EACH), "{:?}", outlook.sending);
+}

@@ -478,6 +478,7 @@ behaviours! {
     counts_follow_every_change pruning_keeps_what_is_open_or_may_be_met_again names_are_cached it_answers
     mutes_last_until_they_end_or_are_lifted messages_of_a_period_come_in_pages
     a_rate_is_held_by_the_claims no_more_is_under_way_than_the_target_takes
+    as_many_are_leased_ahead_as_is_said_unless_the_target_fails
     what_is_due_at_once_is_handed_over_leased
     nothing_is_handed_over_past_the_queue_the_pace_or_the_parking
     a_lease_of_a_page_is_lost_like_any_other messages_join_what_is_open_and_not_what_was_begun

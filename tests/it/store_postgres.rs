@@ -232,6 +232,20 @@ async fn instances_share_the_work_without_a_deadlock() {
 }
 
 #[tokio::test]
+async fn nothing_is_leased_ahead_while_another_instance_has_some() {
+    let Some((cluster, name, first)) = fresh().await else { return };
+    let other = open(&cluster.url(&name)).await.unwrap();
+    let wants = |limit| vec![Want { concurrency: 2, ahead: 2, ..want("desk", limit) }];
+    owe(&first, "desk", &["a", "b", "c", "d", "e", "f"]).await;
+    let theirs = other.claim(wants(1), at(0)).await.unwrap().jobs.remove(0);
+    assert_eq!(first.claim(wants(9), at(0)).await.unwrap().jobs.len(), 1);
+    let ended = settlement(theirs, State::Delivered { at: at(1) }, TargetChange::Healthy, at(1));
+    assert_eq!(other.settle(vec![ended.into()], at(1)).await.unwrap(), [true]);
+    assert_eq!(first.claim(wants(9), at(1)).await.unwrap().jobs.len(), 3);
+    assert!(other.claim(wants(9), at(1)).await.unwrap().jobs.is_empty());
+}
+
+#[tokio::test]
 async fn a_page_and_a_batch_cost_a_handful_of_statements() {
     let Some((_, _, store)) = fresh().await else { return };
     let names: Vec<String> = (0..64).map(|n| format!("m{n}")).collect();

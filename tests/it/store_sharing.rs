@@ -75,6 +75,21 @@ pub(crate) async fn no_more_is_under_way_than_the_target_takes(store: Store) {
     assert_eq!(uids(&store.claim(serial(), at(1)).await.unwrap().jobs), ["c"]);
 }
 
+pub(crate) async fn as_many_are_leased_ahead_as_is_said_unless_the_target_fails(store: Store) {
+    let wants = || vec![Want { concurrency: 2, ahead: 2, ..want("desk", 9) }];
+    owe(&store, "desk", &["a", "b", "c", "d", "e", "f"]).await;
+    let mut jobs = store.claim(wants(), at(0)).await.unwrap().jobs;
+    assert_eq!(uids(&jobs), ["a", "b", "c", "d"]);
+    assert!(store.claim(wants(), at(0)).await.unwrap().jobs.is_empty());
+    let again = State::Pending { due_at: at(600) };
+    for left in [3, 2] {
+        assert!(end(&store, jobs.remove(0), again.clone(), FAILING, at(1)).await);
+        assert!(store.claim(wants(), at(1)).await.unwrap().jobs.is_empty(), "{left} are under way");
+    }
+    assert!(end(&store, jobs.remove(0), again, FAILING, at(1)).await);
+    assert_eq!(uids(&store.claim(wants(), at(1)).await.unwrap().jobs), ["e"]);
+}
+
 pub(crate) async fn what_is_due_at_once_is_handed_over_leased(store: Store) {
     let later = planned("desk", "m3", at(60));
     let admission = page(vec![
