@@ -3,7 +3,7 @@ FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 # Without rust-toolchain.toml: the image has the compiler, and its lint and format tools are not needed here.
 COPY .cargo ./.cargo
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock askama.toml ./
 COPY benches ./benches
 COPY src ./src
 COPY templates ./templates

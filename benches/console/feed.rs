@@ -88,7 +88,7 @@ async fn arm(
     for _ in 0..watching {
         listening.spawn(listen(console.to_owned(), told.clone(), closing.clone()));
     }
-    let ended = relay.courier.ended();
+    let mut ended = relay.courier.ended();
     let delivered =
         relay.metrics.ended.get_or_create_owned(&OfEnd::new("all", "crm", StateName::Delivered, "accepted"));
     let goal = delivered.get() + u64::from(messages);
@@ -105,16 +105,14 @@ async fn arm(
             let taken = uids.iter().map(|uid| admitted(uid, "crm", now)).collect();
             let admission = Admission { account: "main".into(), messages: taken, ..Admission::default() };
             let config = relay.config();
-            let wants = relay.courier.offer(&config, std::iter::once("crm"));
-            let (_, jobs) = relay.store.admit_leasing(admission, wants, now).await.unwrap();
-            relay.courier.start(jobs, &config);
+            relay.courier.take_in(admission, &config, now).await.unwrap();
             relay.owed.notify_one();
             admitted_at.extend(uids.into_iter().map(|uid| (uid, now.as_microsecond())));
         }
     };
     let arriving = async {
         while delivered.get() < goal {
-            ended.notified().await;
+            let _ = ended.changed().await;
         }
     };
     tokio::join!(admitting, arriving);

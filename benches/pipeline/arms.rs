@@ -179,9 +179,7 @@ async fn deliver(store_url: &str, url: &str, count: usize) -> Figures {
                 (first..count.min(first + PAGE)).map(|number| admitted(&format!("m{number}"), "crm", now));
             let page =
                 Admission { account: "main".into(), messages: messages.collect(), ..Admission::default() };
-            let wants = relay.courier.offer(&config, std::iter::once("crm"));
-            let (_, jobs) = store.admit_leasing(page, wants, now).await.unwrap();
-            relay.courier.start(jobs, &config);
+            relay.courier.take_in(page, &config, now).await.unwrap();
             relay.owed.notify_one();
         }
     };
@@ -218,12 +216,12 @@ async fn until_delivered(relay: &Arc<Relay>, count: usize) {
     let sending = tokio_util::task::TaskTracker::new();
     let sender = relay.clone();
     sending.spawn(async move { driver::send_for_ever(&sender).await });
-    let ended = relay.courier.ended();
+    let mut ended = relay.courier.ended();
     let count = u64::try_from(count).unwrap();
     let of = OfEnd::new("all", "crm", StateName::Delivered, "accepted");
     let delivered = relay.metrics.ended.get_or_create_owned(&of);
     while delivered.get() < count {
-        ended.notified().await;
+        let _ = ended.changed().await;
     }
     relay.courier.idle().await;
 }

@@ -149,21 +149,19 @@ async fn admit_paced(relay: &Arc<Relay>) -> HashMap<String, i64> {
             number += 1;
         }
         let page = Admission { account: "main".into(), messages, ..Admission::default() };
-        let wants = relay.courier.offer(&config, targets.iter().map(String::as_str));
-        let (_, jobs) = relay.store.admit_leasing(page, wants, now).await.unwrap();
-        relay.courier.start(jobs, &config);
+        relay.courier.take_in(page, &config, now).await.unwrap();
         relay.owed.notify_one();
     }
     began
 }
 
 async fn until_delivered(relay: &Relay, count: usize) {
-    let ended = relay.courier.ended();
+    let mut ended = relay.courier.ended();
     let of = |number| OfEnd::new("all", &other(number), StateName::Delivered, "accepted");
     let delivered =
         || -> u64 { (0..OTHERS).map(|number| relay.metrics.ended.get_or_create(&of(number)).get()).sum() };
     while delivered() < u64::try_from(count).unwrap() {
-        ended.notified().await;
+        let _ = ended.changed().await;
     }
 }
 

@@ -16,7 +16,7 @@ use crate::rules::{Resolves, Rule};
 use crate::store::{MessagePage, Store, StoreError};
 
 use super::events::{by_event, one_event};
-use super::names::{NameBooks, WAIT_MAX};
+use super::names::Soon;
 
 /// Messages looked through at once.
 const PAGE: usize = 500;
@@ -30,7 +30,7 @@ pub(super) async fn around(
     seen: &mut Vec<Seen>,
     config: &Config,
     store: &Store,
-    books: &NameBooks,
+    soon: Soon<'_>,
     now: Timestamp,
 ) -> Result<Around, StoreError> {
     let mut around = Around { gathered: job.gathered, throttled: job.throttled, ..Around::default() };
@@ -50,7 +50,7 @@ pub(super) async fn around(
         around.due = Some(job.first_due);
         around.expired = store.expired(job, from).await?;
     }
-    around.resolved = resolved(job, seen, config, store, books, now).await?;
+    around.resolved = resolved(job, seen, config, store, soon, now).await?;
     Ok(around)
 }
 
@@ -65,7 +65,7 @@ async fn resolved(
     seen: &mut Vec<Seen>,
     config: &Config,
     store: &Store,
-    books: &NameBooks,
+    soon: Soon<'_>,
     now: Timestamp,
 ) -> Result<Vec<Resolved>, StoreError> {
     let resolvers: Vec<(&Rule, &Resolves)> = config
@@ -77,7 +77,7 @@ async fn resolved(
         .collect();
     let first = seen.iter().map(|one| one.message.created_at).min();
     let Some(first) = first.filter(|_| !resolvers.is_empty()) else { return Ok(Vec::new()) };
-    let good = makers_good(job, &resolvers, first, store, books, now).await?;
+    let good = makers_good(job, &resolvers, first, store, soon, now).await?;
     let mut resolved = Vec::new();
     for one in std::mem::take(seen) {
         let by = good.iter().find(|(resolves, by)| {
@@ -107,7 +107,7 @@ async fn makers_good<'c>(
     resolvers: &[(&Rule, &'c Resolves)],
     from: Timestamp,
     store: &Store,
-    books: &NameBooks,
+    soon: Soon<'_>,
     now: Timestamp,
 ) -> Result<Vec<(&'c Resolves, Seen)>, StoreError> {
     let (mut found, mut after, mut looked_at) = (Vec::new(), None, 0);
@@ -122,11 +122,11 @@ async fn makers_good<'c>(
         for stored in messages {
             let by = resolvers.iter().find(|(rule, _)| stored.rules.contains(&rule.name));
             let Some((_, makes_good)) = by else { continue };
-            let names = match books.get(&job.account).filter(|_| makes_good.by.needs_names()) {
-                Some(book) => book.names(&stored.message, WAIT_MAX).await,
-                None => Names::default(),
+            let seen = match makes_good.by.needs_names() {
+                true => soon.seen(stored.message).await,
+                false => Seen::new(stored.message, Names::default()),
             };
-            found.push((*makes_good, Seen::new(stored.message, names)));
+            found.push((*makes_good, seen));
         }
         if !more {
             return Ok(found);

@@ -1,12 +1,13 @@
 //! Claims what is due, renders it, delivers it, and writes down what came of it.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +15,7 @@ use crate::config::Config;
 use crate::model::delivery::{Attempt, Claim, Job, Outcome, Report, State, StateName};
 use crate::model::payload::Payload;
 use crate::model::settle::{Facts, TargetChange, Verdict, settle};
-use crate::store::{Claimed, Ended, Outlook, Settlement, Store, StoreError, TargetState, Want};
+use crate::store::{Admission, Claimed, Outlook, Settlement, Store, StoreError, Taken, TargetState};
 use crate::target::{Parcel, Target};
 
 use super::backlog::take_together;
@@ -25,13 +26,16 @@ use super::empties::Empties;
 use super::gates::Gates;
 use super::gates::Turn;
 pub use super::lanes::Ticked;
-use super::lanes::{Lanes, lease_min};
+use super::lanes::{LEASE_MARGIN, Lanes, TURN_WAIT_MAX, attempt_max};
 use super::metrics::{self, Metrics, OfAttempt, OfEnd, OfTarget};
 use super::names::NameBooks;
 use super::scribe::{Next, Scribe};
-use super::telling::{owed, owed_for_ended};
+use super::telling::{Teller, owed};
 use super::traces::Traces;
 use super::view::{payload, view};
+
+/// How long a delivery waits whose messages cannot be read at the moment.
+const UNREAD_SLEEP: Duration = Duration::from_secs(1);
 
 /// The sending half of the relay. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
@@ -51,11 +55,12 @@ struct Shared {
     scribe: Scribe,
     tracker: TaskTracker,
     stop: CancellationToken,
-    /// Poked when an attempt ends: capacity is free, a retry may be due.
-    ended: Arc<Notify>,
+    /// Told when an attempt ends: capacity is free, a retry may be due.
+    ended: watch::Sender<()>,
     state: Mutex<Lanes>,
     gates: Gates,
     empties: Empties,
+    teller: Teller,
 }
 
 /// One attempt's place among those under way, given back however the attempt ends.
@@ -70,8 +75,7 @@ impl Drop for Lane {
         let mut lanes = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.leave(&self.target);
         drop(lanes);
-        self.shared.ended.notify_waiters();
-        self.shared.ended.notify_one();
+        self.shared.ended.send_replace(());
     }
 }
 
@@ -99,7 +103,7 @@ pub struct Parts {
 /// How far sending came.
 enum Sent {
     /// The target said something, or nothing.
-    Attempted(Report, Payload),
+    Attempted(Report, Option<Payload>),
     /// Nothing is to be sent any more, for this reason.
     Needless(String),
     /// Nothing was sent, and the claim is to be given back.
@@ -110,9 +114,10 @@ impl Courier {
     /// A courier with nothing under way.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, chance, metrics, names, traces, door, stop } = parts;
-        let (tracker, ended, state) = (TaskTracker::new(), Arc::new(Notify::new()), Mutex::new(door.lanes()));
+        let (tracker, ended, state) = (TaskTracker::new(), watch::Sender::new(()), Mutex::new(door.lanes()));
         let scribe = Scribe::new(store.clone(), clock.clone(), metrics.clone(), tracker.clone());
         let empties = Empties::default();
+        let teller = Teller::new(store.clone(), metrics.clone());
         let shared = Shared {
             store,
             clock,
@@ -128,13 +133,14 @@ impl Courier {
             state,
             gates: Gates::default(),
             empties,
+            teller,
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Notified whenever an attempt ends.
-    pub fn ended(&self) -> Arc<Notify> {
-        self.shared.ended.clone()
+    /// Changes whenever an attempt ends.
+    pub fn ended(&self) -> watch::Receiver<()> {
+        self.shared.ended.subscribe()
     }
 
     /// Attempts under way.
@@ -142,15 +148,10 @@ impl Courier {
         self.lanes(|lanes| lanes.in_flight())
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until nothing is under way, and nothing is being taken in.
     pub async fn idle(&self) {
-        loop {
-            let ended = self.shared.ended.notified();
-            if self.in_flight() == 0 {
-                return;
-            }
-            ended.await;
-        }
+        self.shared.tracker.close();
+        self.shared.tracker.wait().await;
     }
 
     /// After a trouble of the store: writes down what it could not take, before anything is claimed.
@@ -170,6 +171,7 @@ impl Courier {
     /// The store cannot be read or written; nothing has been started then.
     pub async fn tick(&self, config: &Arc<Config>, now: Timestamp) -> Result<Ticked, StoreError> {
         self.shared.empties.tick(&self.shared.store, config, now).await?;
+        self.shared.teller.tell(now).await?;
         let enabled = config.targets.values().filter(|target| target.enabled);
         let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
         let shared = &self.shared;
@@ -197,23 +199,44 @@ impl Courier {
             (ticked.next, ticked.held) = (Some(now), Some(now));
         }
         self.start_knowing(jobs, config, &outlook);
-        if !ended.is_empty() {
-            self.note_ended(&ended, config, now).await?;
-        }
+        shared.teller.note_ended(&ended, config, now).await;
         Ok(ticked)
     }
 
-    /// What could be started at once for the targets named; nothing while stopping.
-    pub fn offer<'a>(&self, config: &Config, targets: impl Iterator<Item = &'a str>) -> Vec<Want> {
-        if self.shared.stop.is_cancelled() {
-            return Vec::new();
-        }
-        self.lanes(|lanes| lanes.offer(config, targets))
+    /// The moment by the clock that leases are reckoned by.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 
-    /// Starts attempts whose leases are held.
-    pub fn start(&self, jobs: Vec<Job>, config: &Arc<Config>) {
-        self.start_knowing(jobs, config, &Outlook::default());
+    /// Takes in a page, and starts at once what of it is due and can be sent; nothing while stopping. What is leased is started, or
+    /// given back, even if nobody waits for the page any more.
+    ///
+    /// # Errors
+    /// The store cannot be written; nothing was taken in, and nothing started.
+    pub async fn take_in(
+        &self,
+        page: Admission,
+        config: &Arc<Config>,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
+        let due = page.messages.iter().flat_map(|admitted| &admitted.deliveries);
+        let targets: BTreeSet<&str> = due.map(|owed| owed.target.as_str()).collect();
+        let stopping = self.shared.stop.is_cancelled();
+        let wants =
+            if stopping { Vec::new() } else { self.lanes(|lanes| lanes.offer(config, targets.into_iter())) };
+        let (courier, config) = (self.clone(), config.clone());
+        let taking = self.shared.tracker.spawn(async move {
+            let (taken, jobs) = courier.shared.store.admit_leasing(page, wants, now).await?;
+            crate::failpoint::pass("admitted");
+            courier.start_knowing(jobs, &config, &Outlook::default());
+            Ok(taken)
+        });
+        let failed = |_| {
+            StoreError::Trouble(
+                "the relay failed while taking in a page; please report it with the log".to_owned(),
+            )
+        };
+        taking.await.map_err(failed)?
     }
 
     fn start_knowing(&self, jobs: Vec<Job>, config: &Arc<Config>, outlook: &Outlook) {
@@ -229,21 +252,6 @@ impl Courier {
         }
     }
 
-    /// Counts and tells of what the store ended by itself.
-    async fn note_ended(&self, ended: &[Ended], config: &Config, now: Timestamp) -> Result<(), StoreError> {
-        for Ended { id, rule, target, state, why } in ended {
-            let reason = if *state == StateName::Expired { "too_late" } else { "interrupted" };
-            let of = OfEnd::new(rule, target, *state, reason);
-            self.shared.metrics.ended.get_or_create(&of).inc();
-            tracing::error!(delivery = %id, rule, target, %state, why, "not delivered");
-        }
-        let notices = owed_for_ended(ended, config, now);
-        if !notices.is_empty() {
-            self.shared.store.owe(notices, now).await?;
-        }
-        Ok(())
-    }
-
     /// One attempt after another, each from rendering to the settled state, as long as more comes for the lane.
     async fn attempt(&self, job: Job, config: Arc<Config>, mut state: TargetState) {
         let mut next = Some(job);
@@ -256,7 +264,7 @@ impl Courier {
             let sent = AssertUnwindSafe(self.send(&mut job, target, &config)).catch_unwind().await;
             let settlement = match sent {
                 Ok(Sent::Attempted(report, payload)) => {
-                    self.judge(job, target, &config, &state, report, Some(payload))
+                    self.judge(job, target, &config, &state, report, payload)
                 }
                 Ok(Sent::Needless(why)) => self.withhold(job, why),
                 Ok(Sent::NotNow) => return self.release(job.claim).await,
@@ -269,7 +277,8 @@ impl Courier {
             drop(turn);
             // Whatever is wrong with a target is looked at before it is sent to again.
             let healthy = matches!(settlement.verdict.state, State::Delivered { .. });
-            self.lanes(|lanes| lanes.took(&target.name, healthy));
+            let quick = Duration::from_millis(settlement.attempt.latency_ms) <= TURN_WAIT_MAX;
+            self.lanes(|lanes| lanes.took(&target.name, healthy && quick));
             let calm = state.parked_until.is_none() && state.failing_since.is_none();
             let goes_on = healthy && calm && !self.shared.stop.is_cancelled();
             let want = if goes_on { self.lanes(|lanes| lanes.go_on(target, &config)) } else { None };
@@ -278,7 +287,7 @@ impl Courier {
             if wanted && job.is_none() {
                 self.lanes(|lanes| lanes.claimed(&target.name, false));
             }
-            self.note_ended_calmly(&ended, &config).await;
+            self.shared.teller.note_ended(&ended, &config, self.shared.clock.now()).await;
             state = TargetState { name: target.name.clone(), ..TargetState::default() };
             next = job;
         }
@@ -291,7 +300,8 @@ impl Courier {
             return None;
         }
         let left = Duration::try_from(claim.lease.until.duration_since(self.shared.clock.now()));
-        let patience = left.unwrap_or_default().saturating_sub(lease_min(target));
+        let left = left.unwrap_or_default().checked_sub(attempt_max(target))?;
+        let patience = left.saturating_sub(LEASE_MARGIN);
         let size = self.lanes(|lanes| lanes.concurrency(target));
         let turn = tokio::select! {
             turn = self.shared.gates.turn(&target.name, size, patience) => turn,
@@ -304,21 +314,18 @@ impl Courier {
         turn.filter(|_| self.lanes(|lanes| lanes.is_in_force(config)))
     }
 
-    async fn note_ended_calmly(&self, ended: &[Ended], config: &Config) {
-        if !ended.is_empty()
-            && let Err(error) = self.note_ended(ended, config, self.shared.clock.now()).await
-        {
-            tracing::error!(%error, "nobody could be told of deliveries that were given up");
-        }
-    }
-
     /// Renders and sends.
     async fn send(&self, job: &mut Job, target: &Target, config: &Config) -> Sent {
         let shared = &self.shared;
         let view = match view(job, config, &shared.store, &shared.names, shared.clock.now()).await {
             Ok(view) => view,
+            Err(error @ StoreError::Corrupt(_)) => return Sent::Attempted(unreadable(&error), None),
             Err(error) => {
-                tracing::warn!(delivery = %job.claim.id, %error, "what the delivery is about cannot be read");
+                tracing::warn!(delivery = %job.claim.id, %error, "what the delivery is about cannot be read; it is tried again in a moment");
+                tokio::select! {
+                    () = tokio::time::sleep(UNREAD_SLEEP) => {}
+                    () = shared.stop.cancelled() => {}
+                }
                 return Sent::NotNow;
             }
         };
@@ -342,7 +349,7 @@ impl Courier {
         if let Some(problem) = problem {
             report.reason = format!("{}; sent as plain text because {problem}", report.reason);
         }
-        Sent::Attempted(report, payload)
+        Sent::Attempted(report, Some(payload))
     }
 
     /// Nothing is left to tell: recorded with the reason, and not sent.
@@ -478,12 +485,16 @@ impl Courier {
 }
 
 fn panicked() -> Report {
-    Report {
-        outcome: Outcome::Retry { after: None },
-        reason: "the relay failed while sending this; please report it with the log".to_owned(),
-        status: None,
-        answer: None,
-        latency: Duration::ZERO,
-        maybe_duplicate: true,
-    }
+    let reason = "the relay failed while sending this; please report it with the log".to_owned();
+    Report { maybe_duplicate: true, ..unsent(reason) }
+}
+
+/// Nothing is sent, as what else it is to tell makes no sense: an attempt like another, lest it is tried without an end.
+fn unreadable(error: &StoreError) -> Report {
+    unsent(format!("not sent: what it tells of other messages cannot be read: {error}"))
+}
+
+fn unsent(reason: String) -> Report {
+    let (outcome, latency) = (Outcome::Retry { after: None }, Duration::ZERO);
+    Report { outcome, reason, status: None, answer: None, latency, maybe_duplicate: false }
 }

@@ -204,7 +204,7 @@ async fn poll_counted(relay: &Relay, post: &Post, hand: Option<Hand>) -> Tick {
 
 /// Sends whatever is due until the relay stops.
 pub async fn send_for_ever(relay: &Relay) {
-    let ended = relay.courier.ended();
+    let mut ended = relay.courier.ended();
     let mut troubled = false;
     while !relay.stop.is_cancelled() {
         if troubled {
@@ -240,7 +240,7 @@ pub async fn send_for_ever(relay: &Relay) {
         };
         tokio::select! {
             () = tokio::time::sleep(sleep) => {}
-            () = ended.notified() => tokio::task::yield_now().await,
+            _ = ended.changed() => tokio::task::yield_now().await,
             () = relay.owed.notified() => {}
             () = relay.stop.cancelled() => {}
         }
@@ -355,7 +355,7 @@ async fn once_holding(relay: &Relay) -> anyhow::Result<Round> {
 /// # Errors
 /// The store fails.
 pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
-    let ended = relay.courier.ended();
+    let mut ended = relay.courier.ended();
     let (mut least, mut idle_waits) = (u64::MAX, 0);
     while !relay.stop.is_cancelled() {
         let now = relay.clock.now();
@@ -368,7 +368,7 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
         let held = ticked.held.map(|at| until(at, now).max(COURIER_SLEEP_MIN));
         if busy {
             tokio::select! {
-                () = ended.notified() => tokio::task::yield_now().await,
+                _ = ended.changed() => tokio::task::yield_now().await,
                 () = tokio::time::sleep(held.unwrap_or(DRAIN_WAIT_MAX)) => {}
                 () = relay.stop.cancelled() => {}
             }

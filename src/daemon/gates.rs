@@ -91,9 +91,11 @@ impl Gate {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        // Given back while nobody else looks: who changes the size meanwhile would count it as held and as there.
         let mut state = self.gate.state();
+        let permit = self.permit.take();
         if state.surplus > 0
-            && let Some(permit) = self.permit.take()
+            && let Some(permit) = permit
         {
             state.surplus -= 1;
             permit.forget();

@@ -22,11 +22,13 @@ use super::names::WAIT_MAX;
 const IN_FLIGHT_MAX: usize = 256;
 /// Claimed for one target at once.
 const CLAIM_MAX: usize = 64;
+/// So many of a target may be under way however full the house is, as long as there is a place.
+const FEW: usize = 4;
 /// What a lease is longer than the attempt's deadline: time to write down its end, and what the clocks of two hosts
 /// may be apart.
-const LEASE_MARGIN: Duration = Duration::from_secs(5).saturating_add(CLOCKS_APART_MAX);
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(5).saturating_add(CLOCKS_APART_MAX);
 /// How long what is leased ahead may wait for its turn; then it is given back.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(2);
+pub(super) const TURN_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often the store is asked to sweep although nothing is to be claimed.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -136,7 +138,7 @@ impl Lanes {
         let mut wants = Vec::new();
         for target in targets.filter_map(|name| config.targets.get(name)).filter(|target| target.enabled) {
             let busy = self.in_flight.get(&target.name).copied().unwrap_or_default();
-            let limit = self.concurrency(target).saturating_sub(busy).min(CLAIM_MAX).min(room);
+            let limit = self.concurrency(target).saturating_sub(busy).min(CLAIM_MAX).min(share(room, busy));
             room -= limit;
             wants.push((self.want(target, limit), self.free_ahead(target, busy)));
         }
@@ -181,7 +183,8 @@ impl Lanes {
             let here = self.in_flight.get(&target.name).copied().unwrap_or_default();
             // Those of other instances are under way as well.
             let busy = here.max(outlook.sending.get(&target.name).copied().unwrap_or_default());
-            let limit = self.open(target, &state, busy).min(free(rate, &state, me, now)).min(room);
+            let limit =
+                self.open(target, &state, busy).min(free(rate, &state, me, now)).min(share(room, here));
             room -= limit;
             let calm = busy == here && state.failing_since.is_none();
             let ahead = if calm { self.free_ahead(target, busy).min(CLAIM_MAX - limit) } else { 0 };
@@ -235,7 +238,14 @@ impl Lanes {
         let ahead = self.ahead(target);
         let turn = if ahead > 0 { TURN_WAIT_MAX } else { Duration::ZERO };
         let (rate, concurrency) = (self.rate(target), self.concurrency(target));
-        Want { target: target.name.clone(), limit, lease: lease_min(target) + turn, rate, concurrency, ahead }
+        Want {
+            target: target.name.clone(),
+            limit,
+            lease: attempt_max(target) + LEASE_MARGIN + turn,
+            rate,
+            concurrency,
+            ahead,
+        }
     }
 }
 
@@ -250,9 +260,14 @@ fn with_ahead(wants: Vec<(Want, usize)>, room: usize) -> Vec<Want> {
     all.filter(|want| want.limit > 0).collect()
 }
 
-/// What an attempt needs of its lease.
-pub(super) fn lease_min(target: &Target) -> Duration {
-    target.attempt_time_max() + WAIT_MAX + LEASE_MARGIN
+/// What an attempt takes at the most, the waiting for names included.
+pub(super) fn attempt_max(target: &Target) -> Duration {
+    target.attempt_time_max() + WAIT_MAX
+}
+
+/// How much of the room a target may take that has so many under way: the last quarter is for targets with few.
+fn share(room: usize, busy: usize) -> usize {
+    room.saturating_sub(IN_FLIGHT_MAX / 4).max(FEW.saturating_sub(busy).min(room))
 }
 
 fn free(rate: Option<Rate>, state: &TargetState, me: &str, now: Timestamp) -> usize {

@@ -9,11 +9,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::clock::Clock;
 use crate::model::message::Message;
 use crate::model::names::{Business, Client, Names, Staff};
+use crate::render::view::Seen;
 use crate::source::Account;
 use crate::source::fault::ApiError;
 use crate::source::lookup::Lookup;
@@ -47,6 +49,34 @@ impl NameBooks {
     /// The book of an account, in place of the one it had.
     pub fn insert(&self, account: String, book: NameBook) {
         self.books.write().unwrap_or_else(PoisonError::into_inner).insert(account, book);
+    }
+}
+
+/// Names as far as they can be known until a moment: one wait for all that a delivery tells of, as its lease reckons with one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Soon<'a> {
+    books: &'a NameBooks,
+    until: Instant,
+}
+
+impl<'a> Soon<'a> {
+    /// From here on for [`WAIT_MAX`].
+    pub(super) fn of(books: &'a NameBooks) -> Self {
+        Self { books, until: Instant::now() + WAIT_MAX }
+    }
+
+    /// The names of a message's people.
+    pub(super) async fn names(&self, message: &Message) -> Names {
+        match self.books.get(&message.account) {
+            Some(book) => book.names(message, self.until.saturating_duration_since(Instant::now())).await,
+            None => Names::default(),
+        }
+    }
+
+    /// The message with its people.
+    pub(super) async fn seen(&self, message: Message) -> Seen {
+        let names = self.names(&message).await;
+        Seen::new(message, names)
     }
 }
 

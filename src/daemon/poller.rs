@@ -1,6 +1,6 @@
 //! Polls one account: walk, fetch, read, match, plan, admit. One transaction per page; an error leaves all as last committed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -288,6 +288,8 @@ impl Poller {
                 "the API writes times without a zone; they are taken for UTC"
             );
         }
+        // A walk may take long: what is sent at once is leased from the moment of its page, not from that of the poll.
+        let now = gain.hand.as_ref().map_or(now, Hand::now);
         let rows = Row::of(&answer.page.items);
         let facts = (answer.page.per_page, answer.page.total_count, answer.server_now.unwrap_or(now));
         let (messages, quarantined) = self.unseen(config, cursor, answer.page.items, now).await?;
@@ -341,18 +343,13 @@ impl Poller {
         }
         let owing = admission.messages.iter().filter(|admitted| !admitted.deliveries.is_empty());
         let owing: Vec<Message> = owing.map(|admitted| admitted.message.clone()).collect();
-        let due = admission.messages.iter().flat_map(|admitted| &admitted.deliveries);
-        let targets: BTreeSet<String> = due.map(|owed| owed.target.clone()).collect();
-        let offer = |hand: &Hand| hand.offer(targets.iter().map(String::as_str));
-        let wants = gain.hand.as_ref().map(offer).unwrap_or_default();
         let arrivals = Arrivals::of(&admission, now);
         let page = self.traces.page(&admission);
-        let (taken, jobs) = self.store.admit_leasing(admission, wants, now).await?;
-        crate::failpoint::pass("admitted");
+        let taken = match &gain.hand {
+            Some(hand) => hand.take_in(admission, now).await?,
+            None => self.store.admit(admission, now).await?,
+        };
         self.traces.admitted(page, now);
-        if let Some(hand) = &gain.hand {
-            hand.start(jobs);
-        }
         gain.arrivals.add(arrivals);
         gain.taken.messages += taken.messages;
         gain.taken.deliveries += taken.deliveries;

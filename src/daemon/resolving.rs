@@ -8,8 +8,7 @@ use crate::rules::Rule;
 use crate::store::{Filter, Row, Store, StoreError};
 
 use super::events::one_event;
-use super::names::NameBooks;
-use super::view::seen;
+use super::names::Soon;
 
 /// Deliveries that one message makes good, as far as they are told.
 const RESOLVED_MAX: usize = 200;
@@ -20,20 +19,20 @@ pub(super) async fn around(
     told: &[Seen],
     config: &Config,
     store: &Store,
-    books: &NameBooks,
+    soon: Soon<'_>,
     around: &mut Around,
 ) -> Result<(), StoreError> {
     let digest = job.gathered.is_some_and(|gathered| gathered.kind == Kind::Digest);
     let (false, [told], true) = (digest, told, config.rules.are_resolving()) else { return Ok(()) };
     let Some(rule) = config.rules.get(&job.rule) else { return Ok(()) };
     if rule.resolves.is_some() {
-        around.resolved = resolved(job, told, rule, store, books).await?;
+        around.resolved = resolved(job, told, rule, store, soon).await?;
     }
     if !rule.good_by.is_empty()
         && let Some(good) = store.delivery(&job.claim.id).await?.and_then(|detail| detail.row.made_good)
         && let Some(by) = store.message(Some(&job.account), &good.by).await?
     {
-        around.resolved_by = Some(seen(by.message, books).await);
+        around.resolved_by = Some(soon.seen(by.message).await);
     }
     Ok(())
 }
@@ -44,7 +43,7 @@ async fn resolved(
     told: &Seen,
     rule: &Rule,
     store: &Store,
-    books: &NameBooks,
+    soon: Soon<'_>,
 ) -> Result<Vec<Resolved>, StoreError> {
     let mut rows: Vec<(Row, Seen)> = Vec::new();
     for by in told.whole() {
@@ -66,7 +65,7 @@ async fn resolved(
         let mut messages = Vec::with_capacity(row.messages.len());
         for uid in &row.messages {
             if let Some(stored) = store.message(Some(&row.account), uid).await? {
-                messages.push(seen(stored.message, books).await);
+                messages.push(soon.seen(stored.message).await);
             }
         }
         messages.sort_by_key(|one| one.message.created_at);

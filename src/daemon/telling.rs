@@ -1,13 +1,17 @@
 //! What people are told of deliveries and targets: which notices are owed, and to whom.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::model::delivery::{Job, Planned, Report, State, StateName};
 use crate::model::settle::{TargetChange, Verdict};
 use crate::rules::notice::{Addressee, RELAY, Trouble, notices};
-use crate::store::Ended;
+use crate::store::{Ended, Store, StoreError};
 use crate::target::Target;
+
+use super::metrics::{Metrics, OfEnd};
 
 /// The notices owed for what became of a delivery, and those owed if its target is parked by it or no longer is.
 pub(super) fn owed(
@@ -50,8 +54,54 @@ fn expired(target: &str, delivery: &str, rule: &str, config: &Config, now: Times
     notices(&Trouble::Expired { target, delivery, rule, owner }, &addressees(None, config), now)
 }
 
+/// Tells of what the store ended by itself, and again until that is owed: it ended in a transaction of its own.
+#[derive(Debug)]
+pub(super) struct Teller {
+    store: Store,
+    metrics: Arc<Metrics>,
+    untold: Mutex<Vec<Planned>>,
+}
+
+impl Teller {
+    /// One with nothing to tell.
+    pub(super) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics, untold: Mutex::default() }
+    }
+
+    /// Counts what ended, and tells of it.
+    pub(super) async fn note_ended(&self, ended: &[Ended], config: &Config, now: Timestamp) {
+        for Ended { id, rule, target, state, why } in ended {
+            let reason = if *state == StateName::Expired { "too_late" } else { "interrupted" };
+            self.metrics.ended.get_or_create(&OfEnd::new(rule, target, *state, reason)).inc();
+            tracing::error!(delivery = %id, rule, target, %state, why, "not delivered");
+        }
+        self.untold().extend(owed_for_ended(ended, config, now));
+        if let Err(error) = self.tell(now).await {
+            tracing::error!(%error, "nobody can be told of deliveries that were given up; it is tried again until somebody is");
+        }
+    }
+
+    /// Owes the notices that are not owed yet; one that is already stays as it is.
+    ///
+    /// # Errors
+    /// The store cannot be written; they are kept for the next time.
+    pub(super) async fn tell(&self, now: Timestamp) -> Result<(), StoreError> {
+        let notices = self.untold().clone();
+        if notices.is_empty() {
+            return Ok(());
+        }
+        self.store.owe(notices.clone(), now).await?;
+        self.untold().retain(|untold| notices.iter().all(|told| told.id != untold.id));
+        Ok(())
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Vec<Planned>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The notices owed for what the store ended by itself.
-pub(super) fn owed_for_ended(ended: &[Ended], config: &Config, now: Timestamp) -> Vec<Planned> {
+fn owed_for_ended(ended: &[Ended], config: &Config, now: Timestamp) -> Vec<Planned> {
     let told = ended.iter().filter(|ended| ended.rule != RELAY);
     told.flat_map(|ended| {
         let (delivery, rule) = (ended.id.as_str(), ended.rule.as_str());

@@ -1,19 +1,17 @@
 //! Gathers what a template sees for one delivery, its messages and the names behind them, and makes the payload of it.
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::model::delivery::{Job, Planned};
 use crate::model::message::Message;
-use crate::model::names::Names;
 use crate::model::payload::Payload;
 use crate::render::view::{Around, Seen, View};
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 
 use super::closing::around;
-use super::names::{NameBooks, WAIT_MAX};
+use super::names::{NameBooks, Soon};
 use super::resolving;
 
 /// The view of a job, which gives its messages to it. The same job gives the same view, aside from names that were learnt
@@ -28,27 +26,14 @@ pub(crate) async fn view(
     books: &NameBooks,
     now: Timestamp,
 ) -> Result<View, StoreError> {
-    let patience = Instant::now() + WAIT_MAX;
+    let soon = Soon::of(books);
     let mut messages = Vec::with_capacity(job.messages.len());
     for message in std::mem::take(&mut job.messages) {
-        let names = match books.get(&message.account) {
-            Some(book) => book.names(&message, patience.saturating_duration_since(Instant::now())).await,
-            None => Names::default(),
-        };
-        messages.push(Seen::new(message, names));
+        messages.push(soon.seen(message).await);
     }
-    let mut around = around(job, &mut messages, config, store, books, now).await?;
-    resolving::around(job, &messages, config, store, books, &mut around).await?;
+    let mut around = around(job, &mut messages, config, store, soon, now).await?;
+    resolving::around(job, &messages, config, store, soon, &mut around).await?;
     Ok(View { around, ..frame(job, messages, config, job.first_due) })
-}
-
-/// A message with its people, as far as they can be known soon.
-pub(super) async fn seen(message: Message, books: &NameBooks) -> Seen {
-    let names = match books.get(&message.account) {
-        Some(book) => book.names(&message, WAIT_MAX).await,
-        None => Names::default(),
-    };
-    Seen::new(message, names)
 }
 
 /// The view of a job whose messages' names are known.
@@ -77,7 +62,7 @@ pub async fn preview(
     now: Timestamp,
 ) -> View {
     View {
-        messages: vec![seen(message.clone(), books).await],
+        messages: vec![Soon::of(books).seen(message.clone()).await],
         notice: owed.notice.clone(),
         delivery_id: owed.id.as_str().to_owned(),
         attempt: 1,

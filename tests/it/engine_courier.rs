@@ -365,8 +365,9 @@ async fn what_a_slow_target_had_no_turn_for_is_not_leased_again_at_once() {
     engine.owes("crm", &["a", "b", "c", "d"]).await;
     let (courier, config, now) = (&engine.relay.courier, engine.relay.config(), engine.relay.clock.now());
     assert_eq!(courier.tick(&config, now).await.unwrap().started, 4);
+    let mut ended = courier.ended();
     while courier.in_flight() > 2 {
-        courier.ended().notified().await;
+        ended.changed().await.unwrap();
     }
     assert_eq!(courier.tick(&config, now).await.unwrap().started, 0);
     assert_eq!(engine.count("crm", StateName::Pending).await, 2);

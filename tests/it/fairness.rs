@@ -55,14 +55,14 @@ async fn claims_beside(answer: Answer) -> (World, BTreeMap<String, usize>) {
     world.poll().await;
     let all_others = async {
         loop {
-            let ended = courier.ended();
+            let mut ended = courier.ended();
             let ticked = courier.tick(&config, world.clock.now()).await.unwrap();
             let begun = begun(&world).await;
             if begun.iter().all(|(target, count)| target == "t00" || *count == FRESH) {
                 return begun;
             }
             if ticked.started == 0 {
-                ended.notified().await;
+                let _ = ended.changed().await;
             }
         }
     };

@@ -132,14 +132,14 @@ impl World {
     /// Sends whatever may be sent at this moment, until nothing is under way.
     pub(crate) async fn send(&self) {
         let courier = &self.relay().courier;
-        let ended = courier.ended();
+        let mut ended = courier.ended();
         loop {
             // Looked at before the tick: what ends meanwhile may have been all that stood in its way.
             let busy = courier.in_flight() > 0;
             let started = courier.tick(&self.relay().config(), self.clock.now()).await.unwrap().started;
             match (started, busy) {
                 (0, false) => return,
-                (0, true) => ended.notified().await,
+                (0, true) => _ = ended.changed().await,
                 _ => {}
             }
         }

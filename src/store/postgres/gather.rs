@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use super::Postgres;
 use super::connect::{query, transact};
 use super::owed::owe;
+use super::targets;
 use super::tx::{get, ms, rows, text, time, time_or_none};
 use crate::model::delivery::{Planned, Waiting};
 use crate::model::id::DeliveryId;
@@ -86,7 +87,8 @@ impl Postgres {
         let ids: Vec<_> = parts.iter().map(|id| text(id.as_str())).collect();
         let why = format!("sent together with others in {}", whole.id);
         transact!(self.db, |tx| {
-            // What ended would be owed by nothing if another instance was quicker with the same parts.
+            // What ended would be owed by nothing if another instance was quicker with the same parts, or is at it.
+            targets::lock(tx, &[&whole.target]).await?;
             let whole_id = text(whole.id.as_str());
             if !tx.all("SELECT 1 FROM deliveries WHERE id = $1", &[&whole_id]).await?.is_empty() {
                 return Ok(0);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 
 use super::Postgres;
 use super::claim::{Room, take};
@@ -28,8 +29,11 @@ impl Postgres {
         let (batch, tokens) = (Batch::of(&settlements)?, self.next_tokens());
         let settled = daily!(self.db, |tx| {
             let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
-            targets::lock(tx, &names).await?;
-            let written = write_down(tx, &settlements, &batch, now).await?;
+            let telling = telling(tx, &settlements).await?;
+            targets::lock(tx, &[&names[..], &telling[..]].concat()).await?;
+            // Read again: somebody may have changed them while their locks were waited for.
+            let standings = Standings::read(tx, &telling).await?;
+            let written = write_down(tx, &settlements, &batch, standings, now).await?;
             let mut claimed = Claimed::default();
             if !wants.is_empty() {
                 let room = Room::read(tx, &names, self.instance(), now).await?;
@@ -79,9 +83,9 @@ async fn write_down(
     tx: &Tx<'_>,
     settlements: &[Arc<Settlement>],
     batch: &Batch<'_>,
+    mut standings: Standings,
     now: Timestamp,
 ) -> Result<Vec<bool>> {
-    let mut standings = telling(tx, settlements).await?;
     let written = batch.write(tx).await?;
     crate::failpoint::pass("settle");
     let mut notices: Vec<Planned> = Vec::new();
@@ -101,27 +105,20 @@ async fn write_down(
     }
     standings.write(tx).await?;
     owe(tx, &notices, now).await?;
-    Ok(written)
+    if written.contains(&false) { batch.or_written_before(tx, written).await } else { Ok(written) }
 }
 
-/// The standings of those targets that the settlements say something new of, locked. Most targets are healthy, and
-/// another good answer says nothing.
-async fn telling(tx: &Tx<'_>, settlements: &[Arc<Settlement>]) -> Result<Standings> {
+/// Those targets that the settlements say something new of. Most are healthy, and another good answer says nothing.
+async fn telling<'a>(tx: &Tx<'_>, settlements: &'a [Arc<Settlement>]) -> Result<Vec<&'a str>> {
     let mut names: Vec<&str> = settlements.iter().map(|settlement| settlement.target.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     let seen = Standings::read(tx, &names).await?;
-    let news = |name: &&str| {
-        let mut of_target = settlements.iter().filter(|settlement| settlement.target == **name);
+    names.retain(|name| {
+        let mut of_target = settlements.iter().filter(|settlement| settlement.target == *name);
         of_target.any(|settlement| says_something(settlement, &seen))
-    };
-    let telling: Vec<&str> = names.into_iter().filter(news).collect();
-    if telling.is_empty() {
-        return Ok(Standings::default());
-    }
-    targets::lock(tx, &telling).await?;
-    // Read again: somebody may have changed them while their locks were waited for.
-    Standings::read(tx, &telling).await
+    });
+    Ok(names)
 }
 
 fn says_something(settlement: &Settlement, standings: &Standings) -> bool {
@@ -235,12 +232,34 @@ impl<'a> Batch<'a> {
                 ],
             )
             .await?;
-        for row in ended {
-            let position = usize::try_from(get::<i64>(&row, "position")?).unwrap_or(usize::MAX);
+        self.mark(&ended, &mut written)?;
+        Ok(written)
+    }
+
+    /// The same, and `true` for what was written before: a commit whose answer was lost is found there when it is tried again.
+    async fn or_written_before(&self, tx: &Tx<'_>, mut written: Vec<bool>) -> Result<Vec<bool>> {
+        let found = tx
+            .all(
+                "SELECT i.position FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) WITH ORDINALITY
+                   AS i (id, at, outcome, latency_ms, position)
+                 JOIN deliveries d ON d.id = i.id
+                 JOIN attempts a ON a.delivery = d.seq AND a.at = i.at AND a.outcome = i.outcome
+                   AND a.latency_ms = i.latency_ms",
+                &[&self.ids, &self.at, &self.outcomes, &self.latencies],
+            )
+            .await?;
+        self.mark(&found, &mut written)?;
+        Ok(written)
+    }
+
+    /// Says of the settlements in these rows that they are written.
+    fn mark(&self, rows: &[Row], written: &mut [bool]) -> Result<()> {
+        for row in rows {
+            let position = usize::try_from(get::<i64>(row, "position")?).unwrap_or(usize::MAX);
             if let Some(place) = self.places.get(position.saturating_sub(1)) {
                 written[*place] = true;
             }
         }
-        Ok(written)
+        Ok(())
     }
 }
