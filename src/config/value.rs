@@ -7,16 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::model::duration::{UNITS_MS, shown};
 use crate::source::StartFrom;
 
 use super::codes;
 use super::problem::{Applicability, Finding, Similar, similar};
 use super::read::Reader;
 use super::yaml::Node;
-
-/// The units of a duration, in milliseconds.
-const UNITS_MS: [(&str, u64); 6] =
-    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
 
 /// How often something may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +45,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         rest = &rest[unit_end..];
     }
     Ok(Duration::from_millis(total))
-}
-
-/// A duration as people write it, for messages.
-pub(super) fn shown(duration: Duration) -> String {
-    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let (name, unit) =
-        UNITS_MS.iter().take(5).rev().find(|(_, unit)| ms >= *unit && ms % unit == 0).unwrap_or(&UNITS_MS[1]);
-    format!("{}{name}", ms / unit)
 }
 
 /// The time one send is worth at a rate such as `10/s` or `60/m`.

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod catalog;
 mod catalog_rows;
 pub mod delivery;
+pub mod duration;
 pub mod event;
 pub mod good;
 pub mod group;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::backoff::scaled;
 use super::delivery::{Outcome, RetryPolicy, State};
+use super::duration::shown;
 
 /// A 429 without a usable `Retry-After` pauses the target this long.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
@@ -162,8 +163,8 @@ fn later(facts: Facts, policy: &RetryPolicy, now: Timestamp, wait: Duration, rea
         return State::Expired { at: now };
     }
     if due_at >= after_now(facts.first_due.max(facts.created_at), policy.give_up_after) {
-        let days = policy.give_up_after.as_secs_f64() / 86_400.0;
-        return State::Dead { at: now, why: format!("gave up after {days:.1} days: {reason}") };
+        let after = shown(policy.give_up_after);
+        return State::Dead { at: now, why: format!("gave up after {after}: {reason}") };
     }
     State::Pending { due_at }
 }

@@ -201,6 +201,17 @@ rules:
 }
 
 #[tokio::test]
+async fn what_is_given_up_says_after_how_long() {
+    let world = World::new(&HTTP.replace("concurrency: 1", "retry: { first: 1s, give_up_after: 10s }")).await;
+    world.receives("Ann", "Hello?");
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+    world.tick().await;
+    world.pass("1m").await;
+    let why = world.rows().await[0].why.clone().unwrap();
+    assert!(why.starts_with("gave up after 10s: "), "{why}");
+}
+
+#[tokio::test]
 async fn a_replay_is_a_new_delivery_rendered_anew() {
     let world = World::new(HTTP).await;
     world.receives("Ann", "Hello?");

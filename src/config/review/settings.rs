@@ -7,7 +7,7 @@ use crate::config::codes;
 use crate::config::problem::{Finding, Span};
 use crate::config::raw::{Raw, RawDeliver, RawRule, RawTarget};
 use crate::config::trees::Trees;
-use crate::config::value::shown;
+use crate::model::duration::shown;
 use crate::source::{Account, StartFrom};
 use crate::target::Target;
 

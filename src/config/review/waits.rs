@@ -8,7 +8,7 @@ use crate::config::problem::Finding;
 use crate::config::raw::{Raw, RawDeliver, RawRule};
 use crate::config::read::Spot;
 use crate::config::trees::Trees;
-use crate::config::value::shown;
+use crate::model::duration::shown;
 use crate::model::message::Message;
 use crate::model::sample;
 use crate::rules::key::Key;
