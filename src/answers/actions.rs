@@ -46,6 +46,28 @@ impl Change {
         }
     }
 
+    /// Refuses states of which none can be changed so.
+    ///
+    /// # Errors
+    /// They are such; the text says which can.
+    pub fn of_states(self, states: &[StateName]) -> std::result::Result<(), Refusal> {
+        if states.iter().any(|state| self.fits(*state)) {
+            return Ok(());
+        }
+        let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        let (names, does) = (names.join(" or "), self.as_str());
+        Err(Refusal::Wrong(format!("what is {names} is not {does}ed: {}", self.unfit())))
+    }
+
+    /// Leaves of what a filter found what is to be changed; how many it passes over that were sent again before: their newest
+    /// replay stands for them.
+    pub fn choose<T>(self, found: &mut Vec<T>, of: impl Fn(&T) -> (StateName, u32)) -> usize {
+        found.retain(|one| self.fits(of(one).0));
+        let fit = found.len();
+        found.retain(|one| self == Self::Discard || of(one).1 == 0);
+        fit - found.len()
+    }
+
     /// The same of this one.
     pub fn refuse(self, id: &DeliveryId, state: StateName) -> Refusal {
         Refusal::Conflict(format!("{id} is {state}: {}", self.unfit()))
@@ -95,6 +117,18 @@ impl Change {
         }
         Ok(changed)
     }
+}
+
+/// What to say of those that were passed over; nothing where there are none.
+pub fn passed_over(count: usize) -> String {
+    let they = match count {
+        0 => return String::new(),
+        1 => "it was",
+        _ => "they were",
+    };
+    format!(
+        ". {count} passed over: {they} sent again before; `activity-relay deliveries show ID` says as what"
+    )
 }
 
 /// What a change made: the new delivery of a replay, else the one that changed.

@@ -1,5 +1,6 @@
 //! What people and programs hand over, and why what they ask for is not done: the same words wherever it is asked.
 
+use crate::config::problem::nearest;
 use crate::store::StoreError;
 
 /// How long a text may be that is kept, in characters.
@@ -20,6 +21,19 @@ pub enum Refusal {
     /// The store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What to say of a rule or target (`what`) of which nobody knows.
+pub fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>) -> Refusal {
+    let known: Vec<&str> = known.collect();
+    let near = nearest(name, known.iter().copied());
+    let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+    Refusal::Missing(match known.as_slice() {
+        [] => format!(
+            "no {what} is named `{name}` in the store, and the rules file cannot be read: `activity-relay check` says why"
+        ),
+        known => format!("no {what} is named `{name}`; {near}there are: {}", known.join(", ")),
+    })
 }
 
 /// A text that is kept and shown: on one line, not too long, not empty.

@@ -1,5 +1,6 @@
 //! Deliveries as programs are shown them: the list's object, and one with its payload and every attempt.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use jiff::Timestamp;
@@ -7,12 +8,14 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::asked::Refusal;
+use super::asked::{Refusal, unknown};
 use super::{payload, when};
+use crate::config::Config;
 use crate::model::delivery::{Attempt, Notice, StateName};
 use crate::model::group::Kind;
 use crate::model::id::DeliveryId;
-use crate::store::{Detail, Row, Store};
+use crate::rules::notice::RELAY;
+use crate::store::{Detail, Filter, Row, Store};
 use crate::target::Target;
 
 /// The one delivery whose id is, or begins with, the text.
@@ -40,6 +43,47 @@ pub async fn detail(store: &Store, text: &str) -> Result<Detail, Refusal> {
         }
     };
     store.delivery(id).await?.ok_or_else(unknown)
+}
+
+/// The deliveries that replay it, the oldest first, as far as they are kept: they are about the same messages, or are
+/// notices as it is.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn again(store: &Store, row: &Row) -> crate::store::Result<Vec<Row>> {
+    if row.replays == 0 {
+        return Ok(Vec::new());
+    }
+    let message = row.messages.first().cloned();
+    let since = message.is_none().then_some(row.created_at);
+    let (rule, target) = (Some(row.rule.clone()), Some(row.target.clone()));
+    let filter = Filter { message, since, rule, target, ..Filter::default() };
+    let mut rows = store.deliveries(filter).await?.0;
+    rows.retain(|other| other.replay_of.as_ref() == Some(&row.id));
+    Ok(rows)
+}
+
+/// Refuses a filter by which nothing was found and whose rule or target nobody knows: neither the rules file, as far as it
+/// can be read, nor any delivery.
+///
+/// # Errors
+/// It is such, or the store cannot be read.
+pub async fn known(store: &Store, config: Option<&Config>, filter: &Filter) -> Result<(), Refusal> {
+    if let Some(name) = &filter.target {
+        let mut names: BTreeSet<String> = store.counts_by_target().await?.into_keys().collect();
+        names.extend(config.iter().flat_map(|config| config.targets.keys().cloned()));
+        if !names.contains(name) {
+            return Err(unknown("target", name, names.iter().map(String::as_str)));
+        }
+    }
+    if let Some(name) = filter.rule.as_ref().filter(|name| *name != RELAY) {
+        let rules = config.map_or(&[][..], |config| config.rules.list());
+        let one = Filter { rule: Some(name.clone()), limit: Some(1), ..Filter::default() };
+        if !rules.iter().any(|rule| rule.name == *name) && store.page(one).await?.is_empty() {
+            return Err(unknown("rule", name, rules.iter().map(|rule| rule.name.as_str())));
+        }
+    }
+    Ok(())
 }
 
 /// A delivery as the JSON contract has it; the keys behind `replay_of` are beyond it.
@@ -91,6 +135,9 @@ pub struct Listed {
     pub notice: Option<Notice>,
     /// What made it good.
     pub resolved_by: Option<ResolvedBy>,
+    /// How often it was replayed itself.
+    #[serde(default)]
+    pub replays: u32,
 }
 
 /// What made a delivery good.
@@ -176,6 +223,7 @@ impl Listed {
                 .made_good
                 .as_ref()
                 .map(|good| ResolvedBy { message: good.by.clone(), at: good.at }),
+            replays: row.replays,
         }
     }
 
@@ -196,16 +244,19 @@ pub struct Shown {
     pub payload_type: Option<String>,
     /// All attempts, oldest first.
     pub history: Vec<Attempt>,
+    /// The deliveries that replay it, the oldest first, as far as they are kept.
+    pub replayed_by: Vec<DeliveryId>,
 }
 
 /// The keys of [`Shown`] beside those of the list.
 const PAYLOAD: &str = "payload";
 const PAYLOAD_TYPE: &str = "payload_type";
 const HISTORY: &str = "history";
+const REPLAYED_BY: &str = "replayed_by";
 
 impl Shown {
-    /// Of what the store keeps; a mail's headers follow from its target.
-    pub fn of(detail: &Detail, target: Option<&Target>) -> Self {
+    /// Of what the store keeps, with what replays it; a mail's headers follow from its target.
+    pub fn of(detail: &Detail, again: &[Row], target: Option<&Target>) -> Self {
         let id = detail.row.id.as_str();
         let sent = detail.payload.as_ref();
         Self {
@@ -213,6 +264,7 @@ impl Shown {
             payload: sent.map_or(Value::Null, |sent| payload::as_json(sent, target, id)),
             payload_type: sent.map(|sent| sent.type_name().to_owned()),
             history: detail.history.clone(),
+            replayed_by: again.iter().map(|row| row.id.clone()).collect(),
         }
     }
 
@@ -228,6 +280,7 @@ impl Shown {
         object.insert(PAYLOAD.to_owned(), self.payload.clone());
         object.insert(HISTORY.to_owned(), serde_json::to_value(&self.history)?);
         object.insert(PAYLOAD_TYPE.to_owned(), serde_json::to_value(&self.payload_type)?);
+        object.insert(REPLAYED_BY.to_owned(), serde_json::to_value(&self.replayed_by)?);
         Ok(object)
     }
 
@@ -238,10 +291,12 @@ impl Shown {
     pub fn read(mut document: Map<String, Value>) -> serde_json::Result<Self> {
         let mut take = |key| document.remove(key).unwrap_or_default();
         let (payload, kind, history) = (take(PAYLOAD), take(PAYLOAD_TYPE), take(HISTORY));
+        let again: Option<_> = serde_json::from_value(take(REPLAYED_BY))?;
         Ok(Self {
             payload,
             payload_type: serde_json::from_value(kind)?,
             history: serde_json::from_value(history)?,
+            replayed_by: again.unwrap_or_default(),
             listed: serde_json::from_value(Value::Object(document))?,
         })
     }
@@ -270,6 +325,9 @@ pub fn story(row: &Listed, now: Timestamp, zone: &TimeZone) -> String {
     };
     if row.maybe_duplicate {
         note("maybe sent twice".to_owned());
+    }
+    if row.replays > 0 {
+        note("sent again".to_owned());
     }
     if let Some(good) = &row.resolved_by {
         note(format!("made good {} by {}", when::ago(good.at, now), good.message));
@@ -321,6 +379,7 @@ mod tests {
             last: None,
             maybe_duplicate: false,
             replay_of: None,
+            replays: 0,
             notice: None,
             first_due: at,
             group: None,
@@ -330,7 +389,7 @@ mod tests {
             made_good: None,
         };
         let slack = Payload::Slack(json!({"text": "hello"}));
-        let shown = Shown::of(&Detail { row, payload: Some(slack), history: Vec::new() }, None);
+        let shown = Shown::of(&Detail { row, payload: Some(slack), history: Vec::new() }, &[], None);
         let read = Shown::read(shown.document().unwrap()).unwrap();
         assert_eq!(read, shown, "what is written can be read back");
         let shown = shown.document().unwrap();

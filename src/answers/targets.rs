@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::asked::{Refusal, line};
+use super::asked::{Refusal, line, unknown};
 use super::when;
 use crate::config::Config;
 use crate::model::delivery::{Notice, Outcome, Report};
@@ -117,10 +117,8 @@ fn listed(target: &Target, states: &[TargetState], counts: Counts, now: Timestam
 /// # Errors
 /// The rules file names none.
 pub fn named<'c>(config: &'c Config, name: &str) -> std::result::Result<&'c Target, Refusal> {
-    config.targets.get(name).map(AsRef::as_ref).ok_or_else(|| {
-        let names: Vec<&str> = config.targets.keys().map(String::as_str).collect();
-        Refusal::Missing(format!("no target is named `{name}`; there are: {}", names.join(", ")))
-    })
+    let names = || config.targets.keys().map(String::as_str);
+    config.targets.get(name).map(AsRef::as_ref).ok_or_else(|| unknown("target", name, names()))
 }
 
 /// Pauses a target for a reason or, without one, resumes it; how it stands then.

@@ -12,7 +12,7 @@ pub(super) use drawn::state_style;
 use super::answerer::{Answerer, Asking, Needs, stop};
 use super::output::{DIM, paint};
 use super::{Context, Exit, Format, Stop, when};
-use crate::answers::actions::{Change, Changed};
+use crate::answers::actions::{self, Change, Changed};
 use crate::answers::deliveries::Listed;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
@@ -83,7 +83,7 @@ struct Filters {
 #[derive(Debug, clap::Args)]
 struct Chosen {
     /// Ids, or beginnings of ids
-    #[arg(value_name = "ID", required_unless_present = "state", conflicts_with_all = ["state", "rule", "target", "since"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["state", "rule", "target", "since"])]
     ids: Vec<String>,
     #[command(flatten)]
     filter: Filters,
@@ -100,6 +100,25 @@ fn parse_state(name: &str) -> Result<StateName, String> {
         let names: Vec<&str> = StateName::ALL.iter().map(|state| state.as_str()).collect();
         format!("there is no such state; there are {}", names.join(", "))
     })
+}
+
+impl Chosen {
+    /// Refuses what names none of the deliveries that could be changed.
+    fn check(&self, change: Change) -> anyhow::Result<()> {
+        if !self.ids.is_empty() {
+            return Ok(());
+        }
+        let Filters { state, rule, target, since } = &self.filter;
+        if !state.is_empty() {
+            return change.of_states(state).map_err(stop);
+        }
+        let mut line = format!("activity-relay deliveries {} --state dead", change.as_str());
+        for (option, value) in [("rule", rule), ("target", target), ("since", since)] {
+            line.extend(value.iter().map(|value| format!(" --{option} {value}")));
+        }
+        let message = format!("which deliveries? Give their ids, or the state they are in: {line}");
+        Err(Stop::new(Exit::Usage, message))
+    }
 }
 
 impl Filters {
@@ -122,8 +141,14 @@ impl Filters {
 /// Runs the command.
 ///
 /// # Errors
-/// The store cannot be opened or the relay not asked, an id is unknown or not unique, a time is not understood.
+/// The store cannot be opened or the relay not asked, an id or name is unknown, an id not unique, a time not understood, or
+/// nothing is meant that could be changed.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    match &args.action {
+        Action::Replay(chosen) => chosen.check(Change::Replay)?,
+        Action::Discard(chosen) => chosen.check(Change::Discard)?,
+        Action::List { .. } | Action::Show { .. } => {}
+    }
     let answerer = Answerer::of(&args.asking, Needs::Store, context).await?;
     match &args.action {
         Action::List { filter, limit, format } => {
@@ -183,16 +208,16 @@ async fn show_list(found: &[Listed], answerer: &Answerer, context: &Context) -> 
     Ok(())
 }
 
-/// Those of the filter that can be changed.
+/// Those of the filter that can be changed, and how many are passed over.
 async fn fitting(
     change: Change,
     filter: &Filters,
     answerer: &Answerer,
     now: Timestamp,
-) -> anyhow::Result<Vec<Listed>> {
+) -> anyhow::Result<(Vec<Listed>, usize)> {
     let (mut found, _) = answerer.deliveries(filter.parsed(now)?).await?;
-    found.retain(|delivery| change.fits(delivery.state));
-    Ok(found)
+    let passed_over = change.choose(&mut found, |delivery| (delivery.state, delivery.replays));
+    Ok((found, passed_over))
 }
 
 /// Those that were named, all of which have to be such that they can be changed.
@@ -218,22 +243,28 @@ async fn change(
 ) -> anyhow::Result<Exit> {
     let by_id = !args.ids.is_empty();
     if by_id && !args.dry_run {
-        return tell(change, &answerer.change_named(change, &args.ids).await?, args.format, context);
+        return tell(change, &answerer.change_named(change, &args.ids).await?, 0, args.format, context);
     }
-    let found = if by_id {
-        named(change, &args.ids, answerer).await?
+    let (found, passed_over) = if by_id {
+        (named(change, &args.ids, answerer).await?, 0)
     } else {
         fitting(change, &args.filter, answerer, context.clock.now()).await?
     };
     if args.dry_run {
-        return dry_run(change, &found, args.format, answerer, context).await;
+        return dry_run(change, &found, passed_over, args.format, answerer, context).await;
     }
     let ids: Vec<DeliveryId> = found.into_iter().map(|delivery| delivery.id).collect();
-    tell(change, &answerer.change_found(change, ids).await?, args.format, context)
+    tell(change, &answerer.change_found(change, ids).await?, passed_over, args.format, context)
 }
 
-/// Says what was changed.
-fn tell(change: Change, changed: &[Changed], format: Format, context: &Context) -> anyhow::Result<Exit> {
+/// Says what was changed, and how many were passed over.
+fn tell(
+    change: Change,
+    changed: &[Changed],
+    passed_over: usize,
+    format: Format,
+    context: &Context,
+) -> anyhow::Result<Exit> {
     for one @ Changed { id, replay_of } in changed {
         match (change, format) {
             (Change::Replay, Format::Json) => context.out.json(one)?,
@@ -247,10 +278,11 @@ fn tell(change: Change, changed: &[Changed], format: Format, context: &Context) 
     }
     if format == Format::Text {
         let what = match change {
+            Change::Replay if changed.is_empty() => "planned",
             Change::Replay => "planned; a running relay sends them at once",
             Change::Discard => "discarded",
         };
-        context.out.line(format!("{} {what}", changed.len()))?;
+        context.out.line(format!("{} {what}{}", changed.len(), actions::passed_over(passed_over)))?;
     }
     Ok(Exit::Fine)
 }
@@ -258,6 +290,7 @@ fn tell(change: Change, changed: &[Changed], format: Format, context: &Context) 
 async fn dry_run(
     change: Change,
     found: &[Listed],
+    passed_over: usize,
     format: Format,
     answerer: &Answerer,
     context: &Context,
@@ -273,6 +306,7 @@ async fn dry_run(
         Change::Replay => "would be replayed",
         Change::Discard => "would be discarded",
     };
-    context.out.line(format!("{} {what}; nothing was changed", found.len()))?;
+    let passed_over = actions::passed_over(passed_over);
+    context.out.line(format!("{} {what}; nothing was changed{passed_over}", found.len()))?;
     Ok(Exit::Fine)
 }

@@ -72,6 +72,8 @@ pub struct Row {
     pub maybe_duplicate: bool,
     /// The delivery it replays.
     pub replay_of: Option<DeliveryId>,
+    /// How often it was replayed itself.
+    pub replays: u32,
     /// The relay's own words, if it is a notice.
     pub notice: Option<Notice>,
     /// When it was first to be attempted.

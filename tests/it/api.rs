@@ -320,6 +320,36 @@ async fn what_the_console_draws_and_watches_is_there_for_programs() {
 }
 
 #[tokio::test]
+async fn a_filter_that_changes_names_its_states_and_what_there_is() {
+    let api = Api::with(1, "").await;
+    for change in ["replay", "discard"] {
+        let path = format!("/deliveries/{change}");
+        for stateless in [json!({}), json!({ "state": [] }), json!({ "target": "crm" })] {
+            let refused = api.post(&path, json!({ "filter": stateless, "dry_run": true })).await;
+            is_problem(&refused, 400, "bad-request");
+            let detail = refused.document["detail"].as_str().unwrap();
+            assert!(detail.contains("`filter.state` is missing") && detail.contains("dead"), "{detail}");
+        }
+        for name in ["target", "rule"] {
+            let unknown = json!({ "filter": { "state": ["dead"], name: "nosuch" } });
+            is_problem(&api.post(&path, unknown).await, 404, "not-found");
+        }
+        let none = api.post(&path, json!({ "filter": { "state": ["dead"], "target": "crm" } })).await;
+        assert_eq!((none.status, &none.document["deliveries"]), (200, &json!([])));
+    }
+    let waits =
+        api.post("/deliveries/replay", json!({ "filter": { "state": ["pending", "sending"] } })).await;
+    is_problem(&waits, 400, "bad-request");
+    is_problem(&api.ask("GET", "/api/v1/deliveries?rule=nosuch", "", None).await, 404, "not-found");
+    is_problem(&api.ask("GET", "/api/v1/deliveries?target=cmr&count=true", "", None).await, 404, "not-found");
+    assert_eq!(api.get("/deliveries?rule=relay").await["deliveries"], json!([]));
+    let document = api.ask("GET", "/api/openapi.json", "", None).await.document;
+    let filter = &document["components"]["schemas"]["Chosen"]["oneOf"][1]["properties"]["filter"];
+    assert_eq!(filter["required"], json!(["state"]), "{filter}");
+    api.ends().await;
+}
+
+#[tokio::test]
 async fn what_a_person_decides_by_it_is_done_or_refused_with_the_reason() {
     let api = Api::with(1, "").await;
     let id = api.get("/deliveries").await["deliveries"][0]["id"].clone();
@@ -342,7 +372,9 @@ async fn what_a_person_decides_by_it_is_done_or_refused_with_the_reason() {
     let dry = api
         .post("/deliveries/replay", json!({ "filter": { "state": ["delivered"] }, "dry_run": true }))
         .await;
-    assert_eq!(dry.document["deliveries"].as_array().unwrap().len(), 2);
+    let (would, passed_over) = (&dry.document["deliveries"], &dry.document["passed_over"]);
+    assert_eq!((would.as_array().unwrap().len(), passed_over), (1, &json!(1)), "one was sent again before");
+    assert_ne!(would[0]["id"], id);
     assert_eq!(
         api.get("/deliveries").await["deliveries"].as_array().unwrap().len(),
         2,

@@ -354,6 +354,17 @@ async fn what_died_is_replayed_from_the_console() {
     let form = format!("csrf={}&id={id}&change=replay", dead.proof());
     assert_eq!(post(&address, "/deliveries/change", &own, &form).await.status, 303);
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+    let again = get(&address, &format!("/deliveries/{id}"), "").await.body;
+    assert!(again.contains("sent again as <a "), "{again}");
+    let form =
+        |scope: &str, change: &str| format!("csrf={}&state=dead&{scope}&change={change}", dead.proof());
+    let review = post(&address, "/deliveries/review", &own, &form("scope=all", "replay")).await.body;
+    assert!(review.contains("nothing to replay") && review.contains("sent again before"), "{review}");
+    assert_eq!(post(&address, "/deliveries/change", &own, &form("scope=all", "replay")).await.status, 303);
+    let ticked = form(&format!("id={id}"), "replay");
+    let review = post(&address, "/deliveries/review", &own, &ticked).await.body;
+    assert!(review.contains("Replay 1 delivery?"), "what is ticked is done as asked: {review}");
+    assert_eq!(stage.sandbox.http.received().len(), 1);
     ends(running).await;
 }
 

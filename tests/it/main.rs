@@ -49,6 +49,7 @@ mod rehearsal;
 mod reload;
 mod reload_load;
 mod reload_process;
+mod replays;
 mod resolving;
 mod sandbox_api;
 mod sandbox_inboxes;

@@ -118,6 +118,7 @@ pub(crate) async fn a_replay_is_as_good_as_what_it_replays(store: Store) {
     store.replay(std::slice::from_ref(&original), at(2)).await.unwrap();
     take(&store, vec![maker("p", "ann", vec![])], at(3)).await;
     let all = rows(&store).await;
+    assert_eq!((all[0].replays, all[1].replays), (1, 0));
     let good: Vec<bool> = all.iter().map(|row| row.made_good.is_some()).collect();
     assert_eq!(good, [false, true], "what died was not sent; its replay will be");
     let job = claim_one(&store, "desk", at(4)).await;

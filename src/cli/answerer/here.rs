@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::{Needs, stop};
 use crate::answers::actions::{Change, Changed};
-use crate::answers::deliveries::{Listed, Shown, detail};
+use crate::answers::deliveries::{Listed, Shown, again, detail, known};
 use crate::answers::digests::{self, Digest};
 use crate::answers::status::Status;
 use crate::answers::{mutes, targets};
@@ -48,7 +48,10 @@ impl Here {
     }
 
     pub(super) async fn deliveries(&self, filter: Filter) -> anyhow::Result<(Vec<Listed>, u64)> {
-        let (rows, all) = self.store.deliveries(filter).await?;
+        let (rows, all) = self.store.deliveries(filter.clone()).await?;
+        if rows.is_empty() {
+            known(&self.store, self.config.as_ref(), &filter).await.map_err(stop)?;
+        }
         Ok((rows.iter().map(Listed::of).collect(), all))
     }
 
@@ -58,9 +61,10 @@ impl Here {
 
     pub(super) async fn delivery(&self, id: &str) -> anyhow::Result<Shown> {
         let detail = detail(&self.store, id).await.map_err(stop)?;
+        let again = again(&self.store, &detail.row).await?;
         // The configuration adds a mail's headers; without one the rest is still worth seeing.
         let target = self.config.as_ref().and_then(|config| config.targets.get(&detail.row.target));
-        Ok(Shown::of(&detail, target.map(AsRef::as_ref)))
+        Ok(Shown::of(&detail, &again, target.map(AsRef::as_ref)))
     }
 
     pub(super) async fn change_named(&self, change: Change, ids: &[String]) -> anyhow::Result<Vec<Changed>> {

@@ -105,6 +105,7 @@ mod tests {
             gathers: None,
             notice: None,
             resolved_by: None,
+            replays: 0,
         };
         let rows = [row.clone(), row];
         let plain = |width| {

@@ -6,6 +6,7 @@ use super::state_style;
 use crate::answers::deliveries::{Shown, Window, waits_for};
 use crate::cli::output::{BOLD, DIM, paint};
 use crate::cli::{Context, payload, when};
+use crate::model::id::DeliveryId;
 
 /// The story for people.
 pub(super) fn text(shown: &Shown, zone: &TimeZone, context: &Context) -> anyhow::Result<()> {
@@ -48,6 +49,14 @@ pub(super) fn text(shown: &Shown, zone: &TimeZone, context: &Context) -> anyhow:
     }
     if let Some(of) = &row.replay_of {
         fact("replays", of.to_string())?;
+    }
+    match shown.replayed_by.as_slice() {
+        [] if row.replays > 0 => fact("replayed", "sent again as what is no longer kept".to_owned())?,
+        [] => {}
+        again => {
+            let ids: Vec<&str> = again.iter().map(DeliveryId::as_str).collect();
+            fact("replayed", format!("sent again as {}", ids.join(", ")))?;
+        }
     }
     if let Some(good) = &row.resolved_by {
         fact("made good", format!("by {}, {}", good.message, moment(good.at)))?;

@@ -330,6 +330,7 @@ pub(super) fn row(row: &SqlRow) -> Result<Row> {
         last,
         maybe_duplicate: get(row, "maybe_duplicate")?,
         replay_of: get::<Option<String>>(row, "replay_of")?.map(DeliveryId::from_text),
+        replays: number(row, "replays")?,
         notice: value_or_none(row, "notice")?,
         first_due,
         gathered: gathered(

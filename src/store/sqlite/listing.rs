@@ -159,6 +159,7 @@ pub(super) fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         last,
         maybe_duplicate: row.get("maybe_duplicate")?,
         replay_of: row.get::<_, Option<String>>("replay_of")?.map(DeliveryId::from_text),
+        replays: row.get("replays")?,
         notice: row.get::<_, Option<Json<Notice>>>("notice")?.map(|json| json.0),
         first_due,
         gathered: gathered(

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::schemas::{self, integer, one_of, reference, text};
 use super::{Answer, Operation, Parameter, json};
 use crate::answers::actions::{Change, Changed};
-use crate::answers::deliveries::{Listed, Shown, detail};
+use crate::answers::deliveries::{Listed, Shown, again, detail, known};
 use crate::answers::when;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
@@ -24,6 +24,9 @@ const ROWS: u64 = 100;
 const ROWS_MAX: u64 = 1_000;
 /// So many are changed at once at most.
 const CHANGED_MAX: usize = 10_000;
+/// What to say of a filter that would change whatever there is.
+const STATELESS: &str = "`filter.state` is missing: it names the states that are meant, as in \
+    {\"filter\": {\"state\": [\"dead\"], \"target\": \"crm\"}}";
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -43,14 +46,14 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::new(
             (Method::POST, "/api/v1/deliveries/replay"),
             ("replayDeliveries", "Send again: a new delivery for each one that has ended"),
-            schemas::list("deliveries", "Changed"),
+            schemas::changed(),
             post(replay),
         )
         .body(reference("Chosen")),
         Operation::new(
             (Method::POST, "/api/v1/deliveries/discard"),
             ("discardDeliveries", "Decide that deliveries are not to be sent"),
-            schemas::list("deliveries", "Changed"),
+            schemas::changed(),
             post(discard),
         )
         .body(reference("Chosen")),
@@ -88,11 +91,14 @@ async fn list(State(console): State<Console>, query: Query) -> Answer {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let filter = Filter { before, limit: Some(limit), ..asked.filter(&console)? };
     let (rows, total) = if query.flag("count")? {
-        let (rows, total) = console.relay.store.deliveries(filter).await?;
+        let (rows, total) = console.relay.store.deliveries(filter.clone()).await?;
         (rows, Some(total))
     } else {
-        (console.relay.store.page(filter).await?, None)
+        (console.relay.store.page(filter.clone()).await?, None)
     };
+    if rows.is_empty() {
+        known(&console.relay.store, Some(&console.relay.config()), &filter).await?;
+    }
     let last = rows.last().filter(|_| rows.len() == limit).map(|row| row.number.to_string());
     let listed: Vec<Listed> = rows.iter().map(Listed::of).collect();
     let mut document = json!({ "deliveries": listed, "next_cursor": last });
@@ -107,7 +113,7 @@ async fn show(State(console): State<Console>, Path(id): Path<String>, _: Query) 
     let (store, config) = (&console.relay.store, console.relay.config());
     let detail = detail(store, &id).await?;
     let target = config.targets.get(&detail.row.target).map(AsRef::as_ref);
-    json(&Shown::of(&detail, target).document()?)
+    json(&Shown::of(&detail, &again(store, &detail.row).await?, target).document()?)
 }
 
 /// Which ones are meant: by id, or by filter.
@@ -159,9 +165,9 @@ impl Asked {
 /// What [`Chosen`] looks like.
 pub(super) fn chosen_schema() -> Value {
     let filter = json!({
-        "type": "object", "additionalProperties": false,
+        "type": "object", "additionalProperties": false, "required": ["state"],
         "properties": {
-            "state": { "type": "array", "items": schemas::state() },
+            "state": { "type": "array", "items": schemas::state(), "minItems": 1 },
             "rule": text(), "target": text(), "message": text(), "since": schemas::since(),
         },
     });
@@ -193,33 +199,44 @@ async fn discard(Call { console, visitor }: Call, _: Query, Body(chosen): Body<C
 }
 
 async fn change(change: Change, console: &Console, visitor: &Visitor, chosen: &Chosen) -> Answer {
-    let ids = ids(change, console, chosen).await?;
+    let (ids, passed_over) = ids(change, console, chosen).await?;
     if chosen.dry_run {
-        let would = ids.into_iter().map(|id| Changed { id, replay_of: None });
-        return json(&json!({ "deliveries": would.collect::<Vec<_>>() }));
+        let would: Vec<Changed> = ids.into_iter().map(|id| Changed { id, replay_of: None }).collect();
+        return json(&json!({ "deliveries": would, "passed_over": passed_over }));
     }
     let done = change.run(&console.relay.store, &ids, console.relay.clock.now()).await?;
     console.relay.owed.notify_one();
     tracing::info!(peer = %visitor.peer, did = change.as_str(), count = done.len(), "changed by the API");
-    json(&json!({ "deliveries": done }))
+    json(&json!({ "deliveries": done, "passed_over": passed_over }))
 }
 
-/// Those that are meant and can be changed so.
-async fn ids(change: Change, console: &Console, chosen: &Chosen) -> Result<Vec<DeliveryId>, Problem> {
+/// Those that are meant and can be changed so, and how many a filter passes over.
+async fn ids(
+    change: Change,
+    console: &Console,
+    chosen: &Chosen,
+) -> Result<(Vec<DeliveryId>, usize), Problem> {
     let store = &console.relay.store;
     match (&chosen.ids, &chosen.filter) {
         (Some(ids), None) if (1..=CHANGED_MAX).contains(&ids.len()) && !ids.iter().any(String::is_empty) => {
             if chosen.pass_over && !chosen.dry_run {
-                return Ok(ids.iter().map(DeliveryId::from_text).collect());
+                return Ok((ids.iter().map(DeliveryId::from_text).collect(), 0));
             }
-            Ok(change.named(store, ids).await?.into_iter().map(|row| row.id).collect())
+            Ok((change.named(store, ids).await?.into_iter().map(|row| row.id).collect(), 0))
         }
         (None, Some(asked)) if !chosen.pass_over => {
             let filter = Filter { limit: Some(CHANGED_MAX), ..asked.filter(console)? };
-            let mut rows = store.page(filter).await?;
-            rows.retain(|row| change.fits(row.state));
+            if filter.states.is_empty() {
+                return Err(Problem::wrong(STATELESS));
+            }
+            change.of_states(&filter.states)?;
+            let mut rows = store.page(filter.clone()).await?;
+            if rows.is_empty() {
+                known(store, Some(&console.relay.config()), &filter).await?;
+            }
+            let passed_over = change.choose(&mut rows, |row| (row.state, row.replays));
             rows.reverse();
-            Ok(rows.into_iter().map(|row| row.id).collect())
+            Ok((rows.into_iter().map(|row| row.id).collect(), passed_over))
         }
         _ => Err(Problem::wrong(format!("give either `ids` (1 to {CHANGED_MAX}, none empty) or `filter`"))),
     }

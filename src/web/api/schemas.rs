@@ -63,6 +63,11 @@ pub(super) fn list(name: &str, of: &str) -> Value {
     object([(name, array(reference(of)))])
 }
 
+/// What was changed, and how many a filter passed over, as they were sent again before.
+pub(super) fn changed() -> Value {
+    object([("deliveries", array(reference("Changed"))), ("passed_over", count())])
+}
+
 /// A page of a list; where it is asked for, with how many there are.
 pub(super) fn page(name: &str, of: &str) -> Value {
     let mut schema = object([(name, array(reference(of))), ("next_cursor", nullable(cursor()))]);
@@ -157,6 +162,7 @@ fn delivery() -> Value {
         ("gathers", nullable(json!({ "enum": ["digest", "event"] }))),
         ("notice", nullable(object([("subject", text()), ("text", text())]))),
         ("resolved_by", nullable(resolved_by())),
+        ("replays", count()),
     ];
     and(owed(text()), more)
 }
@@ -371,7 +377,7 @@ pub(super) fn all() -> Value {
     json!({
         "Problem": problem,
         "Delivery": delivery(),
-        "DeliveryDetail": and(delivery(), [("payload", any()), ("history", history()), ("payload_type", nullable(text()))]),
+        "DeliveryDetail": and(delivery(), [("payload", any()), ("history", history()), ("payload_type", nullable(text())), ("replayed_by", array(text()))]),
         "Chosen": chosen_schema(),
         "Changed": object([("id", text()), ("replay_of", nullable(text()))]),
         "Id": object([("id", text())]),

@@ -10,7 +10,7 @@ use super::{
     short, tone,
 };
 use crate::answers::actions::Change;
-use crate::answers::deliveries::{Listed, story};
+use crate::answers::deliveries::{Listed, again, story};
 use crate::answers::explain::{Next, Outlook, Remedy};
 use crate::answers::{payload, when};
 use crate::model::catalog;
@@ -263,13 +263,7 @@ pub(in crate::web) async fn show(Call { console, visitor }: Call, Path(id): Path
         ));
     };
     let frame = Frame::new(&console, visitor, "/deliveries").titled("Delivery");
-    let all = match detail.row.messages.first() {
-        Some(uid) => {
-            let filter = Filter { message: Some(uid.clone()), limit: Some(CHANGED_MAX), ..Filter::default() };
-            store.page(filter).await?
-        }
-        None => Vec::new(),
-    };
+    let all = again(store, &detail.row).await?;
     let (states, zone) = (store.target_states().await?, frame.zone.clone());
     let moment = |at| when::moment(at, &zone);
     let outlook = Outlook { config: &config, targets: &states, now: frame.now, moment: &moment };
@@ -292,9 +286,10 @@ struct Review {
     frame: Frame,
     change: Change,
     asked: Asked,
-    /// Those that are changed, and how many of the chosen ones cannot be.
+    /// Those that are changed, how many of the chosen ones cannot be, and how many were sent again before.
     fit: Vec<Row>,
     unfit: usize,
+    passed_over: usize,
     by_id: bool,
     back: String,
 }
@@ -322,19 +317,25 @@ async fn chosen(console: &Console, frame: &Frame, fields: &Fields) -> Result<(Ve
     Ok((rows, true))
 }
 
+/// Leaves what can be changed; how many a filter passes over, where what was ticked is done as asked.
+fn narrow(change: Change, rows: &mut Vec<Row>, by_id: bool) -> usize {
+    change.choose(rows, |row| (row.state, if by_id { 0 } else { row.replays }))
+}
+
 /// `POST /deliveries/review`: which ones would be changed.
 pub(in crate::web) async fn review(Call { console, visitor }: Call, body: String) -> Answer {
     let fields = Fields::of(&body);
     let frame = Frame::new(&console, visitor, "/deliveries").titled("Review");
     let change = change_of(&fields)?;
-    let (rows, by_id) = chosen(&console, &frame, &fields).await?;
-    let all = rows.len();
-    let newest = rows.iter().map(|row| row.number).max().unwrap_or(0);
-    let fit: Vec<Row> = rows.into_iter().filter(|row| change.fits(row.state)).collect();
+    let (mut fit, by_id) = chosen(&console, &frame, &fields).await?;
+    let all = fit.len();
+    let newest = fit.iter().map(|row| row.number).max().unwrap_or(0);
+    let passed_over = narrow(change, &mut fit, by_id);
     let mut asked = Asked::of(&fields);
     let back = asked.page("");
     asked.before = (newest + 1).to_string();
-    page(&Review { frame, change, asked, unfit: all - fit.len(), fit, by_id, back })
+    let unfit = all - fit.len() - passed_over;
+    page(&Review { frame, change, asked, unfit, passed_over, fit, by_id, back })
 }
 
 /// `POST /deliveries/change`
@@ -342,9 +343,9 @@ pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String
     let fields = Fields::of(&body);
     let (change, peer) = (change_of(&fields)?, visitor.peer);
     let frame = Frame::new(&console, visitor, "/deliveries");
-    let (rows, _) = chosen(&console, &frame, &fields).await?;
-    let fit: Vec<DeliveryId> =
-        rows.into_iter().filter(|row| change.fits(row.state)).map(|row| row.id).collect();
+    let (mut rows, by_id) = chosen(&console, &frame, &fields).await?;
+    narrow(change, &mut rows, by_id);
+    let fit: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
     let changed = change.run(&console.relay.store, &fit, frame.now).await?;
     console.relay.owed.notify_one();
     let did = change.as_str();
