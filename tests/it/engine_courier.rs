@@ -10,6 +10,7 @@ use activity_relay::config::secret::Environment;
 use activity_relay::config::{Config, load};
 use activity_relay::daemon::clock::{Chance, Clock};
 use activity_relay::daemon::courier::Ticked;
+use activity_relay::daemon::hand::Hand;
 use activity_relay::daemon::{Relay, Setup, driver};
 use activity_relay::model::delivery::StateName;
 use activity_relay::sandbox::inboxes::Arrival;
@@ -19,6 +20,7 @@ use activity_relay::store::{Filter, Mode, Row, Store};
 
 use crate::source_api::install_crypto;
 use crate::store_kit::{admitted, at, page, planned};
+use crate::world::World;
 
 /// Longer than anything here takes.
 const BOUND: Duration = Duration::from_secs(30);
@@ -373,31 +375,92 @@ async fn what_a_slow_target_had_no_turn_for_is_not_leased_again_at_once() {
     assert_eq!(engine.count("crm", StateName::Pending).await, 2);
 }
 
+/// So many endpoints, `t0` and on, that take `EACH` at once.
+struct Crowd {
+    engine: Engine,
+    names: Vec<String>,
+}
+
+impl Crowd {
+    const EACH: usize = 32;
+
+    async fn new(count: usize) -> Self {
+        let names: Vec<String> = (0..count).map(|number| format!("t{number}")).collect();
+        let mut targets = String::from("\n");
+        for name in &names {
+            let each = Self::EACH;
+            writeln!(
+                targets,
+                "  {name}: {{ type: http, url: '${{HTTP}}', allow_private: true, concurrency: {each} }}"
+            )
+            .unwrap();
+        }
+        Self { engine: Engine::new(&targets).await, names }
+    }
+
+    /// Such messages, owed to the first `targets` of them.
+    async fn owes(&self, targets: usize, uids: std::ops::Range<usize>) {
+        let planned =
+            |uid: &str| self.names[..targets].iter().map(|name| planned(name, uid, at(-60))).collect();
+        let messages = uids.map(|uid| format!("m{uid}")).map(|uid| admitted(&uid, planned(&uid)));
+        self.engine.relay.store.admit(page(messages.collect()), at(-60)).await.unwrap();
+    }
+
+    async fn starts(&self) -> usize {
+        let relay = &self.engine.relay;
+        relay.courier.tick(&relay.config(), relay.clock.now()).await.unwrap().started
+    }
+
+    async fn sending(&self) -> std::collections::HashMap<String, usize> {
+        self.engine.relay.store.outlook(&[]).await.unwrap().sending
+    }
+}
+
 #[tokio::test]
 async fn what_is_leased_ahead_leaves_room_for_every_other_target() {
-    const TARGETS: usize = 8;
-    const EACH: usize = 32;
-    let mut targets = String::from("\n");
-    for number in 0..TARGETS {
-        writeln!(
-            targets,
-            "  t{number}: {{ type: http, url: '${{HTTP}}', allow_private: true, concurrency: {EACH} }}"
-        )
-        .unwrap();
-    }
-    let engine = Engine::new(&targets).await;
-    let owes = async |uids: std::ops::Range<usize>| {
-        let names: Vec<String> = (0..TARGETS).map(|number| format!("t{number}")).collect();
-        let planned = |uid: &str| names.iter().map(|name| planned(name, uid, at(-60))).collect();
-        let messages = uids.map(|uid| format!("m{uid}")).map(|uid| admitted(&uid, planned(&uid)));
-        engine.relay.store.admit(page(messages.collect()), at(-60)).await.unwrap();
-    };
-    owes(0..1).await;
-    assert_eq!(engine.deliver().await, TARGETS);
-    engine.sandbox.http.answers((0..TARGETS * EACH).map(|_| slow(BOUND)));
-    owes(1..2 * EACH + 1).await;
-    let (courier, config, now) = (&engine.relay.courier, engine.relay.config(), engine.relay.clock.now());
-    assert_eq!(courier.tick(&config, now).await.unwrap().started, TARGETS * EACH);
-    let outlook = engine.relay.store.outlook(&[]).await.unwrap();
-    assert!(outlook.sending.values().all(|sending| *sending == EACH), "{:?}", outlook.sending);
+    const TARGETS: usize = 6;
+    let crowd = Crowd::new(TARGETS).await;
+    crowd.owes(TARGETS, 0..1).await;
+    assert_eq!(crowd.engine.deliver().await, TARGETS);
+    crowd.engine.sandbox.http.answers((0..TARGETS * Crowd::EACH).map(|_| slow(BOUND)));
+    crowd.owes(TARGETS, 1..2 * Crowd::EACH + 1).await;
+    assert_eq!(crowd.starts().await, TARGETS * Crowd::EACH);
+    let sending = crowd.sending().await;
+    assert!(sending.values().all(|sending| *sending == Crowd::EACH), "{sending:?}");
+}
+
+#[tokio::test]
+async fn however_many_targets_hang_there_is_a_place_for_the_next_one() {
+    const HUNG: usize = 12;
+    let crowd = Crowd::new(HUNG + 1).await;
+    crowd.engine.sandbox.http.answers((0..HUNG * Crowd::EACH).map(|_| slow(BOUND)));
+    crowd.owes(HUNG, 0..2 * Crowd::EACH).await;
+    while crowd.starts().await > 0 {}
+    let sending = crowd.sending().await;
+    assert!(sending.len() == HUNG && sending.values().sum::<usize>() < 256, "{sending:?}");
+    crowd.owes(HUNG + 1, 100..101).await;
+    assert_eq!(crowd.starts().await, 1);
+    assert_eq!(crowd.sending().await.get("t12"), Some(&1));
+}
+
+#[tokio::test]
+async fn what_a_page_hands_over_is_leased_from_the_moment_of_the_page() {
+    let world = World::new(
+        "\ntargets: { crm: { type: http, url: '${HTTP}', allow_private: true } }\n\
+         rules: [{ name: all, match: {}, deliver: [{ to: crm }] }]\n",
+    )
+    .await;
+    let (relay, began) = (world.relay(), world.clock.now());
+    world.sandbox.http.answers([slow(BOUND)]);
+    world.receives("Ann", "Hello?");
+    // The walk to this page took longer than a lease lasts.
+    world.clock.advance(Duration::from_mins(5));
+    let hand = Hand { courier: relay.courier.clone(), config: relay.configs() };
+    let post = &relay.posts.all()[0];
+    let polled = post.poller().await.tick(&relay.config(), Some(hand), began, 0.5).await;
+    assert_eq!(polled.result.unwrap().deliveries, 1);
+    // Were the lease at its end, this would take it back while it is being sent.
+    relay.courier.tick(&relay.config(), world.clock.now()).await.unwrap();
+    let rows = world.rows().await;
+    assert_eq!((rows[0].state, rows[0].maybe_duplicate), (StateName::Sending, false));
 }
