@@ -42,7 +42,7 @@ use crate::config::problem::count;
 use crate::config::secret::Environment;
 use crate::config::{self, Config, Loaded, report};
 use crate::daemon::clock::Clock;
-use crate::store::{Mode, Store};
+use crate::store::{Mode, Store, StoreError};
 
 use output::Output;
 
@@ -204,13 +204,15 @@ impl Command {
     }
 }
 
-/// What stands on the command line itself, not in the environment.
+/// What stands on the command line itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Named {
     /// `--store`.
     pub store: bool,
     /// `--url` of a command that asks a running relay.
     pub url: bool,
+    /// The rules file, here or in the environment: it has to be there.
+    pub config: bool,
 }
 
 impl Named {
@@ -220,11 +222,13 @@ impl Named {
         while let Some((_, inner)) = innermost.subcommand() {
             innermost = inner;
         }
-        let named = |id: &str| {
+        let source = |id: &str| {
             let known = innermost.ids().any(|known| known.as_str() == id);
-            known && innermost.value_source(id) == Some(ValueSource::CommandLine)
+            known.then(|| innermost.value_source(id)).flatten()
         };
-        Self { store: named("store"), url: named("url") }
+        let named = |id| source(id) == Some(ValueSource::CommandLine);
+        let config = named("config") || source("config") == Some(ValueSource::EnvVariable);
+        Self { store: named("store"), url: named("url"), config }
     }
 }
 
@@ -233,7 +237,7 @@ impl Named {
 pub struct Context {
     /// The global options.
     pub global: Global,
-    /// Which of those that exclude each other stand on the command line.
+    /// Which of them somebody gave.
     pub named: Named,
     /// The environment of the process.
     pub environment: Environment,
@@ -284,11 +288,14 @@ impl Context {
         Err(Stop::new(Exit::BadConfig, format!("{file} has {what}; `activity-relay check` shows them again")))
     }
 
-    /// The store as a tool beside a running relay; exit 69 if it cannot be opened.
+    /// Somebody names a rules file that is not there.
+    pub fn lacks_named_config(&self) -> bool {
+        self.named.config && !self.global.config.exists()
+    }
+
+    /// The store as a tool beside a running relay; exit 69 if it cannot be opened, 2 if its URL means none.
     pub async fn store(&self) -> anyhow::Result<Store> {
-        Store::open(&self.global.store, Mode::Tool)
-            .await
-            .map_err(|error| Stop::new(Exit::Unavailable, error.to_string()))
+        Store::open(&self.global.store, Mode::Tool).await.map_err(unopened)
     }
 
     /// The store if there is one, else an empty one in memory: who only asks leaves no file behind.
@@ -297,15 +304,20 @@ impl Context {
         if path.is_none() {
             return self.store().await;
         }
-        Store::open("sqlite::memory:", Mode::Tool)
-            .await
-            .map_err(|error| Stop::new(Exit::Unavailable, error.to_string()))
+        Store::open("sqlite::memory:", Mode::Tool).await.map_err(unopened)
     }
 
     /// The folder of the rules file.
     pub fn folder(&self) -> &Path {
         self.global.config.parent().unwrap_or_else(|| Path::new("."))
     }
+}
+
+/// Why there is no store: its URL is wrong usage, all else is not available.
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
+fn unopened(error: StoreError) -> anyhow::Error {
+    let exit = if matches!(error, StoreError::Misnamed(_)) { Exit::Usage } else { Exit::Unavailable };
+    Stop::new(exit, error.to_string())
 }
 
 /// Runs the command line; what `main` calls.

@@ -20,12 +20,12 @@ use crate::daemon::{Relay, Setup, driver, lifecycle, watching};
 use crate::model::delivery::{Planned, StateName};
 use crate::model::message::Message;
 use crate::model::payload::Payload;
-use crate::store::{Admitted, Filter, Mode, Store, StoreError};
+use crate::store::{Admitted, Filter, Mode, Store};
 use crate::target::Target;
 use crate::web;
 
 use super::output::{BOLD, DIM, counted, paint};
-use super::{Context, Exit, Format, Stop, payload};
+use super::{Context, Exit, Format, Stop, payload, unopened};
 
 /// Poll, match and deliver until stopped
 #[derive(Debug, clap::Args)]
@@ -108,15 +108,19 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
             "the rules file names no account to poll: add one under `accounts:`",
         ));
     }
-    let listener = match (args.once, args.listen.as_str()) {
+    let served = match (args.once, args.listen.as_str()) {
         (true, _) | (false, "none") => None,
         (false, address) => {
             let address = parsed(address)?;
-            let settings = args.console.settings(address)?;
-            Some((bind(address).await?, settings))
+            Some((address, args.console.settings(address)?))
         }
     };
-    let store = Store::open(&context.global.store, Mode::Daemon).await.map_err(unavailable)?;
+    // Before the port: of a second relay in the same place it is the store that says so.
+    let store = Store::open(&context.global.store, Mode::Daemon).await.map_err(unopened)?;
+    let listener = match served {
+        Some((address, settings)) => Some((bind(address).await?, settings)),
+        None => None,
+    };
     let traces = traces(args, context, &store)?;
     let setup = Setup {
         config,
@@ -142,11 +146,6 @@ fn traces(args: &Args, context: &Context, store: &Store) -> anyhow::Result<Optio
         tracing::info!(to = settings.place(), "traces are sent");
     }
     Ok(settings)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
-fn unavailable(error: StoreError) -> anyhow::Error {
-    Stop::new(Exit::Unavailable, error.to_string())
 }
 
 /// What `--listen` names.

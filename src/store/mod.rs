@@ -56,6 +56,9 @@ pub enum StoreError {
         /// The newest number this program knows.
         known: u32,
     },
+    /// Its URL means no store.
+    #[error("the store's URL cannot be used: {0}")]
+    Misnamed(String),
     /// It cannot be reached or opened.
     #[error("the store cannot be opened: {0}")]
     Unavailable(String),
@@ -440,6 +443,14 @@ impl Store {
     pub fn is_shared(&self) -> bool {
         match self {
             Self::Sqlite(_) => false,
+            Self::Postgres(_) => true,
+        }
+    }
+
+    /// Whether a `run` is at work on one that belongs to a single one. Where it is shared each says so itself.
+    pub fn is_served(&self) -> bool {
+        match self {
+            Self::Sqlite(store) => store.is_served(),
             Self::Postgres(_) => true,
         }
     }

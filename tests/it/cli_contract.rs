@@ -140,8 +140,17 @@ fn wrong_usage_bad_files_and_missing_stores_have_their_exit_codes() {
     1 error, 0 warnings
     activity-relay check --explain R001 says more
     ");
-    for store in ["sqlite:///no/such/folder/relay.db", "postgres://example.com/relay", "relay.db"] {
+    for store in ["sqlite:///no/such/folder/relay.db", "postgres://example.com/relay"] {
         assert_eq!(exit(at, &format!("--store {store} status")), 69, "{store}");
+    }
+    for (store, remedy) in [
+        ("/tmp/x.db", "sqlite:///tmp/x.db is that file"),
+        ("relay.db", "sqlite://relay.db is that file"),
+        ("foo://x", "use sqlite://FILE, sqlite::memory: or postgres://"),
+        ("postgres://db/relay?sslmode=sometimes", "postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ] {
+        let (code, _, stderr) = said(at, &format!("--store {store} status"));
+        assert_eq!((code, stderr.contains(remedy)), (2, true), "{store}: {stderr}");
     }
     for line in ["deliveries show nope", "deliveries replay nope", "deliveries discard nope"] {
         let (code, _, stderr) = said(at, line);

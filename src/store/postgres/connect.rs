@@ -219,6 +219,17 @@ fn settings() -> String {
     )
 }
 
+/// What a relay at work does by itself, and what is said instead where one only starts: it ends.
+const AT_WORK: [(&str, &str); 2] = [
+    ("the relay goes on as soon as the server answers", "is the address in --store right and the server up?"),
+    ("the relay goes on by itself", "try again then"),
+];
+
+/// The same error where nothing has begun.
+pub(super) fn at_start(text: &str) -> String {
+    AT_WORK.iter().fold(text.to_owned(), |text, (goes_on, ends)| text.replace(goes_on, ends))
+}
+
 /// Says what an error means and what cures it. Of the server's words only the message is taken: its details may
 /// quote rows.
 pub(super) fn explain(error: &tokio_postgres::Error, place: &Place) -> StoreError {

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::commits::Commits;
 use super::{Result, StoreError};
-use connect::{Database, query};
+use connect::{Database, at_start, query};
 use place::Place;
 use tx::get;
 use untold::Untold;
@@ -52,7 +52,7 @@ impl Postgres {
     pub(super) async fn open(url: &str) -> Result<Self> {
         let db = Database::new(Place::parse(url)?)?;
         schema::bring_up_to_date(&db).await.map_err(|error| match error {
-            StoreError::Trouble(text) => StoreError::Unavailable(text),
+            StoreError::Trouble(text) => StoreError::Unavailable(at_start(&text)),
             StoreError::Unavailable(text) | StoreError::Corrupt(text) => {
                 StoreError::Unavailable(format!("{}: {text}", db.place()))
             }

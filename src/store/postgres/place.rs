@@ -193,8 +193,8 @@ fn percent_decoded(text: &str) -> String {
 }
 
 fn wrong(what: &str) -> StoreError {
-    StoreError::Unavailable(format!(
-        "the PostgreSQL URL is not understood: {what}; write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full"
+    StoreError::Misnamed(format!(
+        "{what}; write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full"
     ))
 }
 

@@ -20,6 +20,9 @@ const STATEMENTS_CACHED_MAX: usize = 128;
 /// Rows that one statement inserts, the most first: few sizes, so that all of them stay prepared.
 const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
 
+/// What mends a file that cannot be written.
+pub(super) const LET_WRITE: &str = "let the relay's user write the file and its folder";
+
 /// What all connections of a store note together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notes {
@@ -282,9 +285,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DiskFull) => {
                 Self::Trouble("the disk is full; free some space and the relay goes on by itself".into())
             }
-            Some(ErrorCode::ReadOnly) => {
-                Self::Trouble(format!("{text}; let the relay's user write the file and its folder"))
-            }
+            Some(ErrorCode::ReadOnly) => Self::Trouble(format!("{text}; {LET_WRITE}")),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 Self::Trouble(format!("{text}; another program holds the database"))
             }

@@ -3,6 +3,7 @@
 mod connections;
 mod db;
 mod doors;
+mod lock;
 mod place;
 #[cfg(test)]
 mod plans;
@@ -25,8 +26,7 @@ mod tally;
 mod targets;
 mod throttles;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::thread::{self, JoinHandle};
@@ -37,6 +37,7 @@ use super::commits::Commits;
 use super::{Mode, Result, StoreError};
 use connections::{Connections, Seat};
 use db::{Db, Notes};
+use lock::Lock;
 use place::Place;
 
 /// A query for one of the readers; given an error instead of the database where there is none at the moment.
@@ -57,6 +58,8 @@ struct Inner {
     notes: Notes,
     commits: Arc<Commits>,
     instance: Arc<str>,
+    /// `None` for a database in memory.
+    lock_path: Option<PathBuf>,
     /// Held as long as the daemon lives; given back after the writer has ended.
     _lock: Option<Lock>,
 }
@@ -76,6 +79,7 @@ impl Sqlite {
     /// Opens the database and brings its schema up to date.
     pub(super) async fn open(url: &str, mode: Mode) -> Result<Self> {
         let place = Place::parse(url)?;
+        let lock_path = place.path().map(place::lock_path);
         let (notes, commits) = (Notes::default(), Arc::<Commits>::default());
         let (writes, mut queue) = mpsc::channel(writer::QUEUE_MAX);
         let (ready, opened) = oneshot::channel();
@@ -96,7 +100,8 @@ impl Sqlite {
         let (lock, instance, seats) = opened.await.map_err(|_| stopped())??;
         let mut threads = vec![thread];
         let queries = if seats.is_empty() { None } else { Some(start_readers(seats, &mut threads)?) };
-        let inner = Inner { writes: Some(writes), queries, threads, notes, commits, instance, _lock: lock };
+        let writes = Some(writes);
+        let inner = Inner { writes, queries, threads, notes, commits, instance, lock_path, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -138,6 +143,12 @@ impl Sqlite {
         answered.await.map_err(|_| stopped())?
     }
 
+    /// Whether a `run` holds the database, in this process or another; one that was killed does not. Where that cannot be
+    /// asked nobody is missed.
+    pub(super) fn is_served(&self) -> bool {
+        self.inner.lock_path.as_deref().is_none_or(lock::is_held)
+    }
+
     /// Who this store is in leases and roles.
     pub(super) fn instance(&self) -> &str {
         &self.inner.instance
@@ -171,7 +182,7 @@ fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Opti
     if let Some(path) = place.path() {
         place::require_folder(path)?;
         if mode == Mode::Daemon {
-            lock = Some(take_lock(path)?);
+            lock = Some(Lock::take(path)?);
         }
         place::create_private(path);
     }
@@ -181,7 +192,7 @@ fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Opti
     if missing > 0 {
         // A schema is not changed under a running relay; a database that is new has none.
         let _while_upgrading = match place.path() {
-            Some(path) if lock.is_none() && missing < all => Some(take_lock(path)?),
+            Some(path) if lock.is_none() && missing < all => Some(Lock::take(path)?),
             _ => None,
         };
         schema::migrate(db)?;
@@ -204,33 +215,6 @@ fn name_file(place: &Place, error: StoreError) -> StoreError {
     }
 }
 
-/// Says that a relay runs on the database.
-#[derive(Debug)]
-struct Lock(File);
-
-impl Drop for Lock {
-    /// Given back, not only closed: a process that is being started elsewhere in the program holds a copy of every open
-    /// file until its own program runs, and a lock lives as long as its last copy
-    /// (<https://man7.org/linux/man-pages/man2/flock.2.html>).
-    fn drop(&mut self) {
-        if let Err(error) = self.0.unlock() {
-            tracing::debug!(%error, "the lock of the database goes with its file");
-        }
-    }
-}
-
-fn take_lock(database: &Path) -> Result<Lock> {
-    let path = place::lock_path(database);
-    let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
-    let file =
-        OpenOptions::new().create(true).write(true).truncate(false).open(&path).map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(database.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
-    }
-}
-
 fn start_readers(seats: Vec<Seat>, threads: &mut Vec<JoinHandle<()>>) -> Result<blocking::Sender<Query>> {
     let (queries, queue) = blocking::channel::<Query>();
     let queue = Arc::new(Mutex::new(queue));
@@ -245,21 +229,4 @@ fn start_readers(seats: Vec<Seat>, threads: &mut Vec<JoinHandle<()>>) -> Result<
         })?);
     }
     Ok(queries)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_goes_with_its_holder_whoever_else_has_a_copy_of_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("relay.db");
-        let lock = take_lock(&database).unwrap();
-        let copy = lock.0.try_clone().unwrap();
-        assert!(matches!(take_lock(&database), Err(StoreError::InUse(_))));
-        drop(lock);
-        take_lock(&database).expect("nobody runs on it any more");
-        drop(copy);
-    }
 }

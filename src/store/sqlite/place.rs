@@ -23,16 +23,14 @@ impl Place {
             return Ok(Self::Memory);
         }
         let supported = "use sqlite://FILE, sqlite::memory: or postgres://…";
-        match url.split_once("://") {
-            Some(("sqlite", "")) => {
-                Err(StoreError::Unavailable(format!("the URL names no file; {supported}")))
-            }
-            Some(("sqlite", path)) => Ok(Self::File(PathBuf::from(path))),
-            Some((scheme, _)) => {
-                Err(StoreError::Unavailable(format!("{scheme}:// stores are not supported; {supported}")))
-            }
-            None => Err(StoreError::Unavailable(format!("the URL is not understood; {supported}"))),
-        }
+        let words = match url.split_once("://") {
+            Some(("sqlite", "")) => format!("it names no file; {supported}"),
+            Some(("sqlite", path)) => return Ok(Self::File(PathBuf::from(path))),
+            Some((scheme, _)) => format!("{scheme}:// stores are not supported; {supported}"),
+            None if url.is_empty() || url.contains([':', '@']) => format!("it is none; {supported}"),
+            None => format!("a path alone is none; sqlite://{url} is that file"),
+        };
+        Err(StoreError::Misnamed(words))
     }
 
     /// The file, if it is one.
@@ -91,7 +89,10 @@ mod tests {
         let error = Place::parse("mysql://ann:hunter2@db/relay").unwrap_err().to_string();
         assert!(error.contains("mysql://") && error.contains("sqlite://FILE"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
-        assert!(Place::parse("relay.db").is_err());
+        let bare = Place::parse("/tmp/x.db").unwrap_err().to_string();
+        assert!(bare.contains("sqlite:///tmp/x.db"), "{bare}");
+        let other = Place::parse("ann:hunter2@db/relay").unwrap_err().to_string();
+        assert!(!other.contains("hunter2"), "{other}");
         assert!(Place::parse("sqlite://").is_err());
     }
 }
