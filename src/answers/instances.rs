@@ -23,7 +23,7 @@ pub struct Instance {
     pub started_at: Timestamp,
     /// When it last said that it is there.
     pub last_seen: Timestamp,
-    /// It said in time that it is there, as far as it has to.
+    /// It said in time that it is there; where it has to say nothing, it holds the store.
     pub alive: bool,
     /// What it alone does.
     pub holds: Vec<Held>,
@@ -57,12 +57,18 @@ impl Instances {
         holds.retain(|hold| !ended(hold.until, now));
         let under_way = Filter { states: vec![StateName::Sending], ..Filter::default() };
         let (under_way, _) = store.deliveries(under_way).await?;
+        let mut found = store.instances().await?;
+        let served = store.is_served();
+        if !served {
+            // One that ended meanwhile as it should took its leave before it let go of the store.
+            let still = store.instances().await?;
+            found.retain(|instance| still.iter().any(|other| other.id == instance.id));
+        }
         let held_by = |id: &str| -> Vec<Held> {
             holds.iter().filter(|hold| hold.instance == id).map(|hold| Held::of(hold, now)).collect()
         };
-        let found = store.instances().await?.into_iter();
-        let all = found.map(|instance| Instance {
-            alive: !shared || is_there(&instance, now),
+        let all = found.into_iter().map(|instance| Instance {
+            alive: if shared { is_there(&instance, now) } else { served },
             holds: held_by(&instance.id),
             sending: under_way.iter().filter(|row| row.held_by.as_ref() == Some(&instance.id)).count(),
             id: instance.id,
@@ -70,7 +76,10 @@ impl Instances {
             started_at: instance.started_at,
             last_seen: instance.seen_at,
         });
-        Ok(Self { all: all.collect(), shared, holds })
+        let all = all.collect();
+        // What was held for good by one that is gone is done by nobody.
+        holds.retain(|_| served);
+        Ok(Self { all, shared, holds })
     }
 
     /// The one that polls the account, as people know it.
@@ -93,6 +102,14 @@ impl Instances {
     /// Whether there may be several.
     pub fn are_shared(&self) -> bool {
         self.shared
+    }
+}
+
+impl Instance {
+    /// The accounts that it polls, or did.
+    pub fn polls(&self) -> Vec<&str> {
+        let role = polling_role("");
+        self.holds.iter().filter_map(|held| held.role.strip_prefix(&*role)).collect()
     }
 }
 

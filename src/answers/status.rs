@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::instances::{Instance, Instances};
-use super::targets::{NOT_THERE, Standing, standing};
+use super::targets::{NOT_THERE, SWITCHED_OFF, Standing, standing};
 use crate::config::Config;
+use crate::daemon::reload::Reloader;
 use crate::model::mute::Mute;
 use crate::store::{AccountStatus, Counts, Moment, Result, Store};
 
@@ -48,6 +49,23 @@ pub struct Held {
     pub gone: bool,
 }
 
+/// A reload that was refused: the configuration before it is in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reload {
+    /// When.
+    pub at: Timestamp,
+    /// The first error and where it is.
+    pub refused: String,
+}
+
+impl Reload {
+    /// The last one of a running relay, if it was refused.
+    pub fn refused(reloader: &Reloader) -> Option<Self> {
+        let last = reloader.last()?;
+        Some(Self { at: last.at, refused: last.reload.first_error()? })
+    }
+}
+
 /// How all stands at one moment: the document of the JSON contract; the keys behind `oldest_due_seconds` are beyond it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Status {
@@ -73,6 +91,9 @@ pub struct Status {
     pub ruleless: Vec<Mute>,
     /// There may be several relays on the store.
     pub shared: bool,
+    /// The last reload, if it was refused; only a running relay knows.
+    #[serde(default)]
+    pub reload: Option<Reload>,
     /// When the oldest pending delivery became due, or becomes so.
     pub oldest_due: Option<Timestamp>,
     /// When it was so.
@@ -89,10 +110,11 @@ impl Status {
         let mutes = store.mutes(now).await?;
         let without_rule = |mute: &&Mute| config.is_some_and(|config| config.rules.get(&mute.rule).is_none());
         let ruleless = mutes.iter().filter(without_rule).cloned().collect();
-        let gone = gone(store, config).await?;
+        let stopped = stopped(store, config).await?;
         let (mut targets, oldest_due) = (held(store, now).await?, store.oldest_due().await?);
-        targets.retain(|target| !gone.iter().any(|gone| gone.name == target.name));
-        targets.extend(gone);
+        let is_off = |name: &String| config.is_some_and(|config| config.is_off(name));
+        targets.retain(|held| !is_off(&held.name) && !stopped.iter().any(|other| other.name == held.name));
+        targets.extend(stopped);
         Ok(Self {
             accounts: accounts(store, config, &instances, now).await?,
             counts: store.counts(None).await?,
@@ -104,14 +126,23 @@ impl Status {
             instances: instances.all,
             mutes,
             ruleless,
+            reload: None,
             oldest_due,
             now,
         })
     }
 
-    /// An account fails, a target is parked, a delivery is dead, or one waits for a target that is not in the rules file.
+    /// Relays that were killed, and that no other takes the place of: nobody does what they did.
+    pub fn killed(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.iter().filter(|instance| !self.shared && !instance.alive)
+    }
+
+    /// An account fails, a target is parked, a delivery is dead, one waits for a target that is not in the rules file, the
+    /// last reload was refused, or the relay was killed.
     pub fn needs_attention(&self) -> bool {
-        self.targets.iter().any(|target| target.state == "parked" || target.gone)
+        self.killed().next().is_some()
+            || self.reload.is_some()
+            || self.targets.iter().any(|target| target.state == "parked" || target.gone)
             || self.accounts.iter().any(|account| account.error.is_some())
             || self.counts.dead > 0
     }
@@ -152,17 +183,19 @@ async fn held(store: &Store, now: Timestamp) -> Result<Vec<Held>> {
     Ok(held)
 }
 
-/// Targets that something is owed to and that the rules file does not name.
-async fn gone(store: &Store, config: Option<&Config>) -> Result<Vec<Held>> {
+/// Targets that something is owed to and that the rules file does not name, or switches off.
+async fn stopped(store: &Store, config: Option<&Config>) -> Result<Vec<Held>> {
     let Some(config) = config else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for name in store.owed_targets().await? {
         let Counts { pending, sending, dead, .. } = store.counts(Some(&name)).await?;
-        if pending + sending == 0 || config.targets.contains_key(&name) {
+        let gone = !config.targets.contains_key(&name);
+        if pending + sending == 0 || !(gone || config.is_off(&name)) {
             continue;
         }
-        let (reason, pending) = (Some(NOT_THERE.to_owned()), pending + sending);
-        found.push(Held { name, state: "paused".into(), until: None, reason, pending, dead, gone: true });
+        let reason = if gone { NOT_THERE } else { SWITCHED_OFF };
+        let (reason, pending) = (Some(reason.to_owned()), pending + sending);
+        found.push(Held { name, state: "paused".into(), until: None, reason, pending, dead, gone });
     }
     Ok(found)
 }

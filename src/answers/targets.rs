@@ -19,6 +19,8 @@ const GONE: &str = "unknown";
 /// Why nothing is sent to a target that the rules file does not name.
 pub const NOT_THERE: &str =
     "not in the rules file; what is owed waits until it is back, expires, or is discarded";
+/// Why nothing is sent to a target that the rules file switches off.
+pub const SWITCHED_OFF: &str = "switched off in the rules file (`enabled: false`)";
 
 /// A target as the JSON contract has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,6 +43,11 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// The rules file switches it off.
+    pub fn is_off(&self) -> bool {
+        self.reason.as_deref() == Some(SWITCHED_OFF)
+    }
+
     fn of(name: &str, kind: &'static str, standing: Standing, counts: Counts) -> Self {
         Self {
             name: name.to_owned(),
@@ -107,7 +114,7 @@ pub async fn list(store: &Store, config: &Config, now: Timestamp) -> Result<Vec<
 fn listed(target: &Target, states: &[TargetState], counts: Counts, now: Timestamp) -> Listed {
     let mut standing = standing(states.iter().find(|state| state.name == target.name), now);
     if !target.enabled {
-        standing = held("`enabled: false` in the rules file");
+        standing = held(SWITCHED_OFF);
     }
     Listed::of(&target.name, target.type_name(), standing, counts)
 }
@@ -124,7 +131,8 @@ pub fn named<'c>(config: &'c Config, name: &str) -> std::result::Result<&'c Targ
 /// Pauses a target for a reason or, without one, resumes it; how it stands then.
 ///
 /// # Errors
-/// The rules file does not name it, the reason is none, or the store cannot be written.
+/// The rules file does not name it, or switches off what is to be resumed, the reason is none, or the store cannot be
+/// written.
 pub async fn hold(
     store: &Store,
     config: &Config,
@@ -133,6 +141,12 @@ pub async fn hold(
 ) -> std::result::Result<Listed, Refusal> {
     let target = named(config, name)?;
     let reason = reason.map(|reason| line("reason", reason)).transpose()?;
+    if reason.is_none() && !target.enabled {
+        let remedy = "take that out and reload";
+        return Err(Refusal::Conflict(format!(
+            "`{name}` is {SWITCHED_OFF}, which a resume does not change: {remedy}"
+        )));
+    }
     store.pause_target(name, reason.is_some(), reason.as_deref().unwrap_or_default()).await?;
     let counts = store.counts(Some(name)).await?;
     Ok(listed(target, &store.target_states().await?, counts, now))

@@ -9,7 +9,7 @@ use super::answerer::{Answerer, Asking, Needs};
 use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::table::{self, plain};
 use super::{Context, Exit, Format, mute, when};
-use crate::answers::status::{Account, Held, Status};
+use crate::answers::status::{Account, Held, Reload, Status};
 use crate::model::delivery::StateName;
 use crate::model::mute::Mute;
 use crate::store::{Counts, Moment};
@@ -17,7 +17,7 @@ use crate::store::{Counts, Moment};
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
 /// Something needs attention while an account's polling fails, a target is parked, a delivery is dead, one waits for a
-/// target that is not in the rules file, or the rules file is broken.
+/// target that is not in the rules file, the last reload was refused, the relay was killed, or the rules file is broken.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// For people or for programs
@@ -34,12 +34,18 @@ pub struct Args {
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let answerer = Answerer::of(&args.asking, Needs::Store, context).await?;
     // A relay that runs goes on with the rules it has; one that is started anew would end at once.
-    let lacks_rules = answerer.lacks_rules();
+    let (lacks_rules, exists) = (answerer.lacks_rules(), context.global.config.exists());
     if lacks_rules {
         let file = context.global.config.display();
-        context.out.note(format!("{file} does not load; only what the store knows is shown"))?;
+        context.out.note(if exists {
+            format!("{file} does not load; only what the store knows is shown")
+        } else {
+            format!(
+                "there is no {file} here, so only the store is looked at; --config FILE names a rules file"
+            )
+        })?;
     }
-    let broken = lacks_rules && context.global.config.exists();
+    let broken = lacks_rules && exists;
     let status = answerer.status().await?;
     match args.format {
         Format::Json => context.out.json(&status)?,
@@ -71,10 +77,22 @@ fn show_end(context: &Context, status: &Status, broken: bool) -> anyhow::Result<
         let words = "a relay that runs keeps the rules it has, and none could be started: `activity-relay check` says why";
         context.out.line(format!("\n{} {words}", paint(BAD, format!("{file} is broken:"))))?;
     }
+    for killed in status.killed() {
+        let polls: Vec<String> = killed.polls().iter().map(|account| format!("`{account}`")).collect();
+        let polled =
+            if polls.is_empty() { String::new() } else { format!("that polled {} ", polls.join(", ")) };
+        let end = format!("the relay {polled}({}) ended without a word", killed.host);
+        context.out.line(format!("\n{}; start it again", paint(BAD, end)))?;
+    }
+    if let Some(Reload { at, refused }) = &status.reload {
+        let head = format!("the last reload ({}) was refused:", when::ago(*at, status.now));
+        context.out.line(format!("\n{} {refused}; what was in force stays in force", paint(BAD, head)))?;
+    }
     if status.counts.dead > 0 {
         let hint = "activity-relay deliveries list --state dead";
         context.out.line(format!("\n{} dead: look at them with `{hint}`", paint(BAD, status.counts.dead)))?;
-    } else if !broken && !status.needs_attention() && status.ruleless.is_empty() {
+    }
+    if !broken && !status.needs_attention() && status.ruleless.is_empty() {
         context.out.line(format!("\n{}", paint(GOOD, "nothing needs attention")))?;
     }
     Ok(())

@@ -34,11 +34,17 @@ enum Action {
         /// Why, for those who look later
         #[arg(long, value_name = "TEXT", default_value = "paused by hand")]
         reason: String,
+        /// For people or for programs
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
     },
     /// End a pause, a wait or a parking: send again at once
     Resume {
         /// The target's name in the rules file
         name: String,
+        /// For people or for programs
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
     },
     /// Send a marked test message and show what the target answered
     Test {
@@ -63,18 +69,29 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let answerer = Answerer::of(&args.asking, Needs::Rules, context).await?;
     match &args.action {
         Action::List { format } => list(*format, &answerer, context).await,
-        Action::Pause { name, reason } => {
-            answerer.hold(name, Some(reason)).await?;
-            context.out.line(format!("{name} is paused; `activity-relay targets resume {name}` ends it"))?;
-            Ok(Exit::Fine)
+        Action::Pause { name, reason, format } => {
+            let target = answerer.hold(name, Some(reason)).await?;
+            let words = format!("{name} is paused; `activity-relay targets resume {name}` ends it");
+            held(&target, words, *format, context)
         }
-        Action::Resume { name } => {
-            let Listed { pending, .. } = answerer.hold(name, None).await?;
-            context.out.line(format!("{name} is resumed; {pending} pending"))?;
-            Ok(Exit::Fine)
+        Action::Resume { name, format } => {
+            let before = answerer.targets().await?.into_iter().find(|target| target.name == *name);
+            let target = answerer.hold(name, None).await?;
+            let was_ready = before.is_some_and(|before| before.state == "ready");
+            let did = if was_ready { "was not paused" } else { "is resumed" };
+            held(&target, format!("{name} {did}; {} pending", target.pending), *format, context)
         }
         Action::Test { name, format } => test(name, *format, &answerer, context).await,
     }
+}
+
+/// Says what was done, or shows the target as it stands then.
+fn held(target: &Listed, words: String, format: Format, context: &Context) -> anyhow::Result<Exit> {
+    match format {
+        Format::Json => context.out.json(target)?,
+        Format::Text => context.out.line(words)?,
+    }
+    Ok(Exit::Fine)
 }
 
 async fn list(format: Format, answerer: &Answerer, context: &Context) -> anyhow::Result<Exit> {

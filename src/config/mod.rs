@@ -103,6 +103,11 @@ pub struct Retention {
 }
 
 impl Config {
+    /// Whether it names the target and switches it off.
+    pub fn is_off(&self, target: &str) -> bool {
+        self.targets.get(target).is_some_and(|target| !target.enabled)
+    }
+
     /// Who answers for a rule, or else for a target.
     pub fn owner(&self, rule: &str, target: &str) -> Option<&str> {
         let of_rule = self.rules.get(rule).and_then(|rule| rule.owner.as_deref());

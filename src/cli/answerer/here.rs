@@ -27,8 +27,8 @@ pub struct Here {
 impl Here {
     pub(super) async fn open(needs: Needs, context: &mut Context) -> anyhow::Result<Self> {
         let config = match needs {
-            Needs::Store => context.load().config,
-            Needs::Rules => Some(context.config()?),
+            Needs::Store if !context.lacks_named_config() => context.load().config,
+            Needs::Store | Needs::Rules => Some(context.config()?),
         };
         Ok(Self { store: context.store().await?, config, clock: context.clock.clone() })
     }

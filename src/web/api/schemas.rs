@@ -265,6 +265,7 @@ fn status() -> Value {
         ("mutes", array(reference("Mute"))),
         ("mutes_without_rule", array(reference("Mute"))),
         ("shared", boolean()),
+        ("reload", nullable(object([("at", moment()), ("refused", text())]))),
         ("oldest_due", nullable(moment())),
         ("now", moment()),
     ])

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::asked::{Body, Query};
 use super::schemas::{self, reference};
 use super::{Answer, Operation, json};
-use crate::answers::status::Status;
+use crate::answers::status::{Reload, Status};
 use crate::answers::targets;
 use crate::web::Console;
 use crate::web::guard::{Call, Visitor};
@@ -18,7 +18,10 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation::new(
             (Method::GET, "/api/v1/status"),
-            ("showStatus", "Accounts, queue, targets that are held up, instances, mutes"),
+            (
+                "showStatus",
+                "Accounts, queue, targets that are held up, instances, mutes, a reload that was refused",
+            ),
             reference("Status"),
             get(status),
         ),
@@ -56,7 +59,8 @@ pub(super) fn operations() -> Vec<Operation> {
 /// `GET /api/v1/status`
 async fn status(State(console): State<Console>, _: Query) -> Answer {
     let (config, now) = (console.relay.config(), console.relay.clock.now());
-    json(&Status::of(&console.relay.store, Some(&config), now).await?)
+    let status = Status::of(&console.relay.store, Some(&config), now).await?;
+    json(&Status { reload: Reload::refused(&console.reloader), ..status })
 }
 
 /// `GET /api/v1/targets`

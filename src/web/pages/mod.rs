@@ -23,7 +23,8 @@ use jiff::tz::TimeZone;
 use url::form_urlencoded;
 
 use super::Console;
-use super::guard::Visitor;
+use super::guard::{Call, Visitor};
+use crate::answers::asked::Refusal;
 use crate::answers::when;
 use crate::model::delivery::StateName;
 use crate::store::StoreError;
@@ -164,6 +165,16 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing(words) => Self::Missing(words),
+            Refusal::Conflict(words) | Refusal::Wrong(words) => Self::Wrong(words),
+            Refusal::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl From<askama::Error> for Failure {
     fn from(error: askama::Error) -> Self {
         Self::Template(error)
@@ -219,9 +230,16 @@ pub(super) fn page(template: &impl Template) -> Answer {
     Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], template.render()?).into_response())
 }
 
-/// What is not there.
-pub(super) async fn missing() -> Failure {
-    Failure::Missing("No page has this address. The navigation leads to those that there are.".to_owned())
+#[derive(Template)]
+#[template(path = "missing.html")]
+struct Missing {
+    frame: Frame,
+}
+
+/// What is not there. For programs the API says so in its own way.
+pub(super) async fn missing(Call { console, visitor }: Call) -> Answer {
+    let frame = Frame::new(&console, visitor, "").titled("There is nothing here");
+    Ok((StatusCode::NOT_FOUND, page(&Missing { frame })?).into_response())
 }
 
 /// An address with a query; pairs without a value are left out.

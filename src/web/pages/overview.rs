@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Answer, Frame, address, coded, deliveries_in_words, grouped, owed_to, page};
 use crate::answers::figures::{Figures, Range, Step, ended};
-use crate::answers::status::Status;
+use crate::answers::status::{Held, Reload, Status};
 use crate::answers::targets::{self, Listed};
 use crate::answers::when;
 use crate::config::Config;
@@ -96,9 +96,9 @@ pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): 
         Some(range) => Figures::of(store, range, now).await?,
         None => Figures::fitting(store, now).await?,
     };
-    let refused = console.reloader.last().and_then(|last| last.reload.first_error());
+    let status = Status { reload: Reload::refused(&console.reloader), ..status };
     page(&Overview {
-        notes: notes(&status, &config, refused.as_deref(), now),
+        notes: notes(&status, &config, now),
         longest: targets.iter().map(|target| target.pending).max().unwrap_or(0),
         bars: plot::bars(&figures),
         lines: plot::lines(&figures),
@@ -110,7 +110,7 @@ pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): 
 }
 
 /// What needs attention, the worst first.
-fn notes(status: &Status, config: &Config, refused: Option<&str>, now: Timestamp) -> Vec<Note> {
+fn notes(status: &Status, config: &Config, now: Timestamp) -> Vec<Note> {
     let mut notes = Vec::new();
     for account in &status.accounts {
         let Some(error) = &account.error else { continue };
@@ -125,13 +125,13 @@ fn notes(status: &Status, config: &Config, refused: Option<&str>, now: Timestamp
             mends: vec![Mend::link("See the configuration", "/configuration")],
         });
     }
-    notes.extend(refused.map(|refused| Note {
+    notes.extend(status.reload.as_ref().map(|Reload { refused, .. }| Note {
         tone: "bad",
         title: "The last reload was refused".to_owned(),
         words: format!("{refused}. The configuration that was in force stays in force."),
         mends: vec![Mend::link("See the problems", "/configuration")],
     }));
-    notes.extend(status.targets.iter().map(of_target));
+    notes.extend(status.targets.iter().map(|held| of_target(held, config)));
     if status.counts.dead > 0 {
         notes.push(Note {
             tone: "bad",
@@ -167,7 +167,7 @@ fn notes(status: &Status, config: &Config, refused: Option<&str>, now: Timestamp
     notes
 }
 
-fn of_target(held: &crate::answers::status::Held) -> Note {
+fn of_target(held: &Held, config: &Config) -> Note {
     let name = held.name.clone();
     let reason = held.reason.clone().unwrap_or_else(|| "no reason was kept".to_owned());
     let waiting = deliveries_in_words(held.pending);
@@ -178,6 +178,14 @@ fn of_target(held: &crate::answers::status::Held) -> Note {
             title: format!("{waiting} for a target that is gone: {name}"),
             words: format!("It is {reason}."),
             mends: vec![Mend::link("Look and discard", pending)],
+        };
+    }
+    if config.is_off(&name) {
+        return Note {
+            tone: "warn",
+            title: format!("{waiting} for a target that is off: {name}"),
+            words: format!("It is {reason}."),
+            mends: vec![Mend::link("See the configuration", "/configuration")],
         };
     }
     let (tone, title) = match &*held.state {

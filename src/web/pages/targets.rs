@@ -74,7 +74,7 @@ async fn held(console: &Console, visitor: &Visitor, fields: &Fields, reason: Opt
     let config = console.relay.config();
     let (name, peer) = (known(&config, fields)?, visitor.peer);
     let did = if reason.is_some() { "pause" } else { "resume" };
-    console.relay.store.pause_target(name, reason.is_some(), reason.unwrap_or_default()).await?;
+    targets::hold(&console.relay.store, &config, (name, reason), console.relay.clock.now()).await?;
     console.relay.owed.notify_one();
     tracing::info!(%peer, did, target = name, "changed in the console");
     Ok(Redirect::to(&address("/targets", [("did", did), ("name", name)])).into_response())
