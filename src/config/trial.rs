@@ -29,6 +29,7 @@ pub fn try_rules(text: &str, config: &Config) -> Trial {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     if text.contains("${") {
         return refused(
+            codes::SUBSTITUTION,
             "`${…}` is not replaced here",
             "write the value itself: nothing of the machine is read here",
         );
@@ -38,7 +39,7 @@ pub fn try_rules(text: &str, config: &Config) -> Trial {
     let alone = yaml::parse(&text, 0);
     if !alone.node.as_ref().is_some_and(is_list) || !alone.findings.is_empty() {
         if alone.findings.is_empty() {
-            return refused("a list of rules is meant", "begin with `- name: my-rule`");
+            return refused(codes::WRONG_TYPE, "a list of rules is meant", "begin with `- name: my-rule`");
         }
         let files = [NAME.to_owned()];
         let problems = alone.findings.into_iter().map(|finding| finding.into_problem(&files)).collect();
@@ -100,8 +101,8 @@ fn around(config: &Config) -> String {
     format!("version: 1\naccounts:\n{accounts}targets:\n{targets}{schedules}")
 }
 
-fn refused(message: &str, help: &str) -> Trial {
-    let problem = problem(codes::SUBSTITUTION, (NAME, 1, 1), message.to_owned(), Some(help.to_owned()));
+fn refused(code: &codes::Code, message: &str, help: &str) -> Trial {
+    let problem = problem(code, (NAME, 1, 1), message.to_owned(), Some(help.to_owned()));
     Trial { rules: None, problems: vec![problem] }
 }
 
@@ -173,6 +174,9 @@ mod tests {
         let wrong = try_rules("- name: a\n  match: {}\n  delivr: [{ to: crm }]\n", &config());
         assert!(wrong.rules.is_none());
         assert!(wrong.problems.iter().any(|problem| problem.line == 3), "{:?}", wrong.problems);
+        for (text, code) in [("include: rules.d", "R012"), ("- name: ${NAME}", "R021")] {
+            assert_eq!(try_rules(text, &config()).problems[0].code, code, "{text}");
+        }
     }
 
     #[test]

@@ -15,14 +15,14 @@ const EVIL: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&";
 
 /// An answer as it came.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -54,7 +54,7 @@ async fn raw(address: &str, request: String) -> Answer {
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-async fn get(address: &str, path: &str, headers: &str) -> Answer {
+pub(crate) async fn get(address: &str, path: &str, headers: &str) -> Answer {
     raw(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n"))
         .await
 }
@@ -67,14 +67,14 @@ async fn post(address: &str, path: &str, headers: &str, form: &str) -> Answer {
     raw(address, format!("{head}Connection: close\r\n\r\n{form}")).await
 }
 
-async fn started(stage: &Stage, options: &str) -> (Running, String) {
+pub(crate) async fn started(stage: &Stage, options: &str) -> (Running, String) {
     let address = Stage::address();
     let running = stage.start(&format!("run --listen {address} {options}"));
     stage.until_logged(&running, "console, health and metrics are served").await;
     (running, address)
 }
 
-async fn ends(mut running: Running) {
+pub(crate) async fn ends(mut running: Running) {
     running.signal("TERM");
     assert_eq!(running.ended().await.code(), Some(0));
 }

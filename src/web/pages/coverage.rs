@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::Query;
 use serde::Deserialize;
 
-use super::{Answer, Frame, grouped, page};
+use super::{Answer, Frame, grouped, messages_in_words, page};
 use crate::answers::coverage::{PERIOD, Row, counted};
 use crate::web::guard::Call;
 

@@ -1,0 +1,213 @@
+//! `status`, `targets` and `health` at night: what is down is said to be, with what to do, and the exit code says so too.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+
+use activity_relay::sandbox::script::{Fault, status};
+use serde_json::Value;
+
+use crate::console::get;
+use crate::somebody::{answer, somebody};
+use crate::stage::{RULES, Running, Stage};
+use crate::world::PATIENCE;
+
+/// Exit code, what was said on stdout and on stderr.
+async fn said(stage: &Stage, line: &str) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = stage.output(line).await;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+async fn json(stage: &Stage, line: &str) -> Value {
+    let (_, stdout, stderr) = said(stage, line).await;
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{line}: {error}: {stdout}{stderr}"))
+}
+
+/// A relay that has said that it is there.
+async fn at_work(stage: &Stage, line: &str) -> Running {
+    let running = stage.start(line);
+    stage.until_logged(&running, "running").await;
+    let store = stage.store().await;
+    while store.holds().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    running
+}
+
+async fn ends(mut running: Running) {
+    running.signal("TERM");
+    assert_eq!(running.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_relay_that_was_killed_needs_attention_until_another_one_runs() {
+    let stage = Stage::new().await;
+    let first = at_work(&stage, "run --listen none").await;
+    let place = format!(":{}", first.id());
+    let document = json(&stage, "status --format json").await;
+    assert_eq!(document["instances"][0]["alive"], true, "{document}");
+    assert!(document["accounts"][0]["polled_by"].as_str().unwrap().ends_with(&place), "{document}");
+    first.kill().await;
+    let (code, text, _) = said(&stage, "status").await;
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("the relay that polled `main` (") && text.contains(&format!("{place}) ended")),
+        "{text}"
+    );
+    assert!(text.contains(" ended without a word; start it again"), "{text}");
+    assert!(!text.contains("nothing needs attention"), "{text}");
+    assert_eq!(said(&stage, "status --format json").await.0, 1);
+    let document = json(&stage, "status --format json").await;
+    assert_eq!(document["instances"][0]["alive"], false, "{document}");
+    assert_eq!(document["accounts"][0]["polled_by"], Value::Null, "{document}");
+    ends(at_work(&stage, "run --listen none").await).await;
+    let (code, text, _) = said(&stage, "status").await;
+    assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
+}
+
+#[tokio::test]
+async fn rounds_that_somebody_else_starts_leave_nothing_to_be_missed() {
+    let stage = Stage::new().await;
+    stage.receive(1);
+    assert_eq!(stage.output("run --once").await.status.code(), Some(0));
+    let (code, text, _) = said(&stage, "status").await;
+    assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
+}
+
+#[tokio::test]
+async fn a_rules_file_that_is_named_has_to_be_there() {
+    let stage = Stage::new().await;
+    let (code, text, error) = said(&stage, "status --config nope.yaml").await;
+    assert_eq!((code, text.as_str()), (64, ""), "{error}");
+    assert!(error.contains("there is no nope.yaml here") && error.contains("--config FILE"), "{error}");
+    std::fs::remove_file(stage.folder.path().join("rules.yaml")).unwrap();
+    let (code, text, note) = said(&stage, "status").await;
+    assert_eq!(code, 0, "{text}{note}");
+    assert!(note.contains("there is no rules.yaml here, so only the store is looked at"), "{note}");
+}
+
+#[tokio::test]
+async fn a_target_that_is_off_is_shown_with_what_waits_and_not_resumed() {
+    let stage = Stage::new().await;
+    stage.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(500) });
+    stage.receive(1);
+    assert_eq!(stage.output("run --once").await.status.code(), Some(0), "{}", stage.logged());
+    stage.rules(&RULES.replace("type: http,", "type: http, enabled: false,"));
+    let document = json(&stage, "status --format json").await;
+    let held = &document["targets"][0];
+    assert_eq!((&held["name"], &held["pending"]), (&Value::from("crm"), &Value::from(1)), "{document}");
+    let (_, text, _) = said(&stage, "status").await;
+    assert!(text.contains("switched off in the rules file"), "{text}");
+    let (code, text, error) = said(&stage, "targets resume crm").await;
+    assert_eq!((code, text.as_str()), (1, ""), "{error}");
+    assert!(error.contains("switched off in the rules file (`enabled: false`)"), "{error}");
+    assert!(error.contains("take that out and reload"), "{error}");
+}
+
+#[tokio::test]
+async fn pauses_say_what_they_changed_to_people_and_to_programs() {
+    let stage = Stage::new().await;
+    let says = async |line: &str| {
+        let (code, text, error) = said(&stage, line).await;
+        assert_eq!((code, error.as_str()), (0, ""), "{line}");
+        text
+    };
+    assert_eq!(says("targets resume crm").await, "crm was not paused; 0 pending\n");
+    let listed = async || json(&stage, "targets list --format json").await["targets"][0].clone();
+    for (line, state) in [("pause crm", "paused"), ("resume crm", "ready")] {
+        let target = json(&stage, &format!("targets {line} --format json")).await;
+        assert_eq!((&target["state"], &target), (&Value::from(state), &listed().await));
+    }
+    says("targets pause crm").await;
+    assert_eq!(says("targets resume crm").await, "crm is resumed; 0 pending\n");
+}
+
+#[tokio::test]
+async fn a_reload_that_was_refused_needs_attention_until_one_is_not() {
+    let stage = Stage::new().await;
+    let address = Stage::address();
+    let running = at_work(&stage, &format!("run --listen {address}")).await;
+    let there = format!("status --url http://{address}");
+    assert_eq!(json(&stage, &format!("{there} --format json")).await["reload"], Value::Null);
+    stage.rules(&RULES.replace("match: {}", "match: {}, stopp: true"));
+    running.signal("HUP");
+    stage.until_logged(&running, "not reloaded: the configuration stays as it was").await;
+    let overview = async || get(&address, "/", "").await.body;
+    while !overview().await.contains("The last reload was refused") {}
+    let (code, text, _) = said(&stage, &there).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("the last reload (") && text.contains("has no key `stopp`"), "{text}");
+    let reload = json(&stage, &format!("{there} --format json")).await["reload"].clone();
+    assert!(reload["at"].is_string() && reload["refused"].as_str().is_some_and(|why| why.contains("R010")));
+    stage.rules(&RULES.replace("name: all", "name: every"));
+    running.signal("HUP");
+    stage.until_logged(&running, "rules: +every, -all").await;
+    while overview().await.contains("The last reload was refused") {}
+    assert_eq!(said(&stage, &there).await.0, 0);
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn health_asks_for_health_and_takes_no_page_for_it() {
+    let stage = Stage::new().await;
+    let address = Stage::address();
+    let running = at_work(&stage, &format!("run --listen {address}")).await;
+    for path in ["", "/", "/livez", "/readyz"] {
+        let (code, text, _) = said(&stage, &format!("health --url http://{address}{path}")).await;
+        assert_eq!((code, text.as_str()), (0, "ok\n"), "{path}");
+    }
+    let (code, text, _) = said(&stage, &format!("health --url http://{address}/targets")).await;
+    assert_eq!(code, 1);
+    assert!(text.contains("/targets (200) is no relay's /readyz or /livez: name one of them"), "{text}");
+    ends(running).await;
+    let ill = somebody(|head, _| {
+        assert!(head.starts_with("GET /readyz "), "{head}");
+        answer("503 Service Unavailable", "Content-Type: text/plain; charset=utf-8\r\n", "the disk is full\n")
+    });
+    let (code, text, _) = said(&stage, &format!("health --url {ill}")).await;
+    assert_eq!((code, text.as_str()), (1, "503: the disk is full\n"));
+}
+
+#[tokio::test]
+async fn a_second_run_is_told_of_the_store_before_the_port() {
+    let stage = Stage::new().await;
+    stage.receive(1);
+    let address = Stage::address();
+    let running = at_work(&stage, &format!("run --listen {address}")).await;
+    stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+    let (code, _, error) = said(&stage, &format!("run --listen {address}")).await;
+    assert_eq!(code, 69);
+    assert!(error.contains("in use by another running relay") && !error.contains("cannot listen"), "{error}");
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_had_at_the_start_has_its_remedy() {
+    let stage = Stage::new().await;
+    let closed = stage.folder.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o500)).unwrap();
+    let line = format!("run --listen none --once --store sqlite://{}", closed.join("relay.db").display());
+    // Root may write everywhere.
+    if std::fs::write(closed.join("probe"), "").is_err() {
+        let (code, _, error) = said(&stage, &line).await;
+        assert_eq!(code, 69);
+        assert!(error.contains("relay.db.lock") && error.contains("let the relay's user write"), "{error}");
+    }
+    let nobody = format!("status --store postgres://relay@{}/relay?sslmode=disable", Stage::address());
+    let (code, _, error) = said(&stage, &nobody).await;
+    assert_eq!(code, 69, "{error}");
+    assert!(error.contains("is the address in --store right and the server up?"), "{error}");
+    assert!(!error.contains("goes on"), "{error}");
+}
+
+#[tokio::test]
+async fn a_demo_out_of_time_calls_nothing_lost() {
+    let stage = Stage::new().await;
+    let (_, text, _) = said(&stage, "demo --headless --for 1s --listen none").await;
+    let figures = text.lines().find(|line| line.contains(" expected: ")).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let missing = last["lost"].as_u64().unwrap();
+    let word = if missing == 0 { "lost" } else { "not yet" };
+    assert!(figures.contains(&format!(" arrived, {missing} {word}, ")), "{figures}");
+}

@@ -1,0 +1,45 @@
+//! What the console says where there is nothing, and of one as of many.
+
+use activity_relay::sandbox::incoming::Incoming;
+use serde_json::Value;
+
+use crate::console::{ends, get, started};
+use crate::stage::{RULES, Stage};
+use crate::world::PATIENCE;
+
+#[tokio::test]
+async fn an_address_without_a_page_has_the_navigation_and_programs_are_led_to_the_document() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "").await;
+    let page = get(&address, "/nowhere", "Accept: text/html\r\n").await;
+    assert_eq!(page.status, 404);
+    assert!(page.body.contains("No page has this address.") && page.body.contains("href=\"/deliveries\""));
+    assert!(page.body.contains("<title>There is nothing here"), "{}", page.body);
+    let problem = get(&address, "/api/v1/nosuch", "").await;
+    assert_eq!((problem.status, problem.header("content-type")), (404, Some("application/problem+json")));
+    let problem: Value = serde_json::from_str(&problem.body).unwrap();
+    assert_eq!(problem["detail"], "/api/openapi.json describes what can be asked", "{problem}");
+    ends(running).await;
+}
+
+#[tokio::test]
+async fn one_message_is_told_of_as_one() {
+    let stage = Stage::with(&RULES.replace("match: {}", "match: { activity_type: Payment }")).await;
+    let (running, address) = started(&stage, "").await;
+    stage.sandbox.business.receive(Incoming::text("Ann", "hello"));
+    let coverage = async || get(&address, "/coverage", "").await.body;
+    let told = async {
+        loop {
+            let page = coverage().await;
+            if page.contains("by no rule</b>") {
+                return page;
+            }
+        }
+    };
+    let page = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    assert!(
+        page.contains("1 message of the last 30 days was taken by no rule</b>Nobody is told of it."),
+        "{page}"
+    );
+    ends(running).await;
+}
