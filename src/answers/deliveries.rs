@@ -57,7 +57,7 @@ pub async fn again(store: &Store, row: &Row) -> crate::store::Result<Vec<Row>> {
     let message = row.messages.first().cloned();
     let since = message.is_none().then_some(row.created_at);
     let (rule, target) = (Some(row.rule.clone()), Some(row.target.clone()));
-    let filter = Filter { message, since, rule, target, ..Filter::default() };
+    let filter = Filter { rule, target, since, message, ..Filter::default() };
     let mut rows = store.deliveries(filter).await?.0;
     rows.retain(|other| other.replay_of.as_ref() == Some(&row.id));
     Ok(rows)

@@ -122,9 +122,10 @@ async fn makers_good<'c>(
         for stored in messages {
             let by = resolvers.iter().find(|(rule, _)| stored.rules.contains(&rule.name));
             let Some((_, makes_good)) = by else { continue };
-            let seen = match makes_good.by.needs_names() {
-                true => soon.seen(stored.message).await,
-                false => Seen::new(stored.message, Names::default()),
+            let seen = if makes_good.by.needs_names() {
+                soon.seen(stored.message).await
+            } else {
+                Seen::new(stored.message, Names::default())
             };
             found.push((*makes_good, seen));
         }

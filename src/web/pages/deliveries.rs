@@ -335,7 +335,7 @@ pub(in crate::web) async fn review(Call { console, visitor }: Call, body: String
     let back = asked.page("");
     asked.before = (newest + 1).to_string();
     let unfit = all - fit.len() - passed_over;
-    page(&Review { frame, change, asked, unfit, passed_over, fit, by_id, back })
+    page(&Review { frame, change, asked, fit, unfit, passed_over, by_id, back })
 }
 
 /// `POST /deliveries/change`
