@@ -310,6 +310,8 @@ pub fn story(row: &Listed, now: Timestamp, zone: &TimeZone) -> String {
         story = waits;
     } else if let (StateName::Pending, Some(due)) = (row.state, row.due_at) {
         let _ = write!(story, "due {}", when::ago(due, now));
+    } else if row.replays > 0 {
+        story.push_str("sent again");
     }
     let reason = row.why.as_deref().or_else(|| {
         let last = row.last.as_ref()?;
@@ -325,9 +327,6 @@ pub fn story(row: &Listed, now: Timestamp, zone: &TimeZone) -> String {
     };
     if row.maybe_duplicate {
         note("maybe sent twice".to_owned());
-    }
-    if row.replays > 0 {
-        note("sent again".to_owned());
     }
     if let Some(good) = &row.resolved_by {
         note(format!("made good {} by {}", when::ago(good.at, now), good.message));

@@ -23,8 +23,7 @@ use super::clock::{Chance, Clock};
 use super::closing::nothing_left;
 use super::door::Door;
 use super::empties::Empties;
-use super::gates::Gates;
-use super::gates::Turn;
+use super::gates::{Gates, Turn};
 pub use super::lanes::Ticked;
 use super::lanes::{LEASE_MARGIN, Lanes, TURN_WAIT_MAX, attempt_max};
 use super::metrics::{self, Metrics, OfAttempt, OfEnd, OfTarget};
@@ -489,9 +488,10 @@ fn panicked() -> Report {
     Report { maybe_duplicate: true, ..unsent(reason) }
 }
 
-/// Nothing is sent, as what else it is to tell makes no sense: an attempt like another, lest it is tried without an end.
+/// Nothing is sent, as what else it is to tell makes no sense: no fault of the target's, and not tried without an end.
 fn unreadable(error: &StoreError) -> Report {
-    unsent(format!("not sent: what it tells of other messages cannot be read: {error}"))
+    let reason = format!("not sent: what it tells of other messages cannot be read: {error}");
+    Report { outcome: Outcome::Doubtful, ..unsent(reason) }
 }
 
 fn unsent(reason: String) -> Report {

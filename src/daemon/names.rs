@@ -54,19 +54,19 @@ impl NameBooks {
 
 /// Names as far as they can be known until a moment: one wait for all that a delivery tells of, as its lease reckons with one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Soon<'a> {
+pub struct Soon<'a> {
     books: &'a NameBooks,
     until: Instant,
 }
 
 impl<'a> Soon<'a> {
-    /// From here on for [`WAIT_MAX`].
-    pub(super) fn of(books: &'a NameBooks) -> Self {
-        Self { books, until: Instant::now() + WAIT_MAX }
+    /// From here on for as long.
+    pub fn within(books: &'a NameBooks, wait: Duration) -> Self {
+        Self { books, until: Instant::now() + wait }
     }
 
     /// The names of a message's people.
-    pub(super) async fn names(&self, message: &Message) -> Names {
+    pub async fn names(&self, message: &Message) -> Names {
         match self.books.get(&message.account) {
             Some(book) => book.names(message, self.until.saturating_duration_since(Instant::now())).await,
             None => Names::default(),
@@ -74,7 +74,7 @@ impl<'a> Soon<'a> {
     }
 
     /// The message with its people.
-    pub(super) async fn seen(&self, message: Message) -> Seen {
+    pub async fn seen(&self, message: Message) -> Seen {
         let names = self.names(&message).await;
         Seen::new(message, names)
     }

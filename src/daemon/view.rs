@@ -11,7 +11,7 @@ use crate::store::{Store, StoreError};
 use crate::target::Target;
 
 use super::closing::around;
-use super::names::{NameBooks, Soon};
+use super::names::{NameBooks, Soon, WAIT_MAX};
 use super::resolving;
 
 /// The view of a job, which gives its messages to it. The same job gives the same view, aside from names that were learnt
@@ -26,7 +26,7 @@ pub(crate) async fn view(
     books: &NameBooks,
     now: Timestamp,
 ) -> Result<View, StoreError> {
-    let soon = Soon::of(books);
+    let soon = Soon::within(books, WAIT_MAX);
     let mut messages = Vec::with_capacity(job.messages.len());
     for message in std::mem::take(&mut job.messages) {
         messages.push(soon.seen(message).await);
@@ -62,7 +62,7 @@ pub async fn preview(
     now: Timestamp,
 ) -> View {
     View {
-        messages: vec![Soon::of(books).seen(message.clone()).await],
+        messages: vec![Soon::within(books, WAIT_MAX).seen(message.clone()).await],
         notice: owed.notice.clone(),
         delivery_id: owed.id.as_str().to_owned(),
         attempt: 1,

@@ -7,7 +7,7 @@ use activity_relay::model::delivery::StateName;
 use activity_relay::sandbox::script::{Fault, cut, ok, says, status};
 use activity_relay::store::{Filter, Want};
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 const RULES: &str = r#"
 alerts: { to: ops }
@@ -199,6 +199,58 @@ async fn one_row_that_cannot_be_read_is_buried_alone_and_told() {
     assert_eq!(dead.iter().map(|row| &row.id).collect::<Vec<_>>(), [&bad]);
     assert_eq!(world.sandbox.slack.received().len(), 2);
     assert_eq!(told(&world).await, ["Relay: a delivery to desk failed for good"]);
+}
+
+#[tokio::test]
+async fn a_digest_beside_which_a_row_cannot_be_read_is_tried_a_few_times_and_holds_up_nobody() {
+    let world = World::new(
+        "
+targets:
+  desk: { type: slack, webhook_url: '${SLACK}', allow_private: true }
+rules:
+  - { name: asked, match: {}, where: 'message.body == \"Hello?\"', deliver: [{ to: desk, digest: { every: 1h } }] }
+  - { name: settled, match: {}, where: 'message.body == \"Thanks\"', resolves: { rules: asked, by: [client.uid] }, deliver: [] }
+  - { name: urgent, match: {}, where: 'message.body == \"Fire\"', deliver: [{ to: desk }] }
+",
+    )
+    .await;
+    for (client, says) in [("Ann", "Hello?"), ("Bob", "Thanks")] {
+        world.receives(client, says);
+        world.poll().await;
+    }
+    let damage = rusqlite::Connection::open(world.folder.path().join("relay.db")).unwrap();
+    let damaged = damage.execute("UPDATE messages SET message = '{' WHERE rules LIKE '%settled%'", []).unwrap();
+    assert_eq!(damaged, 1);
+    world.clock.advance(Duration::from_hours(2));
+    world.receives("Cleo", "Fire");
+    world.poll().await;
+    tokio::time::timeout(PATIENCE, world.send()).await.unwrap();
+    let rows = world.rows().await;
+    let of = |rule: &str| rows.iter().find(|row| row.rule == rule).unwrap();
+    let (digest, urgent) = (of("asked"), of("urgent"));
+    assert_eq!((digest.state, digest.attempts), (StateName::Pending, 1));
+    let why = &digest.last.as_ref().unwrap().reason;
+    assert!(why.contains("other messages cannot be read"), "{why}");
+    assert_eq!(urgent.state, StateName::Delivered);
+}
+
+#[tokio::test]
+async fn what_expired_is_told_even_if_that_could_not_be_written_at_once() {
+    let world = World::new(RULES).await;
+    world.receives("Ann", "Hello?");
+    world.poll().await;
+    let database = rusqlite::Connection::open(world.folder.path().join("relay.db")).unwrap();
+    let no_notices = "CREATE TRIGGER no_notices BEFORE INSERT ON deliveries WHEN new.notice IS NOT NULL
+                      BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    database.execute_batch(no_notices).unwrap();
+    world.clock.advance(Duration::from_hours(13));
+    let (courier, config) = (&world.relay().courier, world.relay().config());
+    courier.tick(&config, world.clock.now()).await.unwrap();
+    assert_eq!(world.rows().await[0].state, StateName::Expired);
+    assert!(courier.tick(&config, world.clock.now()).await.is_err(), "nothing goes on before it is told");
+    database.execute_batch("DROP TRIGGER no_notices").unwrap();
+    world.send().await;
+    assert_eq!(told(&world).await, ["Relay: a delivery to desk expired"]);
 }
 
 #[tokio::test]

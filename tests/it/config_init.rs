@@ -49,7 +49,7 @@ async fn what_init_writes_is_fine_with_nothing_set() {
     let severe: Vec<_> = loaded.problems.iter().filter(|p| p.severity == Severity::Error).collect();
     assert!(severe.is_empty(), "{severe:?}");
     let codes: Vec<&str> = loaded.problems.iter().map(|problem| problem.code).collect();
-    assert_eq!(codes, ["R023"], "the one warning says that the token is still to be filled in");
+    assert_eq!(codes, ["R023", "R023"], "the warnings say that token and webhook are still to be filled in");
     let text = std::fs::read_to_string(folder.path().join("rules.yaml")).unwrap();
     let named = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
     let schema = std::fs::read_to_string(folder.path().join(named)).unwrap();

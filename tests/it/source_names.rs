@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use activity_relay::daemon::clock::Clock;
-use activity_relay::daemon::names::NameBook;
+use activity_relay::daemon::names::{NameBook, NameBooks, Soon};
 use activity_relay::model::message::Message;
 use activity_relay::model::names::Client;
 use activity_relay::sandbox::{Sandbox, Settings, script};
@@ -104,4 +104,23 @@ async fn a_slow_or_broken_lookup_costs_no_more_than_the_wait_and_leaves_the_uids
     assert_eq!(book.names(&unknown, PATIENCE).await.client.unwrap().name, None);
     book.names(&unknown, PATIENCE).await;
     assert_eq!(world.lookups_of("no-such-client"), 1, "that there is none is remembered for a while");
+}
+
+#[tokio::test]
+async fn all_that_a_delivery_tells_of_waits_for_names_once() {
+    let (world, books) = (World::new().await, NameBooks::default());
+    books.insert("main".to_owned(), world.book());
+    let clients: Vec<String> = (0..40).map(|number| format!("client-{number}")).collect();
+    for client in &clients {
+        let on = format!("/platform/v1/clients/{client}");
+        let slow = script::Answer { wait_ms: 60_000, ..script::ok() };
+        world.sandbox.business.fault(script::Fault { on, times: None, answer: slow });
+    }
+    let (started, soon) = (Instant::now(), Soon::within(&books, Duration::from_millis(200)));
+    for client in &clients {
+        let names = soon.names(&World::message(client)).await;
+        assert_eq!(names.client.map(|known| known.uid), Some(client.clone()));
+    }
+    // Each by itself they would take eight seconds.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }

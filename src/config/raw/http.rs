@@ -17,6 +17,7 @@ use crate::target::http::{Auth, Http, SecretBytes, Settings};
 use super::target::{ALLOW_PRIVATE, BURST, CONCURRENCY, ENABLED, FALLBACK, RATE, RETRY, TIMEOUT, TYPE};
 use crate::config::codes;
 use crate::config::keys::{Keys, Shape, key};
+use crate::config::mask::is_secret;
 use crate::config::problem::Finding;
 use crate::config::read::{Fields, Reader, Spot};
 use crate::config::yaml::{Kind, Node};
@@ -118,7 +119,9 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Http> 
         Some(node) => auth(reader, node, policy_known).map(Some),
         None => Some(None),
     };
-    if let (Some(spot), Some(url), Some(Some(Auth::Basic { .. } | Auth::Bearer(_)))) = (&spot, &url, &auth) {
+    let logs_in = matches!(auth, Some(Some(Auth::Basic { .. } | Auth::Bearer(_))))
+        || headers.iter().flat_map(HeaderMap::keys).any(|name| is_secret(name.as_str()));
+    if let (Some(spot), Some(url), true) = (&spot, &url, logs_in) {
         unprotected(reader, spot, url, policy_known);
     }
     if let (Some(Some(_)), Some(headers)) = (&auth, &headers)

@@ -34,6 +34,8 @@ pub(super) const KEYS: Keys = Keys {
     ],
     ..Keys::NONE
 };
+/// The path of the URL that `init` writes where one belongs.
+const PLACEHOLDER: &str = "/services/replace/this/address";
 const HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 
 /// The path is that of an incoming webhook or of a workflow's
@@ -62,7 +64,11 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: Fields<'_>) -> Option<Slack>
         reader.error(codes::SLACK_HOST, spot.span, "this URL does not lead to Slack", help);
         return None;
     }
-    if slack && !is_hook(&url) {
+    if slack && url.path() == PLACEHOLDER {
+        let message = "this only stands in for the URL of a webhook: Slack knows nothing of it";
+        let help = "copy the whole URL from Slack, or set the variable that the line names";
+        reader.report(Finding::warning(codes::PLACEHOLDER, spot.span, message).help(help));
+    } else if slack && !is_hook(&url) {
         let message = "this is not the whole URL of a Slack webhook: Slack will know nothing of it";
         let help = "copy the whole URL from Slack: https://hooks.slack.com/services/T…/B…/…, three parts behind `services`";
         reader.report(Finding::warning(codes::SLACK_HOST, spot.span, message).help(help));
