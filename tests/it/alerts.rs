@@ -219,7 +219,8 @@ rules:
         world.poll().await;
     }
     let damage = rusqlite::Connection::open(world.folder.path().join("relay.db")).unwrap();
-    let damaged = damage.execute("UPDATE messages SET message = '{' WHERE rules LIKE '%settled%'", []).unwrap();
+    let damaged =
+        damage.execute("UPDATE messages SET message = '{' WHERE rules LIKE '%settled%'", []).unwrap();
     assert_eq!(damaged, 1);
     world.clock.advance(Duration::from_hours(2));
     world.receives("Cleo", "Fire");
