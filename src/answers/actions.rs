@@ -7,7 +7,7 @@ use super::asked::Refusal;
 use super::deliveries::one;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
-use crate::store::{Result, Row, Store};
+use crate::store::{Filter, Result, Row, Store};
 
 /// So many are replayed or discarded in one transaction.
 const BATCH: usize = 200;
@@ -57,6 +57,21 @@ impl Change {
         let names: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let (names, does) = (names.join(" or "), self.as_str());
         Err(Refusal::Wrong(format!("what is {names} is not {does}ed: {}", self.unfit())))
+    }
+
+    /// What a filter finds to be changed, as many at once as it says, and how many it passes over that were sent again before: their
+    /// newest replay stands for them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn found(self, store: &Store, filter: Filter) -> Result<(Vec<Row>, usize)> {
+        if self == Self::Discard {
+            return Ok((store.page(filter).await?, 0));
+        }
+        let sent_again = Filter { replayed: Some(true), limit: Some(1), ..filter.clone() };
+        let (_, passed_over) = store.deliveries(sent_again).await?;
+        let rows = store.page(Filter { replayed: Some(false), ..filter }).await?;
+        Ok((rows, usize::try_from(passed_over).unwrap_or(usize::MAX)))
     }
 
     /// Leaves of what a filter found what is to be changed; how many it passes over that were sent again before: their newest

@@ -28,12 +28,7 @@ pub fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>)
     let known: Vec<&str> = known.collect();
     let near = nearest(name, known.iter().copied());
     let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
-    Refusal::Missing(match known.as_slice() {
-        [] => format!(
-            "no {what} is named `{name}` in the store, and the rules file cannot be read: `activity-relay check` says why"
-        ),
-        known => format!("no {what} is named `{name}`; {near}there are: {}", known.join(", ")),
-    })
+    Refusal::Missing(format!("no {what} is named `{name}`; {near}there are: {}", known.join(", ")))
 }
 
 /// A text that is kept and shown: on one line, not too long, not empty.

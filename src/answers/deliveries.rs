@@ -63,24 +63,25 @@ pub async fn again(store: &Store, row: &Row) -> crate::store::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Refuses a filter by which nothing was found and whose rule or target nobody knows: neither the rules file, as far as it
-/// can be read, nor any delivery.
+/// Refuses a filter by which nothing was found and whose rule or target nobody knows: neither the rules file nor any delivery. Where
+/// that file cannot be read, nobody knows what it does not name.
 ///
 /// # Errors
 /// It is such, or the store cannot be read.
 pub async fn known(store: &Store, config: Option<&Config>, filter: &Filter) -> Result<(), Refusal> {
+    let Some(config) = config else { return Ok(()) };
     if let Some(name) = &filter.target {
         let mut names: BTreeSet<String> = store.counts_by_target().await?.into_keys().collect();
-        names.extend(config.iter().flat_map(|config| config.targets.keys().cloned()));
+        names.extend(config.targets.keys().cloned());
         if !names.contains(name) {
             return Err(unknown("target", name, names.iter().map(String::as_str)));
         }
     }
-    if let Some(name) = filter.rule.as_ref().filter(|name| *name != RELAY) {
-        let rules = config.map_or(&[][..], |config| config.rules.list());
+    if let Some(name) = filter.rule.as_ref().filter(|name| *name != RELAY && config.rules.get(name).is_none())
+    {
         let one = Filter { rule: Some(name.clone()), limit: Some(1), ..Filter::default() };
-        if !rules.iter().any(|rule| rule.name == *name) && store.page(one).await?.is_empty() {
-            return Err(unknown("rule", name, rules.iter().map(|rule| rule.name.as_str())));
+        if store.page(one).await?.is_empty() {
+            return Err(unknown("rule", name, config.rules.list().iter().map(|rule| rule.name.as_str())));
         }
     }
     Ok(())

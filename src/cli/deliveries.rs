@@ -130,6 +130,7 @@ impl Filters {
             target: self.target.clone(),
             since: since.map_err(|error| Stop::new(Exit::Usage, format!("--since: {error}")))?,
             message: None,
+            replayed: None,
             made_good_by: None,
             before: None,
             open: false,
@@ -283,8 +284,18 @@ fn tell(
             Change::Discard => "discarded",
         };
         context.out.line(format!("{} {what}{}", changed.len(), actions::passed_over(passed_over)))?;
+    } else {
+        note_passed_over(passed_over, context)?;
     }
     Ok(Exit::Fine)
+}
+
+/// Beside a program's output.
+fn note_passed_over(count: usize, context: &Context) -> anyhow::Result<()> {
+    if count > 0 {
+        context.out.note(actions::passed_over(count).trim_start_matches(". "))?;
+    }
+    Ok(())
 }
 
 async fn dry_run(
@@ -299,6 +310,7 @@ async fn dry_run(
         for delivery in found {
             context.out.json(delivery)?;
         }
+        note_passed_over(passed_over, context)?;
         return Ok(Exit::Fine);
     }
     show_list(found, answerer, context).await?;

@@ -222,13 +222,11 @@ impl Named {
         while let Some((_, inner)) = innermost.subcommand() {
             innermost = inner;
         }
-        let source = |id: &str| {
+        let named = |id: &str| {
             let known = innermost.ids().any(|known| known.as_str() == id);
-            known.then(|| innermost.value_source(id)).flatten()
+            known && innermost.value_source(id) == Some(ValueSource::CommandLine)
         };
-        let named = |id| source(id) == Some(ValueSource::CommandLine);
-        let config = named("config") || source("config") == Some(ValueSource::EnvVariable);
-        Self { store: named("store"), url: named("url"), config }
+        Self { store: named("store"), url: named("url"), config: named("config") }
     }
 }
 

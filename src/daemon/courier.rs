@@ -170,7 +170,7 @@ impl Courier {
     /// The store cannot be read or written; nothing has been started then.
     pub async fn tick(&self, config: &Arc<Config>, now: Timestamp) -> Result<Ticked, StoreError> {
         self.shared.empties.tick(&self.shared.store, config, now).await?;
-        self.shared.teller.tell(now).await?;
+        self.shared.teller.tell(now).await;
         let enabled = config.targets.values().filter(|target| target.enabled);
         let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
         let shared = &self.shared;
@@ -186,7 +186,8 @@ impl Courier {
         }
         let wished: Vec<(String, usize)> =
             wants.iter().map(|want| (want.target.clone(), want.limit)).collect();
-        let Claimed { jobs, ended } = self.shared.store.claim(wants, now).await?;
+        // Leases begin now: what came before may have taken long.
+        let Claimed { jobs, ended } = shared.store.claim(wants, shared.clock.now().max(now)).await?;
         self.lanes(|lanes| {
             for (target, limit) in &wished {
                 let brought = jobs.iter().filter(|job| job.target == *target).count();

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::model::delivery::{Job, Planned, Report, State, StateName};
 use crate::model::settle::{TargetChange, Verdict};
 use crate::rules::notice::{Addressee, RELAY, Trouble, notices};
-use crate::store::{Ended, Store, StoreError};
+use crate::store::{Ended, Store};
 use crate::target::Target;
 
 use super::metrics::{Metrics, OfEnd};
@@ -76,23 +76,22 @@ impl Teller {
             tracing::error!(delivery = %id, rule, target, %state, why, "not delivered");
         }
         self.untold().extend(owed_for_ended(ended, config, now));
-        if let Err(error) = self.tell(now).await {
-            tracing::error!(%error, "nobody can be told of deliveries that were given up; it is tried again until somebody is");
-        }
+        self.tell(now).await;
     }
 
-    /// Owes the notices that are not owed yet; one that is already stays as it is.
-    ///
-    /// # Errors
-    /// The store cannot be written; they are kept for the next time.
-    pub(super) async fn tell(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// Owes the notices that are not owed yet; one that is already stays as it is. Those that the store does not take are kept for the
+    /// next time, and hold up nothing.
+    pub(super) async fn tell(&self, now: Timestamp) {
         let notices = self.untold().clone();
         if notices.is_empty() {
-            return Ok(());
+            return;
         }
-        self.store.owe(notices.clone(), now).await?;
-        self.untold().retain(|untold| notices.iter().all(|told| told.id != untold.id));
-        Ok(())
+        match self.store.owe(notices.clone(), now).await {
+            Ok(_) => self.untold().retain(|untold| notices.iter().all(|told| told.id != untold.id)),
+            Err(error) => {
+                tracing::error!(%error, "nobody can be told yet of deliveries that were given up; it is tried again");
+            }
+        }
     }
 
     fn untold(&self) -> MutexGuard<'_, Vec<Planned>> {

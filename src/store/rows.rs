@@ -25,6 +25,8 @@ pub struct Filter {
     pub message: Option<String>,
     /// Made good by this message.
     pub made_good_by: Option<String>,
+    /// Replayed before, or never.
+    pub replayed: Option<bool>,
     /// Planned before the one with this number.
     pub before: Option<i64>,
     /// Only those that still take messages in.

@@ -65,6 +65,24 @@ async fn a_relay_that_was_killed_needs_attention_until_another_one_runs() {
     assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_store_has_no_relay_to_miss_and_a_link_leads_to_the_one_that_runs() {
+    let stage = Stage::new().await;
+    let running = at_work(&stage, "run --listen none").await;
+    let database = stage.folder.path().join("relay.db");
+    let copy = format!("VACUUM INTO '{}'", stage.folder.path().join("copy.db").display());
+    rusqlite::Connection::open(&database).unwrap().execute_batch(&copy).unwrap();
+    let (code, text, _) = said(&stage, "status --store sqlite://copy.db").await;
+    assert_eq!(code, 0, "{text}");
+    std::os::unix::fs::symlink(&database, stage.folder.path().join("link.db")).unwrap();
+    let (code, text, _) = said(&stage, "status --store sqlite://link.db").await;
+    assert_eq!(code, 0, "{text}");
+    let (code, _, error) = said(&stage, "run --listen none --store sqlite://link.db").await;
+    assert_eq!((code, error.contains("in use")), (69, true), "{error}");
+    running.kill().await;
+    assert_eq!(said(&stage, "status --store sqlite://link.db").await.0, 1);
+}
+
 #[tokio::test]
 async fn rounds_that_somebody_else_starts_leave_nothing_to_be_missed() {
     let stage = Stage::new().await;

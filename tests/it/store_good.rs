@@ -119,6 +119,11 @@ pub(crate) async fn a_replay_is_as_good_as_what_it_replays(store: Store) {
     take(&store, vec![maker("p", "ann", vec![])], at(3)).await;
     let all = rows(&store).await;
     assert_eq!((all[0].replays, all[1].replays), (1, 0));
+    for (replayed, one) in [(true, &all[0]), (false, &all[1])] {
+        let filter = Filter { replayed: Some(replayed), limit: Some(9), ..Filter::default() };
+        let (rows, count) = store.deliveries(filter).await.unwrap();
+        assert_eq!((rows.as_slice(), count), (std::slice::from_ref(one), 1));
+    }
     let good: Vec<bool> = all.iter().map(|row| row.made_good.is_some()).collect();
     assert_eq!(good, [false, true], "what died was not sent; its replay will be");
     let job = claim_one(&store, "desk", at(4)).await;

@@ -79,6 +79,9 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     if let Some(number) = filter.before {
         add("d.seq < ?", Box::new(number));
     }
+    if let Some(replayed) = filter.replayed {
+        let _ = write!(sql, " AND d.replays {} 0", if replayed { ">" } else { "=" });
+    }
     if filter.open {
         let _ = write!(sql, " AND {OPEN}");
     }
@@ -293,7 +296,7 @@ async fn count(
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<u64> {
     let narrow = filter.rule.is_some() || filter.since.is_some() || filter.message.is_some();
-    let narrow = narrow || filter.made_good_by.is_some();
+    let narrow = narrow || filter.made_good_by.is_some() || filter.replayed.is_some();
     if !narrow && filter.before.is_none() && !filter.open {
         let (counts, _) = counts(tx, filter.target.as_deref()).await?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };

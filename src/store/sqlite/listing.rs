@@ -87,6 +87,9 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     if let Some(number) = filter.before {
         add("d.seq < ?", Box::new(number));
     }
+    if let Some(replayed) = filter.replayed {
+        let _ = write!(sql, " AND d.replays {} 0", if replayed { ">" } else { "=" });
+    }
     if filter.open {
         let _ = write!(sql, " AND {OPEN}");
     }

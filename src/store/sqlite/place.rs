@@ -42,9 +42,10 @@ impl Place {
     }
 }
 
-/// The file whose lock says that a relay runs on the database beside it.
+/// The file whose lock says that a relay runs on the database beside it, whichever link leads there.
 pub(super) fn lock_path(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
+    let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+    let mut name = database.into_os_string();
     name.push(".lock");
     PathBuf::from(name)
 }

@@ -230,11 +230,11 @@ async fn ids(
                 return Err(Problem::wrong(STATELESS));
             }
             change.of_states(&filter.states)?;
-            let mut rows = store.page(filter.clone()).await?;
-            if rows.is_empty() {
+            let (mut rows, passed_over) = change.found(store, filter.clone()).await?;
+            if rows.is_empty() && passed_over == 0 {
                 known(store, Some(&console.relay.config()), &filter).await?;
             }
-            let passed_over = change.choose(&mut rows, |row| (row.state, row.replays));
+            rows.retain(|row| change.fits(row.state));
             rows.reverse();
             Ok((rows.into_iter().map(|row| row.id).collect(), passed_over))
         }

@@ -86,6 +86,7 @@ impl Asked {
             target: some(&self.target),
             since,
             message: some(&self.message),
+            replayed: None,
             made_good_by: None,
             open: false,
             before,
@@ -228,8 +229,8 @@ pub(super) struct Told {
 impl Told {
     /// What there is to say of a delivery, among the other deliveries of its message.
     pub(super) fn of(detail: Detail, outlook: &Outlook<'_>, all: &[Row]) -> Self {
-        let again = all.iter().find(|other| other.replay_of.as_ref() == Some(&detail.row.id));
-        let again = again.map(|row| row.id.to_string());
+        let replays = all.iter().filter(|other| other.replay_of.as_ref() == Some(&detail.row.id));
+        let again = replays.max_by_key(|row| row.number).map(|row| row.id.to_string());
         let next = outlook.next(&detail.row, again.as_deref());
         Self { detail, next, again }
     }
@@ -303,23 +304,24 @@ fn change_of(fields: &Fields) -> Result<Change, Failure> {
 }
 
 /// The deliveries that a form is about: those that were ticked, or all that fit its filter. What was planned after the
-/// filter was looked at is not among them.
-async fn chosen(console: &Console, frame: &Frame, fields: &Fields) -> Result<(Vec<Row>, bool), Failure> {
+/// filter was looked at is not among them. With a filter, also how many it passes over; what was ticked is done as asked.
+async fn chosen(
+    change: Change,
+    console: &Console,
+    frame: &Frame,
+    fields: &Fields,
+) -> Result<(Vec<Row>, Option<usize>), Failure> {
     let ids: Vec<DeliveryId> = fields.all("id").map(DeliveryId::from_text).take(CHANGED_MAX).collect();
     if fields.one("scope") == "all" {
         let filter = Asked::of(fields).filter(frame, CHANGED_MAX)?;
-        return Ok((console.relay.store.page(filter).await?, false));
+        let (rows, passed_over) = change.found(&console.relay.store, filter).await?;
+        return Ok((rows, Some(passed_over)));
     }
     let mut rows = Vec::with_capacity(ids.len());
     for id in ids {
         rows.extend(console.relay.store.delivery(&id).await?.map(|detail| detail.row));
     }
-    Ok((rows, true))
-}
-
-/// Leaves what can be changed; how many a filter passes over, where what was ticked is done as asked.
-fn narrow(change: Change, rows: &mut Vec<Row>, by_id: bool) -> usize {
-    change.choose(rows, |row| (row.state, if by_id { 0 } else { row.replays }))
+    Ok((rows, None))
 }
 
 /// `POST /deliveries/review`: which ones would be changed.
@@ -327,14 +329,14 @@ pub(in crate::web) async fn review(Call { console, visitor }: Call, body: String
     let fields = Fields::of(&body);
     let frame = Frame::new(&console, visitor, "/deliveries").titled("Review");
     let change = change_of(&fields)?;
-    let (mut fit, by_id) = chosen(&console, &frame, &fields).await?;
-    let all = fit.len();
+    let (mut fit, passed_over) = chosen(change, &console, &frame, &fields).await?;
+    let (all, by_id, passed_over) = (fit.len(), passed_over.is_none(), passed_over.unwrap_or_default());
     let newest = fit.iter().map(|row| row.number).max().unwrap_or(0);
-    let passed_over = narrow(change, &mut fit, by_id);
+    fit.retain(|row| change.fits(row.state));
     let mut asked = Asked::of(&fields);
     let back = asked.page("");
     asked.before = (newest + 1).to_string();
-    let unfit = all - fit.len() - passed_over;
+    let unfit = all - fit.len();
     page(&Review { frame, change, asked, fit, unfit, passed_over, by_id, back })
 }
 
@@ -343,8 +345,8 @@ pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String
     let fields = Fields::of(&body);
     let (change, peer) = (change_of(&fields)?, visitor.peer);
     let frame = Frame::new(&console, visitor, "/deliveries");
-    let (mut rows, by_id) = chosen(&console, &frame, &fields).await?;
-    narrow(change, &mut rows, by_id);
+    let (mut rows, _) = chosen(change, &console, &frame, &fields).await?;
+    rows.retain(|row| change.fits(row.state));
     let fit: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
     let changed = change.run(&console.relay.store, &fit, frame.now).await?;
     console.relay.owed.notify_one();
