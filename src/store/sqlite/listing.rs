@@ -123,7 +123,7 @@ pub(super) fn page(db: &Db, filter: &Filter) -> Result<Vec<Row>> {
 
 fn count(db: &Db, filter: &Filter, conditions: &str, values: &[Box<dyn ToSql>]) -> Result<u64> {
     let narrow = filter.rule.is_some() || filter.since.is_some() || filter.message.is_some();
-    let narrow = narrow || filter.made_good_by.is_some();
+    let narrow = narrow || filter.made_good_by.is_some() || filter.replayed.is_some();
     if !narrow && filter.before.is_none() && !filter.open {
         let counts = counts(db, filter.target.as_deref())?;
         let states = if filter.states.is_empty() { &StateName::ALL[..] } else { &filter.states };
