@@ -147,7 +147,7 @@ impl Courier {
         self.lanes(|lanes| lanes.in_flight())
     }
 
-    /// Waits until nothing is under way, and nothing is being taken in.
+    /// Waits until nothing is under way, and nothing is taken in.
     pub async fn idle(&self) {
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
@@ -184,10 +184,9 @@ impl Courier {
         if !wanted && !self.lanes(|lanes| lanes.sweeps(now)) {
             return Ok(ticked);
         }
-        let wished: Vec<(String, usize)> =
-            wants.iter().map(|want| (want.target.clone(), want.limit)).collect();
-        // Leases begin now: what came before may have taken long.
-        let Claimed { jobs, ended } = shared.store.claim(wants, shared.clock.now().max(now)).await?;
+        let wished: Vec<_> = wants.iter().map(|want| (want.target.clone(), want.limit)).collect();
+        let leased = shared.clock.now().max(now);
+        let Claimed { jobs, ended } = shared.store.claim(wants, leased).await?;
         self.lanes(|lanes| {
             for (target, limit) in &wished {
                 let brought = jobs.iter().filter(|job| job.target == *target).count();
