@@ -339,7 +339,7 @@ async fn a_filter_that_changes_names_its_states_and_what_there_is() {
     }
     let waits =
         api.post("/deliveries/replay", json!({ "filter": { "state": ["pending", "sending"] } })).await;
-    is_problem(&waits, 400, "bad-request");
+    is_problem(&waits, 409, "conflict");
     is_problem(&api.ask("GET", "/api/v1/deliveries?rule=nosuch", "", None).await, 404, "not-found");
     is_problem(&api.ask("GET", "/api/v1/deliveries?target=cmr&count=true", "", None).await, 404, "not-found");
     assert_eq!(api.get("/deliveries?rule=relay").await["deliveries"], json!([]));

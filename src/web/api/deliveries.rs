@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::schemas::{self, integer, one_of, reference, text};
 use super::{Answer, Operation, Parameter, json};
 use crate::answers::actions::{Change, Changed};
+use crate::answers::asked::Refusal;
 use crate::answers::deliveries::{Listed, Shown, again, detail, known};
 use crate::answers::when;
 use crate::model::delivery::StateName;
@@ -229,7 +230,8 @@ async fn ids(
             if filter.states.is_empty() {
                 return Err(Problem::wrong(STATELESS));
             }
-            change.of_states(&filter.states)?;
+            // They are there, and in no state for it: a conflict, as it is by id.
+            change.of_states(&filter.states).map_err(|refusal| Refusal::Conflict(refusal.to_string()))?;
             let (mut rows, passed_over) = change.found(store, filter.clone()).await?;
             if rows.is_empty() && passed_over == 0 {
                 known(store, Some(&console.relay.config()), &filter).await?;
