@@ -34,11 +34,6 @@ async fn at_work(stage: &Stage, line: &str) -> Running {
     running
 }
 
-async fn ends(mut running: Running) {
-    running.signal("TERM");
-    assert_eq!(running.ended().await.code(), Some(0));
-}
-
 #[tokio::test]
 async fn a_relay_that_was_killed_needs_attention_until_another_one_runs() {
     let stage = Stage::new().await;
@@ -60,7 +55,7 @@ async fn a_relay_that_was_killed_needs_attention_until_another_one_runs() {
     let document = json(&stage, "status --format json").await;
     assert_eq!(document["instances"][0]["alive"], false, "{document}");
     assert_eq!(document["accounts"][0]["polled_by"], Value::Null, "{document}");
-    ends(at_work(&stage, "run --listen none").await).await;
+    at_work(&stage, "run --listen none").await.ends().await;
     let (code, text, _) = said(&stage, "status").await;
     assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
 }
@@ -162,7 +157,7 @@ async fn a_reload_that_was_refused_needs_attention_until_one_is_not() {
     stage.until_logged(&running, "rules: +every, -all").await;
     while overview().await.contains("The last reload was refused") {}
     assert_eq!(said(&stage, &there).await.0, 0);
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -177,7 +172,7 @@ async fn health_asks_for_health_and_takes_no_page_for_it() {
     let (code, text, _) = said(&stage, &format!("health --url http://{address}/targets")).await;
     assert_eq!(code, 1);
     assert!(text.contains("/targets (200) is no relay's /readyz or /livez: name one of them"), "{text}");
-    ends(running).await;
+    running.ends().await;
     let ill = somebody(|head, _| {
         assert!(head.starts_with("GET /readyz "), "{head}");
         answer("503 Service Unavailable", "Content-Type: text/plain; charset=utf-8\r\n", "the disk is full\n")
@@ -196,7 +191,7 @@ async fn a_second_run_is_told_of_the_store_before_the_port() {
     let (code, _, error) = said(&stage, &format!("run --listen {address}")).await;
     assert_eq!(code, 69);
     assert!(error.contains("in use by another running relay") && !error.contains("cannot listen"), "{error}");
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]

@@ -74,11 +74,6 @@ pub(crate) async fn started(stage: &Stage, options: &str) -> (Running, String) {
     (running, address)
 }
 
-pub(crate) async fn ends(mut running: Running) {
-    running.signal("TERM");
-    assert_eq!(running.ended().await.code(), Some(0));
-}
-
 #[tokio::test]
 async fn it_is_not_served_to_others_without_a_token() {
     let stage = Stage::new().await;
@@ -130,7 +125,7 @@ async fn a_token_opens_a_session_and_nothing_else_does() {
         "a token in an address"
     );
     assert!(!stage.logged().contains(TOKEN));
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -144,7 +139,7 @@ async fn guessing_is_slowed_down() {
     assert!(statuses.contains(&429), "{statuses:?}");
     let slowed = get(&address, "/", &format!("Authorization: Bearer {TOKEN}\r\n")).await;
     assert!(slowed.status == 429 && slowed.header("retry-after").is_some());
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -170,7 +165,7 @@ async fn a_change_comes_from_a_page_of_ours_or_is_none() {
     assert!(!get(&address, "/targets", "").await.body.contains(">paused<"));
     assert_eq!(post(&address, "/targets/pause", &own, &form).await.status, 303);
     assert!(get(&address, "/targets", "").await.body.contains(">paused<"));
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -184,7 +179,7 @@ async fn a_name_of_somebody_elses_leads_nowhere() {
     for host in ["localhost", "127.0.0.1", "relay.example.com", &address] {
         assert_eq!(raw(&address, ask(host)).await.status, 200, "{host}");
     }
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -243,7 +238,7 @@ async fn what_a_client_writes_is_text() {
     assert!(!review.body.contains("<script>alert") && !review.body.contains("<img src=x"), "{}", review.body);
     let message = get(&address, &format!("/messages/main/{uid}"), "").await;
     assert!(message.body.contains("&#60;script&#62;alert(1)"), "{}", message.body);
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -263,7 +258,7 @@ async fn paths_lead_to_nothing_but_pages() {
         assert!(matches!(answer.status, 400 | 404), "{path}: {}", answer.status);
         assert!(!answer.body.contains("root:") && !answer.body.contains("targets:"), "{path}");
     }
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -292,7 +287,7 @@ async fn what_is_huge_or_slow_is_cut_off_and_the_rest_goes_on() {
     });
     cut.await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(35), "{:?}", began.elapsed());
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -312,7 +307,7 @@ async fn nothing_is_changed_by_who_may_only_look() {
     ] {
         assert_eq!(post(&address, path, &own, "name=crm").await.status, 403, "{path}");
     }
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -328,7 +323,7 @@ async fn a_line_of_the_log_is_a_line() {
     let log = stage.logged();
     assert!(!log.lines().any(|line| line.starts_with("2026-01-01T00:00:00Z")), "{log}");
     assert!(log.lines().filter(|line| line.contains("forged")).all(|line| !line.contains('\u{1b}')), "{log}");
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -365,7 +360,7 @@ async fn what_died_is_replayed_from_the_console() {
     let review = post(&address, "/deliveries/review", &own, &ticked).await.body;
     assert!(review.contains("Replay 1 delivery?"), "what is ticked is done as asked: {review}");
     assert_eq!(stage.sandbox.http.received().len(), 1);
-    ends(running).await;
+    running.ends().await;
 }
 
 /// Every message waits in a digest of an hour.
@@ -432,7 +427,7 @@ async fn a_digest_is_sent_before_its_time_or_not_at_all_after_a_look_at_what_it_
         get(&address, "/digests?did=cancel&n=2", "").await.body.contains("discarded with its 2 messages")
     );
     assert!(get(&address, "/deliveries?state=discarded", "").await.body.contains("and 1 more"));
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -462,7 +457,7 @@ async fn a_digest_that_is_due_says_what_it_waits_for() {
         "there is nothing to close before its time: {}",
         page.body
     );
-    ends(running).await;
+    running.ends().await;
 }
 
 /// Follows the feed until it tells of something; returns all that it told.
@@ -496,5 +491,5 @@ async fn all_who_watch_are_told_everything_once() {
         let once: std::collections::HashSet<&&str> = ids.iter().collect();
         assert_eq!(once.len(), ids.len(), "{told}");
     }
-    ends(running).await;
+    running.ends().await;
 }

@@ -4,7 +4,7 @@ use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::store::Filter;
 use serde_json::Value;
 
-use crate::console::{ends, get, started};
+use crate::console::{get, started};
 use crate::stage::{RULES, Stage};
 use crate::world::PATIENCE;
 
@@ -20,7 +20,7 @@ async fn an_address_without_a_page_has_the_navigation_and_programs_are_led_to_th
     assert_eq!((problem.status, problem.header("content-type")), (404, Some("application/problem+json")));
     let problem: Value = serde_json::from_str(&problem.body).unwrap();
     assert_eq!(problem["detail"], "/api/openapi.json describes what can be asked", "{problem}");
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn one_message_is_told_of_as_one() {
         page.contains("1 message of the last 30 days was taken by no rule</b>Nobody is told of it."),
         "{page}"
     );
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_digest_of_two_is_one_message_together_with_another() {
     };
     let page = get(&address, &format!("/deliveries/{}", id.as_str()), "").await.body;
     assert!(page.contains("together with 1 other message</span>"), "{page}");
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -82,5 +82,5 @@ async fn a_target_that_is_off_has_no_button_that_would_do_nothing() {
     let refused = stage.output(&format!("targets resume crm --url http://{address}")).await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(stage.logged().contains("take that out and reload"), "{}", stage.logged());
-    ends(running).await;
+    running.ends().await;
 }

@@ -35,11 +35,6 @@ async fn started(stage: &Stage, line: &str) -> Running {
     running
 }
 
-async fn ends(mut running: Running) {
-    running.signal("TERM");
-    assert_eq!(running.ended().await.code(), Some(0));
-}
-
 #[tokio::test]
 async fn a_hangup_reloads_and_a_bad_file_is_told_of_as_check_does() {
     let stage = Stage::new().await;
@@ -57,7 +52,7 @@ async fn a_hangup_reloads_and_a_bad_file_is_told_of_as_check_does() {
     stage.rules(&RULES.replace("name: all", "name: every"));
     running.signal("HUP");
     stage.until_logged(&running, "rules: +every, -all").await;
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -90,7 +85,7 @@ async fn a_request_is_answered_with_what_came_of_it() {
     for from in ["Origin: https://evil.test\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
         assert_eq!(ask(&address, "POST", from).await.0, 403, "{from}");
     }
-    ends(running).await;
+    running.ends().await;
 }
 
 /// A folder as Kubernetes makes one of a `ConfigMap`: each version in a folder of its own, and a link that is swapped.
@@ -114,7 +109,7 @@ async fn the_watch_sees_a_config_map_that_is_swapped() {
         mounts(&stage, version, &RULES.replace("name: all", &format!("name: {name}")));
         stage.until_logged(&running, &format!("rules: +{name}")).await;
     }
-    ends(running).await;
+    running.ends().await;
 }
 
 #[tokio::test]
@@ -142,7 +137,7 @@ async fn the_watch_sees_what_the_file_brings_in_and_waits_for_a_file_that_is_gon
     stage.until_logged(&running, "not reloaded").await;
     stage.rules(&RULES.replace("name: all", "name: every"));
     stage.until_logged(&running, "rules: +every, -all").await;
-    ends(running).await;
+    running.ends().await;
 }
 
 /// What systemd is told next.

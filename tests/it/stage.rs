@@ -284,6 +284,12 @@ impl Running {
         self.child.wait().unwrap()
     }
 
+    /// Tells it to stop, which it does as it should.
+    pub(crate) async fn ends(mut self) {
+        self.signal("TERM");
+        assert_eq!(self.ended().await.code(), Some(0));
+    }
+
     /// Waits until it has been killed, by itself or by somebody else.
     pub(crate) async fn killed(mut self) {
         assert_eq!(self.ended().await.signal(), Some(KILLED), "it ended in another way");
