@@ -211,7 +211,7 @@ pub struct Named {
     pub store: bool,
     /// `--url` of a command that asks a running relay.
     pub url: bool,
-    /// The rules file, here or in the environment: it has to be there.
+    /// `--config`: the file has to be there.
     pub config: bool,
 }
 
@@ -235,7 +235,7 @@ impl Named {
 pub struct Context {
     /// The global options.
     pub global: Global,
-    /// Which of them somebody gave.
+    /// Which of them stand on the command line.
     pub named: Named,
     /// The environment of the process.
     pub environment: Environment,
@@ -286,7 +286,7 @@ impl Context {
         Err(Stop::new(Exit::BadConfig, format!("{file} has {what}; `activity-relay check` shows them again")))
     }
 
-    /// Somebody names a rules file that is not there.
+    /// The command line names a rules file that is not there.
     pub fn lacks_named_config(&self) -> bool {
         self.named.config && !self.global.config.exists()
     }
