@@ -25,7 +25,7 @@ use super::door::Door;
 use super::empties::Empties;
 use super::gates::{Gates, Turn};
 pub use super::lanes::Ticked;
-use super::lanes::{LEASE_MARGIN, Lanes, TURN_WAIT_MAX, attempt_max};
+use super::lanes::{LEASE_MARGIN, Lanes, TURN_WAIT_MAX, attempt_max, lasts};
 use super::metrics::{self, Metrics, OfAttempt, OfEnd, OfTarget};
 use super::names::NameBooks;
 use super::scribe::{Next, Scribe};
@@ -158,9 +158,9 @@ impl Courier {
         self.shared.scribe.catch_up().await;
     }
 
-    /// From here on this configuration is in force: what is under way ends under the one it began with, and nothing goes
-    /// on under that.
+    /// From here on this configuration is in force; what is under way ends under the one it began with.
     pub fn follow(&self, config: Arc<Config>) {
+        self.shared.gates.follow(&config);
         self.lanes(|lanes| lanes.follow(config));
     }
 
@@ -335,10 +335,10 @@ impl Courier {
         if problem.is_some() {
             shared.metrics.fallbacks.get_or_create(&OfTarget { target: target.name.clone() }).inc();
         }
-        if shared.stop.is_cancelled() {
+        let now = shared.clock.now();
+        if shared.stop.is_cancelled() || !lasts(&job.claim.lease, target, now) {
             return Sent::NotNow;
         }
-        let now = shared.clock.now();
         let parcel =
             Parcel { id: job.claim.id.as_str(), payload: &payload, recipient: job.recipient.as_deref(), now };
         let mut report = match &shared.door {

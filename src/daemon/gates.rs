@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::config::Config;
+
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A gate for each target.
@@ -56,6 +58,12 @@ impl Gates {
         if let Some(gate) = gate {
             gate.state().shut += 1;
         }
+    }
+
+    /// Forgets the gates of targets that are gone and let nobody through at the moment.
+    pub(super) fn follow(&self, config: &Config) {
+        let mut gates = self.by_target.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|target, gate| config.targets.contains_key(target) || Arc::strong_count(gate) > 1);
     }
 
     fn gate(&self, target: &str, size: usize) -> Arc<Gate> {

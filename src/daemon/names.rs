@@ -104,6 +104,8 @@ struct Inner {
 struct Known {
     value: Option<Value>,
     until: Timestamp,
+    /// It could not be looked up for now.
+    failed: bool,
 }
 
 impl NameBook {
@@ -135,7 +137,8 @@ impl NameBook {
         if gathered.is_err() {
             tracing::debug!(account = self.inner.account, uid = message.uid, "names are not here in time");
         }
-        self.inner.known_names(message)
+        let late = keys.iter().any(|key| self.inner.is_late(key));
+        Names { late, ..self.inner.known_names(message) }
     }
 
     /// Begins to fetch the names of messages that are about to be delivered; does not wait for them.
@@ -224,6 +227,13 @@ impl Inner {
         known.get(key).is_some_and(|known| known.until > self.clock.now())
     }
 
+    /// Nothing is known of it yet, for now: it is still being looked up, or that failed in a way that passes.
+    fn is_late(&self, key: &Key) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = known.get(key).is_none_or(|known| known.value.is_none() && known.failed);
+        self.lookup.is_some() && nothing
+    }
+
     /// Takes a name from the store into memory; true if it is fresh enough not to be looked up.
     async fn recall(&self, key: &Key) -> bool {
         match self.store.name(&self.account, key.0, &key.1).await {
@@ -241,6 +251,10 @@ impl Inner {
     }
 
     fn remember(&self, key: Key, value: Option<Value>, until: Timestamp) {
+        self.note(key, Known { value, until, failed: false });
+    }
+
+    fn note(&self, key: Key, Known { value, until, failed }: Known) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MEMORY_NAMES_MAX {
             let now = self.clock.now();
@@ -251,7 +265,7 @@ impl Inner {
         }
         // A name that could not be renewed is better than none.
         let value = value.or_else(|| known.get(&key)?.value.clone());
-        known.insert(key, Known { value, until });
+        known.insert(key, Known { value, until, failed });
     }
 
     async fn look_up(&self, key: &Key) {
@@ -282,7 +296,10 @@ impl Inner {
             }
             Err(error) => {
                 let wait = error.asked_to_wait().and_then(|wait| i64::try_from(wait.as_secs()).ok());
-                self.remember(key.clone(), None, later(now, wait.unwrap_or(0).max(FAILED_SECONDS)));
+                let until = later(now, wait.unwrap_or(0).max(FAILED_SECONDS));
+                // What is refused now is refused the next time: there is nothing to wait for.
+                let failed = !(error.token_refused() || matches!(error, ApiError::Refused { .. }));
+                self.note(key.clone(), Known { value: None, until, failed });
                 tracing::debug!(account = self.account, kind = ?key.0, %error, "a name cannot be looked up");
             }
         }
@@ -319,6 +336,7 @@ impl Inner {
             client: message.client_uid.as_ref().map(client),
             staff: message.staff_uid.as_ref().map(staff),
             business: business.or_else(uid_only),
+            late: false,
         }
     }
 }

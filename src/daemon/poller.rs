@@ -11,9 +11,11 @@ use crate::config::Config;
 use crate::daemon::arrivals::Arrivals;
 use crate::daemon::hand::Hand;
 use crate::daemon::intake::admit;
+use crate::daemon::memory::Memory;
 use crate::daemon::names::{NameBook, WAIT_MAX};
 use crate::daemon::sweeps::Sweeps;
 use crate::daemon::traces::Traces;
+use crate::daemon::unseen::Unseen;
 pub use crate::daemon::waits::PollError;
 use crate::daemon::waits::wait_after;
 use crate::model::backoff::scaled;
@@ -25,9 +27,8 @@ use crate::source::api::{Answer, Api};
 use crate::source::fault::ApiError;
 use crate::source::settled::Settled;
 use crate::source::walk::{PageFacts, Query, Row, Walk};
-use crate::source::wire::{Item, Unreadable};
 use crate::source::{Account, stamp};
-use crate::store::{Admission, Admitted, Cursor, Quarantined, Store, Taken};
+use crate::store::{Admission, Admitted, Cursor, Store, Taken};
 
 /// The jitter of the poll interval: a tenth up or down.
 const JITTER: f64 = 0.1;
@@ -214,12 +215,13 @@ impl Poller {
         let mut walk =
             Walk::poll(floor, cursor.watermark, self.account.overlap).remembering(&self.settled, overlap);
         let before = cursor.watermark;
+        let memory = Memory::of(before, now);
         let mut server_now = now;
         while let Some(query) = walk.next() {
             let answer = self.api.list(&query).await?;
             crate::failpoint::pass("fetched");
             server_now = answer.server_now.unwrap_or(now);
-            self.take(config, &mut walk, &mut cursor, answer, now, gain).await?;
+            self.take(config, (&mut walk, memory), &mut cursor, answer, now, gain).await?;
         }
         if let Some(missing) = walk.missing() {
             tracing::warn!(
@@ -229,7 +231,7 @@ impl Poller {
             );
         }
         if self.dry_run.is_none() {
-            self.sweeps.recheck(walk.leftover());
+            self.sweeps.recheck(walk.leftover(), memory);
             self.sweeps.schedule(floor, before, now, server_now);
         }
         let taken = gain.taken;
@@ -276,7 +278,7 @@ impl Poller {
     async fn take(
         &mut self,
         config: &Config,
-        walk: &mut Walk,
+        (walk, memory): (&mut Walk, Memory),
         cursor: &mut Cursor,
         answer: Answer,
         now: Timestamp,
@@ -292,7 +294,11 @@ impl Poller {
         let now = gain.hand.as_ref().map_or(now, Hand::now);
         let rows = Row::of(&answer.page.items);
         let facts = (answer.page.per_page, answer.page.total_count, answer.server_now.unwrap_or(now));
-        let (messages, quarantined) = self.unseen(config, cursor, answer.page.items, now).await?;
+        let kept = i64::try_from(config.retention.delivered.as_secs()).unwrap_or(i64::MAX);
+        let unseen =
+            Unseen { account: &self.account.name, cursor, memory, kept_since: stamp::shift(now, -kept) };
+        let known = |uid: &str| self.dry_run.as_ref().is_some_and(|dry| dry.seen.contains(uid));
+        let (messages, quarantined) = unseen.of(&self.store, answer.page.items, known).await?;
         let page = PageFacts {
             rows,
             fresh: messages.len() + quarantined.len(),
@@ -358,47 +364,6 @@ impl Poller {
         Ok(())
     }
 
-    /// The items that were never seen: messages in the order sent, each once, and what cannot be read.
-    async fn unseen(
-        &self,
-        config: &Config,
-        cursor: &Cursor,
-        items: Vec<Item>,
-        now: Timestamp,
-    ) -> Result<(Vec<Message>, Vec<Quarantined>), PollError> {
-        let uids: Vec<String> = items.iter().map(|item| item.uid().to_owned()).collect();
-        if uids.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        let mut seen = self.store.seen(&self.account.name, &uids).await?;
-        if let Some(dry) = &self.dry_run {
-            seen.extend(uids.iter().filter(|uid| dry.seen.contains(*uid)).cloned());
-        }
-        // What is older than the store's memory and behind the watermark was taken once and forgotten since.
-        let memory = i64::try_from(config.retention.delivered.as_secs()).unwrap_or(i64::MAX);
-        let forgotten = stamp::shift(now, -memory);
-        let (mut messages, mut quarantined) = (Vec::new(), Vec::new());
-        for item in items {
-            if !seen.insert(item.uid().to_owned()) {
-                continue;
-            }
-            match item {
-                Item::Unreadable(Unreadable { uid, raw, why }) => {
-                    quarantined.push(Quarantined { uid, raw, why });
-                }
-                Item::Message(message) => {
-                    let made = message.created_at;
-                    let before_floor = cursor.floor.is_some_and(|floor| made < floor);
-                    let taken_once = made < forgotten && cursor.watermark.is_some_and(|mark| made <= mark);
-                    if !before_floor && !taken_once {
-                        messages.push(*message);
-                    }
-                }
-            }
-        }
-        Ok((messages, quarantined))
-    }
-
     /// Matches and plans. Where a rule looks at names, these are waited for: two seconds for the whole page.
     async fn matched(
         &mut self,
@@ -420,6 +385,14 @@ impl Poller {
             } else {
                 Names::default()
             };
+            if names.late {
+                let uid = message.uid.as_str();
+                tracing::info!(
+                    account = self.account.name,
+                    uid,
+                    "names are late: rules that depend on them take it"
+                );
+            }
             admitted.push(admit(config, message, &names, &mutes, now));
         }
         for mute in mutes.iter().filter(|mute| Mute::of(&mutes, &mute.rule, now) == Some(mute)) {
@@ -469,14 +442,20 @@ impl Poller {
                     Err(error) => {
                         tracing::warn!(account = self.account.name, %error, "the past cannot be looked through again");
                         match error {
-                            ApiError::Refused { .. } => {}
+                            ApiError::Refused { .. } => {
+                                let (from, to) = (sweep.window.from, sweep.window.to);
+                                if !self.sweeps.refused(sweep) {
+                                    tracing::warn!(account = self.account.name, %from, %to, "it is left at that: what came late in this time may be missing");
+                                }
+                            }
                             ApiError::TooLong(_) => self.sweeps.restart(sweep),
                             _ => self.sweeps.give_back(sweep),
                         }
                         return Ok(error.asked_to_wait());
                     }
                 };
-                let taken = self.take(config, &mut sweep.walk, &mut cursor, answer, now, gain).await;
+                let taken =
+                    self.take(config, (&mut sweep.walk, sweep.memory), &mut cursor, answer, now, gain).await;
                 if let Err(error) = taken {
                     self.sweeps.restart(sweep);
                     return Err(error);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::daemon::memory::Memory;
 use crate::source::settled::Settled;
 use crate::source::stamp::shift;
 use crate::source::walk::{Walk, Window};
@@ -18,6 +19,8 @@ const BACK_SECONDS_MAX: i64 = 7 * 86_400;
 const WAITING_MAX: usize = 64;
 /// How often one crowded second is looked through again.
 const TRIES_MAX: u32 = 5;
+/// How often the API may refuse to let a window be looked through before it is left alone.
+const REFUSALS_MAX: u32 = 5;
 
 /// How far back polling may still come upon a message: nothing older is taken in by it, however late it turns up.
 pub fn reach(floor: Timestamp, watermark: Option<Timestamp>, now: Timestamp) -> Timestamp {
@@ -39,7 +42,9 @@ pub struct Sweep {
     pub window: Window,
     /// How far.
     pub walk: Walk,
+    pub(super) memory: Memory,
     tries: u32,
+    refusals: u32,
 }
 
 impl Sweeps {
@@ -74,14 +79,14 @@ impl Sweeps {
         self.last = Some(now);
         let from = from.max(floor);
         if from < server_now {
-            self.push(Window { from, to: server_now }, TRIES_MAX);
+            self.push(Window { from, to: server_now }, Memory::of(watermark, now), TRIES_MAX);
         }
     }
 
     /// Adds crowded seconds that a poll could not read to the end.
-    pub fn recheck(&mut self, windows: &[Window]) {
+    pub(super) fn recheck(&mut self, windows: &[Window], memory: Memory) {
         for window in windows {
-            self.push(*window, 1);
+            self.push(*window, memory, 1);
         }
     }
 
@@ -101,23 +106,34 @@ impl Sweeps {
         self.give_back(sweep);
     }
 
+    /// The API refused it: it is begun anew with a later poll, a few times. `false` once it is left alone.
+    pub(super) fn refused(&mut self, mut sweep: Sweep) -> bool {
+        sweep.refusals += 1;
+        let again = sweep.refusals < REFUSALS_MAX;
+        if again {
+            self.restart(sweep);
+        }
+        again
+    }
+
     /// It went through, or as far as one walk goes: the rest is next. What it left over is tried again a few times.
     pub fn finish(&mut self, sweep: &Sweep) {
         if let Some(window) = sweep.walk.rest() {
             let walk = self.walk(window);
-            self.waiting.push_front(Sweep { window, walk, tries: sweep.tries });
+            let (memory, tries) = (sweep.memory, sweep.tries);
+            self.waiting.push_front(Sweep { window, walk, memory, tries, refusals: 0 });
         }
         if sweep.tries < TRIES_MAX {
             for window in sweep.walk.leftover() {
-                self.push(*window, sweep.tries + 1);
+                self.push(*window, sweep.memory, sweep.tries + 1);
             }
         }
     }
 
-    fn push(&mut self, window: Window, tries: u32) {
+    fn push(&mut self, window: Window, memory: Memory, tries: u32) {
         if self.waiting.len() < WAITING_MAX {
             let walk = self.walk(window);
-            self.waiting.push_back(Sweep { window, walk, tries });
+            self.waiting.push_back(Sweep { window, walk, memory, tries, refusals: 0 });
         }
     }
 }
@@ -175,10 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_api_refuses_is_tried_a_few_times_with_later_polls() {
+        let mut sweeps = Sweeps::default();
+        let window = Window { from: at("10T00:00"), to: at("10T06:00") };
+        sweeps.push(window, Memory::of(None, window.to), TRIES_MAX);
+        for _ in 1..REFUSALS_MAX {
+            let sweep = sweeps.take().unwrap();
+            assert!(sweeps.refused(sweep));
+        }
+        let sweep = sweeps.take().unwrap();
+        assert!(!sweeps.refused(sweep));
+        assert_eq!(next(&mut sweeps), None);
+    }
+
+    #[test]
     fn a_sweep_that_ran_out_of_requests_goes_on_where_it_ended() {
         let (mut sweeps, from) = (Sweeps::default(), at("10T00:00"));
         let to = at("10T06:00");
-        sweeps.push(Window { from, to }, TRIES_MAX);
+        sweeps.push(Window { from, to }, Memory::of(None, to), TRIES_MAX);
         let mut sweep = sweeps.take().unwrap();
         while let Some(query) = sweep.walk.next() {
             // A full page for each second.

@@ -35,6 +35,17 @@ impl fmt::Display for DeliveryId {
     }
 }
 
+/// A text for an index: as it is, or its beginning with its digest where it has more than `bytes_max` bytes. No two different
+/// texts become the same. (A row of a PostgreSQL index has 2,704 bytes at most.)
+pub fn bounded(text: String, bytes_max: usize) -> String {
+    const DIGEST_BYTES: usize = 16;
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = text.floor_char_boundary(bytes_max.saturating_sub(2 * DIGEST_BYTES + '…'.len_utf8()));
+    format!("{}…{}", &text[..end], hex_of(&[&text], DIGEST_BYTES))
+}
+
 /// The first `bytes` bytes of SHA-256 over the parts, in hexadecimal; no two different lists of parts run together.
 pub fn hex_of(parts: &[&str], bytes: usize) -> String {
     use fmt::Write;

@@ -58,4 +58,7 @@ pub struct Names {
     pub staff: Option<Staff>,
     /// The account's business.
     pub business: Option<Business>,
+    /// Some of it could not be had for now: what is missing here may be known in a moment.
+    #[serde(skip)]
+    pub late: bool,
 }

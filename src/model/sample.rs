@@ -38,6 +38,7 @@ pub fn names() -> Names {
             name: Some("Harbour Massage & Physiotherapy".to_owned()),
             time_zone: Some("Europe/London".to_owned()),
         }),
+        late: false,
     }
 }
 

@@ -67,6 +67,7 @@ pub(super) fn names(name: &str) -> Names {
         }),
         staff: Some(Staff { uid: "s1".into(), name: Some("Bea".into()), email: None }),
         business: Some(Business { uid: Some("b1".into()), name: Some("Calm Hands".into()), time_zone: None }),
+        late: false,
     }
 }
 

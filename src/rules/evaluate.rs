@@ -23,17 +23,26 @@ pub struct Evaluation<'a> {
 struct Reason {
     text: String,
     point: Point,
+    /// The rule takes the message to be on the safe side: names that its `where` looks at are not here.
+    unsure: bool,
 }
 
-/// The rules that match, in file order, `stop` observed. Looks only at rules that can match.
+impl Reason {
+    fn new(text: String, point: Point) -> Self {
+        Self { text, point, unsure: false }
+    }
+}
+
+/// The rules that match, in file order, `stop` observed. Looks only at rules that can match. Where names are late, a rule
+/// whose `where` depends on them takes the message, and does not stop: better one too many than one that is never told of.
 pub fn matching<'a>(rules: &'a Rules, message: &Message, names: &Names) -> Vec<&'a Rule> {
     let subject = Subject::of(message);
     let mut found = Vec::new();
     for position in rules.index.candidates(&message.account, &subject) {
         let rule = &rules.list[position];
-        if judge(rule, &subject, message, names).is_ok() {
+        if let Ok(reason) = judge(rule, &subject, message, names) {
             found.push(rule);
-            if rule.stop {
+            if rule.stop && !reason.unsure {
                 break;
             }
         }
@@ -57,7 +66,7 @@ pub fn evaluate<'a>(rules: &'a Rules, message: &Message, names: &Names) -> Vec<E
         }
         let judged = judge(rule, &subject, message, names);
         let matched = judged.is_ok();
-        if matched && rule.stop {
+        if rule.stop && judged.as_ref().is_ok_and(|reason| !reason.unsure) {
             stopped_by = Some(rule);
         }
         let (Ok(reason) | Err(reason)) = judged;
@@ -81,24 +90,29 @@ fn judge(rule: &Rule, subject: &Subject<'_>, message: &Message, names: &Names) -
     {
         let wanted: Vec<String> = accounts.iter().map(|account| format!("`{account}`")).collect();
         let text = format!("account is `{}`, the rule is for {}", message.account, wanted.join(", "));
-        return Err(Reason { text, point: points.accounts });
+        return Err(Reason::new(text, points.accounts));
     }
     let block = first_fit(rule, subject)?;
     if let Some(number) = rule.except.iter().position(|block| block.takes_subject(subject)) {
         let which = numbered("except", number, rule.except.len());
         let point = points.except.get(number).map_or((0, 0), |points| points.block);
-        return Err(Reason { text: format!("{which} takes {} out again", message.triple), point });
+        return Err(Reason::new(format!("{which} takes {} out again", message.triple), point));
     }
     let which = numbered("match", block, rule.any_of.len());
     let point = points.any_of.get(block).map_or((0, 0), |points| points.block);
     let Some(filter) = &rule.filter else {
-        return Ok(Reason { text: format!("{which} takes {}", message.triple), point });
+        return Ok(Reason::new(format!("{which} takes {}", message.triple), point));
     };
-    let refused = |text: String| Err(Reason { text, point: points.filter });
+    if names.late && filter.needs_names() && filter.judge_without_names(message).is_none() {
+        let text = format!(
+            "{which} takes {}; `where` looks at names that could not be had in time, so it is taken",
+            message.triple
+        );
+        return Ok(Reason { text, point, unsure: true });
+    }
+    let refused = |text: String| Err(Reason::new(text, points.filter));
     match filter.judge(message, names) {
-        Ok(true) => {
-            Ok(Reason { text: format!("{which} takes {}, and `where` is true", message.triple), point })
-        }
+        Ok(true) => Ok(Reason::new(format!("{which} takes {}, and `where` is true", message.triple), point)),
         Ok(false) => refused(format!("`where` is false: {}", filter.text().trim())),
         Err(why) => refused(format!("`where` cannot be judged: {why}: {}", filter.text().trim())),
     }
@@ -129,7 +143,7 @@ fn first_fit(rule: &Rule, subject: &Subject<'_>) -> Result<usize, Reason> {
         }
     };
     let point = closest.and_then(|(field, number)| Some(rule.points.any_of.get(number)?.field(field)));
-    Err(Reason { text, point: point.unwrap_or_default() })
+    Err(Reason::new(text, point.unwrap_or_default()))
 }
 
 fn numbered(what: &str, number: usize, count: usize) -> String {

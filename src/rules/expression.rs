@@ -103,16 +103,29 @@ impl Expression {
         self.decide(message, names).map_err(|undecided| undecided.why)
     }
 
+    /// What it says of the message whatever the names may be; `None` if that depends on them.
+    pub fn judge_without_names(&self, message: &Message) -> Option<bool> {
+        self.decide_with(message, None).ok()
+    }
+
     /// The same, with what there is to say of a message that could not be judged.
     ///
     /// # Errors
     /// It could not be judged.
     pub fn decide(&self, message: &Message, names: &Names) -> Result<bool, Undecided> {
+        self.decide_with(message, Some(names))
+    }
+
+    /// Without names there are no people: whatever depends on them cannot be judged.
+    fn decide_with(&self, message: &Message, names: Option<&Names>) -> Result<bool, Undecided> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_variable_from_value("message", bindings::message(message, self.uses.raw));
-        context.add_variable_from_value("client", bindings::client(message, names));
-        context.add_variable_from_value("staff", bindings::staff(message, names));
-        context.add_variable_from_value("account", bindings::account(message, names));
+        let business = names.cloned().unwrap_or_default();
+        context.add_variable_from_value("account", bindings::account(message, &business));
+        if let Some(names) = names {
+            context.add_variable_from_value("client", bindings::client(message, names));
+            context.add_variable_from_value("staff", bindings::staff(message, names));
+        }
         let rounds = AtomicU32::new(0);
         let round = move || {
             if rounds.fetch_add(1, Ordering::Relaxed) < ROUNDS_MAX {

@@ -4,8 +4,12 @@ use std::fmt;
 
 use crate::model::catalog;
 use crate::model::group::SEPARATOR;
+use crate::model::id::bounded;
 use crate::model::message::Message;
 use crate::model::names::Names;
+
+/// A longer value stands in a key with its beginning and its digest.
+const VALUE_BYTES_MAX: usize = 160;
 
 type Field = fn(&Message, &Names) -> Option<String>;
 
@@ -139,7 +143,7 @@ impl Key {
                 Part::Field(place) => {
                     let (name, _, read) = FIELDS[*place];
                     match read(message, names).filter(|value| !value.is_empty()) {
-                        Some(value) => keyed.key.push_str(&value),
+                        Some(value) => keyed.key.push_str(&bounded(value, VALUE_BYTES_MAX)),
                         None => keyed.missing.push(name),
                     }
                 }
@@ -191,6 +195,15 @@ mod tests {
         let key = Key::parse("{{client.uid}} {{ message.activity_type }}!").unwrap();
         let keyed = key.of(&message(Some("c1")), &Names::default());
         assert_eq!((keyed.key.as_str(), keyed.missing.len()), ("c1 Payment!", 0));
+    }
+
+    #[test]
+    fn a_long_value_is_told_apart_by_more_than_its_beginning() {
+        let key = Key::parse("{{client.uid}}").unwrap();
+        let of = |client: &str| key.of(&message(Some(client)), &Names::default()).key;
+        let (long, other) = ("ü".repeat(5_000), "ü".repeat(5_001));
+        assert!(of(&long).len() <= VALUE_BYTES_MAX && of(&long).starts_with("üüü"), "{}", of(&long));
+        assert_ne!(of(&long), of(&other));
     }
 
     #[test]

@@ -229,8 +229,15 @@ impl Walk {
         }
         if self.requests >= REQUESTS_MAX && !matches!(self.stage, Stage::Done) {
             self.cut_short = true;
-            if let Stage::Rounds(Rounds { safe: false, window, .. }) = &self.stage {
-                self.leftover.push(*window);
+            match &self.stage {
+                Stage::Rounds(Rounds { safe: false, window, .. }) => self.leftover.push(*window),
+                // It begins anew with the next walk: what lies behind so many pages is not reached by it either.
+                Stage::Rounds(rounds) => {
+                    let beyond =
+                        facts.total_count.map(|total| total.saturating_sub(rounds.distinct.len() as u64));
+                    self.missing = beyond.filter(|beyond| *beyond > 0);
+                }
+                _ => {}
             }
             self.stage = Stage::Done;
         }

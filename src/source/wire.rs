@@ -9,11 +9,13 @@ use serde_json::value::RawValue;
 
 use super::{plain, stamp};
 use crate::model::catalog;
-use crate::model::id::hex_of;
+use crate::model::id::{bounded, hex_of};
 use crate::model::message::{Meeting, Message, Triple};
 
 /// The longest uid taken as it is, in bytes; a longer one is replaced by its digest.
 const UID_BYTES_MAX: usize = 128;
+/// The longest name of a type or a direction taken as it is, in bytes; a longer one is cut and told apart by its digest.
+const NAME_BYTES_MAX: usize = 200;
 /// Bytes of a digest used in place of a uid.
 const DIGEST_BYTES: usize = 16;
 /// How much is kept of an item that is no JSON, in characters.
@@ -254,9 +256,10 @@ fn message_of(account: &str, item: &Value) -> Result<(Message, bool), Unreadable
         Some(value) => stamp::read(value)
             .ok_or_else(|| unreadable(&format!("created_at is no time: {}", cut(&value.to_string()))))?,
     };
-    let raw_type = text(item, "activity_type");
-    let raw_direction = text(item, "direction");
-    let message_type = text(item, "activity_action").map(|action| snake(&action)).unwrap_or_default();
+    let name = |field| text(item, field).map(|name| bounded(name, NAME_BYTES_MAX));
+    let raw_type = name("activity_type");
+    let raw_direction = name("direction");
+    let message_type = name("activity_action").map(|action| snake(&action)).unwrap_or_default();
     let triple = Triple {
         activity_type: catalog::canonical_type(raw_type.as_deref(), &message_type),
         direction: catalog::canonical_direction(raw_direction.as_deref()),

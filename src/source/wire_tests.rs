@@ -99,6 +99,17 @@ fn the_message_type_is_read_from_the_action_in_snake_case() {
 }
 
 #[test]
+fn a_name_without_end_is_cut_and_stays_told_apart() {
+    let of = |length: usize| {
+        read(json!({ "activity_action": "x".repeat(length), "activity_type": "y".repeat(length) })).triple
+    };
+    let (long, longer) = (of(9_000), of(9_001));
+    assert!(long.message_type.len() <= 200 && long.message_type.starts_with("xxx"), "{long}");
+    assert!(long.activity_type.len() <= 200, "{long}");
+    assert_ne!(long.message_type, longer.message_type);
+}
+
+#[test]
 fn actions_and_types_out_of_the_table_pass_through() {
     let message = read(json!({ "activity_action": "scheduled", "activity_type": "hologram" }));
     assert_eq!(message.triple.message_type, "scheduled");

@@ -33,6 +33,10 @@ use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::model::settle::TargetChange;
 
+/// Messages made up to this long before an account's watermark are not pruned, however old they are: polling looks again
+/// behind the watermark, and a message that the store no longer knows would be taken, and delivered, once more.
+pub const LOOK_BACK_SECONDS: i64 = 7 * 86_400;
+
 /// The store. A closed set of databases.
 #[derive(Debug, Clone)]
 pub enum Store {

@@ -44,8 +44,23 @@ struct World {
 
 /// A rule that takes every message, or those that pass a `where:`.
 fn config(filter: Option<&str>) -> Config {
-    let rule = Rule {
-        name: "all".into(),
+    Config {
+        accounts: Vec::new(),
+        timezone: TimeZone::UTC,
+        alerts: None,
+        retention: Retention::default(),
+        schedules: BTreeMap::new(),
+        targets: BTreeMap::new(),
+        target_owners: BTreeMap::new(),
+        rules: Rules::new(vec![rule("all", filter)]),
+        templates: Templates::default(),
+        outline: Outline::default(),
+    }
+}
+
+fn rule(name: &str, filter: Option<&str>) -> Rule {
+    Rule {
+        name: name.into(),
         place: Place::default(),
         points: Points::default(),
         owner: None,
@@ -63,18 +78,6 @@ fn config(filter: Option<&str>) -> Config {
         }],
         resolves: None,
         good_by: Vec::new(),
-    };
-    Config {
-        accounts: Vec::new(),
-        timezone: TimeZone::UTC,
-        alerts: None,
-        retention: Retention::default(),
-        schedules: BTreeMap::new(),
-        targets: BTreeMap::new(),
-        target_owners: BTreeMap::new(),
-        rules: Rules::new(vec![rule]),
-        templates: Templates::default(),
-        outline: Outline::default(),
     }
 }
 
@@ -278,6 +281,43 @@ async fn a_rule_about_the_clients_name_waits_for_it() {
     let uid = world.receive("hi");
     world.tick().await.result.unwrap();
     assert_eq!(world.owed().await, [uid]);
+}
+
+#[tokio::test]
+async fn a_rule_takes_what_it_cannot_judge_while_names_cannot_be_had_and_stops_nothing() {
+    let mut world = World::with(Behaviour::default(), StartFrom::Beginning, None, false).await;
+    let vip =
+        Rule { stop: true, ..rule("vip", Some(r#"has(client.name) && client.name.startsWith("Ann")"#)) };
+    let long = rule("long", Some(r#"message.body.size() > 100 && client.name == "Ann Lee""#));
+    world.config.rules = Rules::new(vec![vip, long, rule("all", None)]);
+    let on = "/platform/v1/clients".to_owned();
+    world.sandbox.business.fault(script::Fault { on, times: None, answer: script::status(503) });
+    world.receive("who is it?");
+    world.tick().await.result.unwrap();
+    let rules = async |store: &Store| {
+        let (rows, _) = store.deliveries(Filter::default()).await.unwrap();
+        rows.into_iter().map(|row| row.rule).collect::<BTreeSet<String>>()
+    };
+    assert_eq!(rules(&world.store).await, BTreeSet::from(["all".to_owned(), "vip".to_owned()]));
+
+    world.sandbox.business.heal();
+    world.clock.advance(Duration::from_mins(2));
+    world.receive("Ann, and her name is there");
+    let tick = world.tick().await.result.unwrap();
+    assert_eq!((tick.messages, tick.deliveries), (1, 1), "it is judged again, and stops");
+}
+
+#[tokio::test]
+async fn a_second_full_of_messages_older_than_what_is_kept_is_taken_whole() {
+    let mut world = World::with(Behaviour::default(), StartFrom::Beginning, None, false).await;
+    world.sandbox.business.receive(Incoming::text("Ann Lee", "long ago").times(260));
+    world.clock.advance(Duration::from_hours(24 * 40));
+    let recent = world.receive("recent");
+    world.tick().await.result.unwrap();
+    let owed: BTreeSet<String> = world.owed().await.into_iter().collect();
+    assert_eq!((owed.len(), owed.contains(&recent)), (261, true));
+    world.clock.advance(Duration::from_hours(1));
+    assert_eq!(world.tick().await.result.unwrap().messages, 0);
 }
 
 #[tokio::test]

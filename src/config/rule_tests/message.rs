@@ -347,7 +347,7 @@ fn check_times(reading: &mut Reading<'_, '_>, message: &Message, changes: &[Chan
 
 /// The people of the samples under the message's uids, with the changes. A client of another name is another client.
 fn names(message: &Message, changes: &[Change]) -> Names {
-    let Names { client, staff, business } = sample::names();
+    let Names { client, staff, business, .. } = sample::names();
     let mut client = client.unwrap_or_default();
     let mut staff = staff.unwrap_or_default();
     let mut business = business.unwrap_or_default();
@@ -381,5 +381,6 @@ fn names(message: &Message, changes: &[Change]) -> Names {
         client: message.client_uid.is_some().then_some(client),
         staff: message.staff_uid.is_some().then_some(staff),
         business: Some(business),
+        late: false,
     }
 }

@@ -7,11 +7,7 @@ use super::connect::{query, transact};
 use super::listing::add_up;
 use super::tx::{Tx, get, ms, rows};
 use crate::model::message::Triple;
-use crate::store::Result;
-
-/// Messages made up to this long before an account's watermark stay, however old they are: polling looks
-/// again behind the watermark, and a message it no longer knows would be taken, and delivered, once more.
-const LOOK_BACK_MS: i64 = 7 * 86_400_000;
+use crate::store::{LOOK_BACK_SECONDS, Result};
 
 impl Postgres {
     /// Removes what ended before the given moments; returns how many deliveries and messages went.
@@ -93,7 +89,7 @@ async fn forget_messages(tx: &Tx<'_>, before: Timestamp, limit: i64) -> Result<i
              WHERE m.seen_at < $1 AND m.created_at < coalesce(a.watermark - $2, 9223372036854775807)
                AND NOT EXISTS (SELECT 1 FROM delivery_messages dm WHERE dm.message = m.id)
              ORDER BY m.seen_at LIMIT $3 FOR UPDATE OF m SKIP LOCKED",
-            &[&ms(before), &LOOK_BACK_MS, &limit],
+            &[&ms(before), &(LOOK_BACK_SECONDS * 1_000), &limit],
         )
         .await?;
     if old.is_empty() {

@@ -6,11 +6,7 @@ use rusqlite::params;
 use super::db::{Db, Json, Ms, rows, state};
 use super::tally::Tally;
 use crate::model::message::Triple;
-use crate::store::Result;
-
-/// Messages made up to this long before an account's watermark stay, however old they are: polling looks
-/// again behind the watermark, and a message it no longer knows would be taken, and delivered, once more.
-const LOOK_BACK_MS: i64 = 7 * 86_400_000;
+use crate::store::{LOOK_BACK_SECONDS, Result};
 
 /// Removes what ended before the given moments; returns how many deliveries and messages went.
 pub(super) fn prune(
@@ -41,7 +37,7 @@ pub(super) fn prune(
            WHERE m.seen_at < ?1 AND m.created_at < coalesce(a.watermark - ?2, 9223372036854775807)
              AND NOT EXISTS (SELECT 1 FROM delivery_messages dm WHERE dm.message = m.id)
            ORDER BY m.seen_at LIMIT ?3)",
-        params![Ms(delivered_before), LOOK_BACK_MS, rows(batch - gone.min(batch))],
+        params![Ms(delivered_before), LOOK_BACK_SECONDS * 1_000, rows(batch - gone.min(batch))],
     )?;
     Ok(gone)
 }
