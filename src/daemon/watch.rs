@@ -9,6 +9,11 @@ use crate::model::settle::after_now;
 /// Polling must fail for so many intervals before anybody is told.
 const INTERVALS: u32 = 5;
 
+/// How long an account's polling may go without success before that is worth a word.
+pub fn patience(poll_every: Duration) -> Duration {
+    poll_every.saturating_mul(INTERVALS)
+}
+
 /// How an account's polling has gone lately.
 #[derive(Debug, Clone, Default)]
 pub struct Watch {
@@ -42,8 +47,7 @@ impl Watch {
             return if self.told == Some(false) { News::None } else { News::Recovered };
         }
         let since = *self.failing_since.get_or_insert(now);
-        let patience = poll_every.saturating_mul(INTERVALS);
-        if self.told != Some(true) && (refused || now >= after_now(since, patience)) {
+        if self.told != Some(true) && (refused || now >= after_now(since, patience(poll_every))) {
             return News::Failing;
         }
         News::None

@@ -374,7 +374,12 @@ impl Store {
 
     /// The due moment of the oldest pending delivery.
     pub async fn oldest_due(&self) -> Result<Option<Timestamp>> {
-        both!(self.oldest_due().await)
+        Ok(self.oldest_due_by_target().await?.into_iter().map(|(_, due)| due).min())
+    }
+
+    /// The same of each target for which any is pending.
+    pub async fn oldest_due_by_target(&self) -> Result<Vec<(String, Timestamp)>> {
+        both!(self.oldest_due_by_target().await)
     }
 
     /// The standing of all targets that are not simply ready.

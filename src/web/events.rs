@@ -1,7 +1,7 @@
 //! What happens, for those who watch: the store is asked for it while somebody does, once for all of them. What another
 //! instance does is in it as well.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::Relay;
+use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
-use crate::store::{Result, Row, StoredMessage};
+use crate::store::{Result, Row, StoreError, StoredMessage};
 
 /// How often the store is asked, however many watch.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -43,11 +44,11 @@ impl Event {
         }
     }
 
-    /// What tells it from others.
+    /// What tells it from others: a delivery that was given up and is discarded later ends twice.
     pub(super) fn id(&self) -> String {
         match self {
             Self::Message(stored) => format!("m-{}-{}", stored.message.account, stored.message.uid),
-            Self::Delivery(row) => format!("d-{}", row.id),
+            Self::Delivery(row) => format!("d-{}-{}", row.id, row.state),
         }
     }
 }
@@ -63,8 +64,19 @@ pub(super) struct News {
     pub(super) entry: String,
 }
 
-/// How pages show what happened, on one line.
-type Entry = fn(&Event, &TimeZone) -> String;
+/// What those who watch are told.
+#[derive(Debug)]
+pub(super) enum Live {
+    /// What happened, all of a moment together.
+    News(Vec<Arc<News>>),
+    /// The store cannot be read for this reason, so that nothing is known of what happens.
+    Trouble(String),
+    /// It can be read again.
+    Again,
+}
+
+/// How pages show what happened, on one line, in this zone and at this moment.
+type Entry = fn(&Event, &TimeZone, Timestamp) -> String;
 
 /// What is known of what happened.
 #[derive(Debug, Default)]
@@ -77,8 +89,10 @@ struct Known {
     message: Option<i64>,
     /// When the store was asked last: by the relay's clock, and by one that nobody sets.
     asked: Option<(Timestamp, Instant)>,
-    /// The deliveries that it named as the last ones then.
-    ended: HashSet<DeliveryId>,
+    /// The deliveries that it named as the last ones then, and how they ended.
+    ended: HashMap<DeliveryId, StateName>,
+    /// Why it did not answer then.
+    trouble: Option<String>,
 }
 
 /// The feed.
@@ -126,20 +140,25 @@ impl Events {
         Ok((last, recent))
     }
 
-    /// What happens behind the number, as it happens and all of a moment together, until `closing`.
+    /// What happens behind the number, as it happens, and whether that is known, until `closing`.
     pub(super) fn follow(
         self: Arc<Self>,
         after: u64,
         closing: CancellationToken,
-    ) -> impl Stream<Item = Vec<Arc<News>>> + Send {
-        let last = self.last.subscribe();
-        stream::unfold((self, after, last, closing), |(events, after, mut last, closing)| async move {
+    ) -> impl Stream<Item = Live> + Send {
+        let begun = (self.last.subscribe(), after, None);
+        stream::unfold((self, begun, closing), |(events, (mut last, after, known), closing)| async move {
             loop {
                 last.mark_unchanged();
+                let trouble = events.known().trouble.clone();
+                if trouble != known {
+                    let told = trouble.clone().map_or(Live::Again, Live::Trouble);
+                    return Some((told, (events, (last, after, trouble), closing)));
+                }
                 let fresh = events.behind(after);
                 if let Some(newest) = fresh.last() {
                     let after = newest.number;
-                    return Some((fresh, (events, after, last, closing)));
+                    return Some((Live::News(fresh), (events, (last, after, known), closing)));
                 }
                 let next = events.known().asked.map_or_else(Instant::now, |(_, asked)| asked + ASK_EVERY);
                 tokio::select! {
@@ -170,11 +189,22 @@ impl Events {
         };
         let now = self.relay.clock.now();
         let since = before.and_then(|(asked, _)| asked.checked_sub(OVERLAP).ok()).unwrap_or(Timestamp::MIN);
-        let messages = self.relay.store.arrivals(message, NEWS_MAX).await?;
-        let ended = self.relay.store.ended_since(since, NEWS_MAX).await?;
+        let read = self.read(message, since).await;
+        self.known().trouble = read.as_ref().err().map(StoreError::to_string);
+        let (messages, ended) = read?;
         let number = self.learn(messages, ended, now);
         self.last.send_if_modified(|last| std::mem::replace(last, number) != number);
         Ok(())
+    }
+
+    /// The messages behind the number, and the deliveries that ended since.
+    async fn read(
+        &self,
+        message: Option<i64>,
+        since: Timestamp,
+    ) -> Result<(Vec<(i64, StoredMessage)>, Vec<Row>)> {
+        let messages = self.relay.store.arrivals(message, NEWS_MAX).await?;
+        Ok((messages, self.relay.store.ended_since(since, NEWS_MAX).await?))
     }
 
     /// Keeps what is new of it; returns the number of the last thing that happened.
@@ -183,16 +213,16 @@ impl Events {
         let mut known = self.known();
         known.message = messages.iter().map(|(number, _)| *number).max().or(known.message).or(Some(0));
         known.asked = known.asked.map(|(_, at)| (now, at));
-        let named = ended.iter().map(|row| row.id.clone()).collect();
+        let named = ended.iter().map(|row| (row.id.clone(), row.state)).collect();
         let before = std::mem::replace(&mut known.ended, named);
-        ended.retain(|row| !before.contains(&row.id));
+        ended.retain(|row| before.get(&row.id) != Some(&row.state));
         let messages = messages.into_iter().map(|(_, stored)| Event::Message(Box::new(stored)));
         let mut fresh: Vec<Event> =
             messages.chain(ended.into_iter().map(|row| Event::Delivery(Box::new(row)))).collect();
         fresh.sort_by_key(|event| (event.at(), matches!(event, Event::Delivery(_))));
         for event in fresh {
             known.number += 1;
-            let (number, entry) = (known.number, (self.entry)(&event, &zone));
+            let (number, entry) = (known.number, (self.entry)(&event, &zone, now));
             known.news.push_back(Arc::new(News { number, event, entry }));
         }
         while known.news.len() > 2 * NEWS_MAX {

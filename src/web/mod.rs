@@ -11,6 +11,7 @@ mod pages;
 mod plot;
 pub mod reload;
 mod serve;
+mod told;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use pages::{
     configuration, coverage, deliveries, digests, feed, login, messages, mutes, overview, playground, targets,
 };
 use playground::Mails;
+use told::Told;
 
 /// What the pages look at. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,6 +41,7 @@ pub(crate) struct Console {
     access: Arc<Access>,
     events: Arc<Events>,
     mails: Arc<Mails>,
+    told: Arc<Told>,
     /// Cancelled when nothing more is served.
     closing: CancellationToken,
 }
@@ -59,6 +62,7 @@ pub async fn serve(
         events: Arc::new(Events::new(relay.clone(), feed::entry)),
         access: Arc::new(Access::new(settings)),
         mails: Arc::new(Mails::default()),
+        told: Arc::new(Told::default()),
         closing: closing.clone(),
         relay,
         reloader: reloader.clone(),

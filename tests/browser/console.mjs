@@ -6,13 +6,15 @@ import { chromium } from "playwright-core";
 const [base, executablePath, shots] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 const complaints = [];
+/** Pages at which something is made to fail, about which their browser complains. */
+const troubled = new Set();
 const pages = ["/", "/feed", "/deliveries", "/digests", "/targets", "/coverage", "/playground", "/mutes", "/configuration"];
 
 /** A window whose complaints are remembered: errors, warnings and violations of the policy. */
 async function open(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, timezoneId: "Asia/Tokyo", ...options });
   context.on("console", (message) => {
-    const asked = message.location().url.endsWith("/deliveries/gone");
+    const asked = message.location().url.endsWith("/deliveries/gone") || troubled.has(message.page());
     if (["error", "warning"].includes(message.type()) && !asked) complaints.push(`${message.page()?.url()}: ${message.text()}`);
   });
   context.on("weberror", (error) => complaints.push(String(error.error())));
@@ -121,6 +123,22 @@ for (const [name, options, audited] of [
   });
 }
 
+await step("large figures fit into the tiles of a phone", async () => {
+  const page = await open(phone);
+  await visit(page, "/");
+  const wide = await page.locator(".tile b").evaluateAll((figures) => {
+    for (const figure of figures) figure.textContent = "888,888";
+    return figures.filter((figure) => {
+      const text = document.createRange();
+      text.selectNodeContents(figure);
+      return text.getBoundingClientRect().right > figure.getBoundingClientRect().right;
+    }).length;
+  });
+  assert.equal(wide, 0);
+  if (shots) await page.screenshot({ path: `${shots}/tiles-phone.png` });
+  await page.context().close();
+});
+
 await step("dark is dark", async () => {
   const page = await open({ colorScheme: "dark" });
   await visit(page, "/");
@@ -135,6 +153,62 @@ await step("times are in the reader's zone, the exact one on hover", async () =>
   const [iso, title] = [await time.getAttribute("datetime"), await time.getAttribute("title")];
   const expected = await first.evaluate((at) => new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long", timeZone: "Asia/Tokyo" }).format(new Date(at)), iso);
   assert.equal(title, expected);
+});
+
+await step("the zone of the times is named", async () => {
+  await first.getByText("times are in your zone (Asia/Tokyo)").waitFor();
+});
+
+await step("an overview that is not renewed says so and since when, and is green no longer", async () => {
+  const page = await open();
+  troubled.add(page);
+  await visit(page, "/");
+  const line = page.locator("main > header [role=status]"), region = page.locator("#overview");
+  const goesOn = async () => {
+    await page.unrouteAll();
+    await until("it is renewed again", async () => (await line.textContent()) === "" && (await region.getAttribute("class")) === "region");
+  };
+  const problem = "<h1>The store does not answer</h1><p>Load this page again.</p>";
+  for (const [answer, words] of [
+    [(route) => route.abort(), /^not renewed since \d\d?:\d\d:\d\d.*: the relay does not answer$/],
+    [(route) => route.fulfill({ status: 503, contentType: "text/html", body: `<main>${problem}</main>` }), /: the relay answers 503, The store does not answer$/],
+    [(route) => route.fulfill({ status: 401, contentType: "text/html", body: "<h1>Sign in first</h1>" }), /: you are signed out$/],
+  ]) {
+    await page.route(base + "/", answer);
+    await page.getByText(words).waitFor();
+    assert.match(await region.getAttribute("class"), /stale/);
+    await goesOn();
+  }
+  await region.locator("summary").first().click();
+  await page.getByText(/: paused while you have something unfolded$/).waitFor();
+  await region.locator("summary").first().click();
+  await page.getByText(/: paused while you are at one of its controls$/).waitFor();
+  await page.locator("h1").click();
+  await goesOn();
+  await page.context().close();
+});
+
+await step("a second renewal is not begun before the first has ended", async () => {
+  const page = await open();
+  troubled.add(page);
+  await page.clock.install();
+  await visit(page, "/");
+  let asked = 0;
+  const waiting = [];
+  await page.route(base + "/", (route) => { asked += 1; waiting.push(route); });
+  await page.clock.runFor(5000);
+  await until("it asks", () => asked === 1);
+  await page.clock.runFor(12000);
+  assert.equal(asked, 1);
+  // A relay that hangs does not answer; what it says later is asked for anew.
+  await page.clock.runFor(4000);
+  await page.getByText(/: the relay does not answer$/).waitFor();
+  await page.clock.runFor(5000);
+  await until("it asks again", () => asked === 2);
+  await waiting[1].continue();
+  await until("it is renewed", async () => !(await page.getByText(/^not renewed/).isVisible()));
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await page.context().close();
 });
 
 await step("what a client writes is text", async () => {
@@ -241,6 +315,61 @@ await step("a rule and a template are judged and rendered as they are written", 
   await until("the mail is in its frame", async () => (await first.frameLocator("#preview iframe").locator("body").textContent())?.length > 20);
 });
 
+await step("a playground that is refused says why and keeps what was written", async () => {
+  const page = await open();
+  troubled.add(page);
+  await visit(page, "/playground");
+  const [rule, preview] = [page.getByLabel("Rules, as they stand"), page.locator("#preview")];
+  await preview.getByText("my-rule takes it").waitFor();
+  assert.equal(await page.locator("[aria-live]").count(), 1);
+  assert.equal(await page.locator("[aria-live] section").count(), 1, "only the verdict is read out");
+  await page.route("**/playground/preview", (route) => route.fulfill({ status: 403, contentType: "text/html", body: "<main><h1>This did not come from a page</h1><p>Load it again.</p></main>" }));
+  await rule.fill((await rule.inputValue()).replace("cancelled", "reschedule"));
+  await preview.getByRole("alert").getByText("403: This did not come from a page").waitFor();
+  await page.unrouteAll();
+  await page.route("**/playground/preview", (route) => route.abort());
+  await rule.press("End");
+  await rule.pressSequentially(" ");
+  await preview.getByRole("alert").getByText("The relay does not answer").waitFor();
+  await page.unrouteAll();
+  await preview.getByRole("button", { name: "Load the page again" }).click();
+  await preview.getByText("my-rule does not take it").waitFor();
+  assert.match(await rule.inputValue(), /reschedule/);
+  await page.context().close();
+});
+
+await step("the feed that the store does not answer for is not live", async () => {
+  const page = await open();
+  troubled.add(page);
+  let connections = 0;
+  await page.route("**/feed/events?*", (route) => {
+    connections += 1;
+    if (connections === 1) return route.fulfill({ status: 502, body: "" });
+    return connections === 2 ? route.fulfill({ contentType: "text/event-stream", body: "event: trouble\ndata: the disk is full\n\n" }) : route.continue();
+  });
+  await page.addInitScript(() => {
+    globalThis.states = [];
+    addEventListener("DOMContentLoaded", () => new MutationObserver(() => states.push(document.getElementById("feed-state").textContent)).observe(document.getElementById("feed-state"), { childList: true }));
+  });
+  await visit(page, "/feed");
+  await until("it is connected for good", async () => connections === 3 && (await page.evaluate(() => states.at(-1))) === "live");
+  const states = await page.evaluate(() => states);
+  assert.deepEqual(states.filter((state, place) => state !== states[place - 1]), [
+    "not live: the relay refuses; you may be signed out, load the page again",
+    "live",
+    "not live: the disk is full",
+    "not live: connecting again…",
+    "live",
+  ]);
+  await page.context().close();
+});
+
+await step("all boxes are ticked together, by a label that says so", async () => {
+  await visit(first, "/deliveries");
+  await first.getByRole("checkbox", { name: "Select all on this page" }).check();
+  await first.getByText("50 selected").waitFor();
+});
+
 await step("the configuration is read again", async () => {
   await visit(first, "/configuration");
   await first.getByRole("button", { name: "Read the files again" }).click();
@@ -268,7 +397,10 @@ await step("without a script every page still says what it has to say", async ()
   for (const path of pages) {
     await visit(page, path);
     assert.ok((await page.locator("main").textContent()).trim().length > 20, path);
+    assert.equal(await page.getByText("times are in Europe/London").count(), 1, path);
   }
+  await visit(page, "/deliveries");
+  assert.ok(!(await page.getByText("Select all").isVisible()), "a box that would do nothing");
   await page.context().close();
 });
 

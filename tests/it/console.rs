@@ -213,7 +213,7 @@ async fn what_a_client_writes_is_text() {
         "/configuration".to_owned(),
         "/coverage".to_owned(),
         "/digests".to_owned(),
-        "/mutes?did=mute&rule=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
+        "/mutes?told=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
         "/find?q=%3Cscript%3Ealert(1)%3C/script%3E".to_owned(),
         "/messages/main/%3Cscript%3Ealert(1)%3C%2Fscript%3E".to_owned(),
     ];
@@ -379,6 +379,31 @@ async fn open_digest(address: &str) -> Answer {
 }
 
 #[tokio::test]
+async fn what_was_done_is_told_once_and_by_no_address() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "").await;
+    let own = format!("Origin: http://{address}\r\n");
+    let proof = get(&address, "/mutes", "").await.proof();
+    let done = [
+        ("/mutes/add", "rule=all&for=2h&reason=moving", "all is muted."),
+        ("/mutes/lift", "id=1", "all is no longer muted."),
+        ("/configuration/reload", "", "The files say what they said"),
+    ];
+    for (path, form, words) in done {
+        let done = post(&address, path, &own, &format!("csrf={proof}&{form}")).await;
+        let shown = done.header("location").unwrap();
+        assert!(get(&address, shown, "").await.body.contains(words), "{path}");
+        let again = get(&address, shown, "").await;
+        assert!(again.status == 200 && !again.body.contains(words), "{path}, loaded again: {}", again.body);
+    }
+    for made_up in ["/mutes?did=mute&rule=all", "/mutes?told=1", "/digests?did=flush&n=2", "/mutes?told=x"] {
+        let page = get(&address, made_up, "").await;
+        assert!(page.status == 200 && !page.body.contains("note good"), "{made_up}: {}", page.body);
+    }
+    running.ends().await;
+}
+
+#[tokio::test]
 async fn a_digest_is_sent_before_its_time_or_not_at_all_after_a_look_at_what_it_holds() {
     let stage = Stage::with(&gathering()).await;
     let (running, address) = started(&stage, "").await;
@@ -407,7 +432,9 @@ async fn a_digest_is_sent_before_its_time_or_not_at_all_after_a_look_at_what_it_
     assert!(review.body.matches("/messages/main/").count() == 2, "they are named: {}", review.body);
     assert_eq!(stage.sandbox.http.received().len(), 0, "nothing is sent before it is confirmed");
     let flushed = post(&address, "/digests/change", &own, &form("flush")).await;
-    assert_eq!((flushed.status, flushed.header("location")), (303, Some("/digests?did=flush&n=2")));
+    assert_eq!(flushed.status, 303);
+    let told = flushed.header("location").unwrap();
+    assert!(get(&address, told, "").await.body.contains("its 2 messages are sent at once"));
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
     let late = post(&address, "/digests/change", &own, &form("cancel")).await;
     assert!(late.status == 404 && late.body.contains("no longer open"), "{}", late.body);
@@ -422,10 +449,8 @@ async fn a_digest_is_sent_before_its_time_or_not_at_all_after_a_look_at_what_it_
     let page = open_digest(&address).await;
     let form = format!("csrf={}&id={}&change=cancel", page.proof(), hidden(&page, "id"));
     let cancelled = post(&address, "/digests/change", &own, &form).await;
-    assert_eq!(cancelled.header("location"), Some("/digests?did=cancel&n=2"));
-    assert!(
-        get(&address, "/digests?did=cancel&n=2", "").await.body.contains("discarded with its 2 messages")
-    );
+    let told = cancelled.header("location").unwrap();
+    assert!(get(&address, told, "").await.body.contains("discarded with its 2 messages"));
     assert!(get(&address, "/deliveries?state=discarded", "").await.body.contains("and 1 more"));
     running.ends().await;
 }
@@ -473,6 +498,41 @@ fn watch(address: &str, until: String) -> tokio::task::JoinHandle<String> {
         }
         told
     })
+}
+
+#[tokio::test]
+async fn the_feed_says_that_the_store_cannot_be_read_and_that_it_can_again() {
+    let stage = Stage::new().await;
+    let (running, address) = started(&stage, "").await;
+    let (database, feed) = (stage.database(), watch(&address, "event: trouble".to_owned()));
+    database.execute("ALTER TABLE messages RENAME TO moved", []).unwrap();
+    let told = feed.await.unwrap();
+    assert!(!told.contains("event: again"), "{told}");
+    let feed = watch(&address, "event: again".to_owned());
+    let late = watch(&address, "no such table".to_owned()).await.unwrap();
+    assert!(late.contains("event: trouble"), "who begins to watch meanwhile is told as well: {late}");
+    database.execute("ALTER TABLE moved RENAME TO messages", []).unwrap();
+    feed.await.unwrap();
+    running.ends().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_given_up_and_discarded_ends_twice_for_who_watches() {
+    let stage = Stage::new().await;
+    stage.sandbox.http.answers([status(302)]);
+    stage.receive(1);
+    let (running, address) = started(&stage, "").await;
+    let feed = watch(&address, "data-kind=\"discarded\"".to_owned());
+    let dead = watch(&address, "data-kind=\"dead\"".to_owned()).await.unwrap();
+    let id = dead.split("<li id=\"d-").nth(1).unwrap().split("-dead\"").next().unwrap();
+    let form = format!("csrf={}&id={id}&change=discard", get(&address, "/targets", "").await.proof());
+    let own = format!("Origin: http://{address}\r\n");
+    assert_eq!(post(&address, "/deliveries/change", &own, &form).await.status, 303);
+    let told = feed.await.unwrap();
+    for state in ["dead", "discarded"] {
+        assert_eq!(told.matches(&format!("<li id=\"d-{id}-{state}\"")).count(), 1, "{told}");
+    }
+    running.ends().await;
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::store::Filter;
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::console::{get, started};
 use crate::stage::{RULES, Stage};
-use crate::world::PATIENCE;
+use crate::world::{PATIENCE, World};
 
 #[tokio::test]
 async fn an_address_without_a_page_has_the_navigation_and_programs_are_led_to_the_document() {
@@ -83,4 +84,81 @@ async fn a_target_that_is_off_has_no_button_that_would_do_nothing() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(stage.logged().contains("take that out and reload"), "{}", stage.logged());
     running.ends().await;
+}
+
+const TWO: &str = r#"
+targets:
+  crm: { type: http, url: "${HTTP}", allow_private: true, body: event }
+  desk: { type: slack, webhook_url: "${SLACK}", allow_private: true }
+rules:
+  - { name: all, match: {}, deliver: [{ to: crm }, { to: desk }] }
+"#;
+const ALL_CLEAR: &str =
+    "Every account is polled, every target takes what it is owed, and nothing was given up.";
+
+#[tokio::test]
+async fn nothing_needs_attention_only_while_every_account_is_polled() {
+    let world = World::new(TWO).await;
+    let address = world.console().await;
+    let overview = async || get(&address, "/", "").await.body;
+    let later = |time: &str| world.clock.advance(time.parse::<SignedDuration>().unwrap().try_into().unwrap());
+    later("2m 30s");
+    let page = overview().await;
+    assert!(page.contains(ALL_CLEAR) && page.contains(">not yet<"), "just started: {page}");
+    later("1s");
+    let page = overview().await;
+    assert!(page.contains("Account main was never polled") && page.contains(">late<"), "{page}");
+    assert!(!page.contains("Nothing needs attention") && !page.contains(ALL_CLEAR), "{page}");
+    world.tick().await;
+    later("2m 30s");
+    let page = overview().await;
+    assert!(page.contains(ALL_CLEAR) && page.contains(">goes on<"), "{page}");
+    later("10m");
+    let page = overview().await;
+    assert!(page.contains("Account main was last polled 12m ago") && page.contains(">late<"), "{page}");
+    assert!(!page.contains(ALL_CLEAR), "{page}");
+}
+
+#[tokio::test]
+async fn a_target_that_is_paused_hides_no_other_that_is_late() {
+    let world = World::new(TWO).await;
+    let address = world.console().await;
+    world.receives("Ann", "hello");
+    world.poll().await;
+    let now = world.clock.now();
+    world.store().pause_target("desk", true, "on purpose").await.unwrap();
+    world.clock.advance("2h".parse::<SignedDuration>().unwrap().try_into().unwrap());
+    let page = get(&address, "/", "").await.body;
+    assert!(page.contains("Target desk is paused"), "{page}");
+    assert!(page.contains("The oldest pending delivery to crm has been due for 2h"), "{page}");
+    assert!(!page.contains("delivery to desk has been due"), "what is held waits on purpose: {page}");
+    world
+        .store()
+        .mute("all", world.clock.now() + SignedDuration::from_hours(1), "moving", now)
+        .await
+        .unwrap();
+    let page = get(&address, "/", "").await.body;
+    assert!(page.contains("1 rule is muted: all."), "{page}");
+}
+
+#[tokio::test]
+async fn behind_the_last_digest_the_page_says_so_and_leads_back() {
+    let digest = "deliver: [{ to: crm, digest: { every: 1h } }]";
+    let world = World::new(&TWO.replace("deliver: [{ to: crm }, { to: desk }]", digest)).await;
+    let address = world.console().await;
+    let behind = async || get(&address, "/digests?skip=50", "").await.body;
+    assert!(behind().await.contains("<b>No digest is open</b>"));
+    world.receives("Ann", "hello");
+    world.poll().await;
+    let page = behind().await;
+    assert!(page.contains("1 is open: <a href=\"/digests\">show the first</a>"), "{page}");
+    assert!(!page.contains("No digest is open") && !page.contains("Those that close"), "{page}");
+}
+
+#[tokio::test]
+async fn without_a_script_the_footer_names_the_zone_of_all_times() {
+    let world = World::new(&format!("timezone: Europe/Rome{TWO}")).await;
+    let address = world.console().await;
+    let page = get(&address, "/coverage", "").await.body;
+    assert!(page.contains("times are in <span data-zone>Europe/Rome</span>"), "{page}");
 }

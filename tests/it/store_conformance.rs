@@ -98,6 +98,10 @@ async fn a_claim_is_exclusive_and_in_order(store: Store) {
     store.admit(page(messages), at(0)).await.unwrap();
     assert_eq!(store.next_due(&["desk".into()]).await.unwrap(), Some(at(1)));
     assert_eq!(store.oldest_due().await.unwrap(), Some(at(1)));
+    owe(&store, "books", &["other"]).await;
+    let mut oldest = store.oldest_due_by_target().await.unwrap();
+    oldest.sort();
+    assert_eq!(oldest, [("books".to_owned(), at(0)), ("desk".to_owned(), at(1))]);
     let jobs = claim(&store, "desk", 9, at(10)).await;
     assert_eq!(uids(&jobs), ["first", "second"]);
     assert_ne!(jobs[0].claim.lease.token, jobs[1].claim.lease.token);

@@ -15,9 +15,12 @@ use activity_relay::sandbox::behaviour::Behaviour;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Filter, Mode, Row, Store, Taken};
+use activity_relay::web;
 use jiff::SignedDuration;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::source_api::install_crypto;
 
@@ -190,6 +193,18 @@ impl World {
     pub(crate) async fn reload(&self) -> Reload {
         let relay = self.relay.clone().unwrap();
         Reloader::new(relay, self.origin(), Systemd::default()).reload(Cause::Signal).await
+    }
+
+    /// The console of the relay as it stands, on this address until the test ends.
+    pub(crate) async fn console(&self) -> String {
+        let listener = web::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let relay = self.relay.clone().unwrap();
+        let reloader = Reloader::new(relay.clone(), self.origin(), Systemd::default());
+        let (settings, closing) = (web::Settings::default(), CancellationToken::new());
+        Handle::current()
+            .spawn(async move { web::serve(listener, relay, reloader, settings, closing).await });
+        address
     }
 
     fn origin(&self) -> Origin {

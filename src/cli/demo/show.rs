@@ -37,7 +37,7 @@ impl Show {
     /// What is about to happen.
     pub(super) fn opening(&self, sandbox: &Sandbox, folder: &Path) -> anyhow::Result<()> {
         let line = |text: String| self.out.line(text);
-        line(paint(BOLD, "A Monday morning at Harbour Massage & Physiotherapy"))?;
+        line(paint(BOLD, "A morning at Harbour Massage & Physiotherapy"))?;
         line(format!(
             "A pretend business at {}, with a Slack, an HTTP and a mail inbox, on this machine only.",
             sandbox.url()

@@ -63,7 +63,7 @@ fn clinic(title: &str, steps: Vec<Step>) -> Scenario {
 fn morning() -> Scenario {
     let c2p = "client_to_pivot";
     clinic(
-        "A Monday morning at a massage and physiotherapy practice",
+        "A morning at a massage and physiotherapy practice",
         vec![
             receive(0, Incoming::new("Meeting", "cancelled", c2p).from("Grace Field").with_staff("Nora Quay").about("Deep tissue massage")
                 .saying("So sorry, my son has a fever and I can't leave him. Could we look at next week?")),

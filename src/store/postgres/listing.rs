@@ -235,20 +235,26 @@ impl Postgres {
         })
     }
 
-    /// The due moment of the oldest pending delivery.
-    pub(in crate::store) async fn oldest_due(&self) -> Result<Option<Timestamp>> {
+    /// The due moment of the oldest pending delivery of each target.
+    pub(in crate::store) async fn oldest_due_by_target(&self) -> Result<Vec<(String, Timestamp)>> {
         query!(self.db, |tx| {
-            let row = tx
-                .one(
-                    "SELECT min((SELECT due_at FROM deliveries d WHERE d.target = c.target
-                                       AND d.settled_at IS NULL AND d.state = 'pending'
-                                     ORDER BY due_at LIMIT 1)) AS due_at
+            let found = tx
+                .all(
+                    "SELECT c.target, (SELECT due_at FROM deliveries d WHERE d.target = c.target
+                                         AND d.settled_at IS NULL AND d.state = 'pending'
+                                       ORDER BY due_at LIMIT 1) AS due_at
                          FROM (SELECT target FROM counts WHERE state = 'pending'
                                GROUP BY target HAVING sum(n) > 0) AS c",
                     &[],
                 )
                 .await?;
-            row.map_or(Ok(None), |row| time_or_none(&row, "due_at"))
+            let mut oldest = Vec::with_capacity(found.len());
+            for row in &found {
+                if let Some(due) = time_or_none(row, "due_at")? {
+                    oldest.push((get(row, "target")?, due));
+                }
+            }
+            Ok(oldest)
         })
     }
 }

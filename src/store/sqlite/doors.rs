@@ -234,8 +234,8 @@ impl Sqlite {
         self.read(polling::accounts).await
     }
 
-    pub(in crate::store) async fn oldest_due(&self) -> Result<Option<Timestamp>> {
-        self.read(listing::oldest_due).await
+    pub(in crate::store) async fn oldest_due_by_target(&self) -> Result<Vec<(String, Timestamp)>> {
+        self.read(listing::oldest_due_by_target).await
     }
 
     pub(in crate::store) async fn target_states(&self) -> Result<Vec<TargetState>> {

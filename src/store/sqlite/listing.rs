@@ -293,14 +293,14 @@ pub(super) fn owed_targets(db: &Db) -> Result<Vec<String>> {
     )
 }
 
-/// The due moment of the oldest pending delivery.
-pub(super) fn oldest_due(db: &Db) -> Result<Option<Timestamp>> {
+/// The due moment of the oldest pending delivery of each target.
+pub(super) fn oldest_due_by_target(db: &Db) -> Result<Vec<(String, Timestamp)>> {
     let oldest = db.all(
-        "SELECT (SELECT due_at FROM deliveries d WHERE d.target = c.target AND d.settled_at IS NULL
+        "SELECT c.target, (SELECT due_at FROM deliveries d WHERE d.target = c.target AND d.settled_at IS NULL
                    AND d.state = 'pending' ORDER BY due_at LIMIT 1) AS due_at
          FROM counts c WHERE c.state = 'pending' AND c.n > 0",
         [],
-        |row| time_or_none(row, "due_at"),
+        |row| Ok((row.get("target")?, time_or_none(row, "due_at")?)),
     )?;
-    Ok(oldest.into_iter().flatten().min())
+    Ok(oldest.into_iter().filter_map(|(target, due)| Some((target, due?))).collect())
 }

@@ -162,7 +162,7 @@ fn show_everything(db: &Db, id: &DeliveryId) {
     listing::ids_like(db, "d", 2).unwrap();
     listing::counts(db, None).unwrap();
     listing::counts_by_target(db).unwrap();
-    listing::oldest_due(db).unwrap();
+    listing::oldest_due_by_target(db).unwrap();
     let any = Filter { rule: Some("r".into()), ..Filter::default() };
     let open = vec![StateName::Pending, StateName::Sending];
     for states in [vec![StateName::Dead], vec![StateName::Pending], open] {

@@ -37,18 +37,13 @@ impl Show<'_> {
 #[derive(Deserialize)]
 pub(in crate::web) struct Asked {
     #[serde(default)]
-    did: String,
+    told: String,
 }
 
 /// `GET /configuration`
 pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
     let config = console.relay.config();
-    let told = match asked.did.as_str() {
-        "replaced" => Some("The files were read again; what they say is in force.".to_owned()),
-        "unchanged" => Some("The files say what they said; nothing was done.".to_owned()),
-        _ => None,
-    };
-    let frame = Frame::new(&console, visitor, "/configuration").told(told);
+    let frame = Frame::new(&console, visitor, "/configuration").told(console.told.take(&asked.told));
     let files = console.reloader.seen().paths().iter().map(|path| path.display().to_string()).collect();
     page(&Show { frame, config: &config, files, last: console.reloader.last() })
 }
@@ -56,7 +51,14 @@ pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): 
 /// `POST /configuration/reload`
 pub(in crate::web) async fn reload(State(console): State<Console>) -> Answer {
     let reload = console.reloader.reload(Cause::Console).await;
-    Ok(Redirect::to(&format!("/configuration?did={}", reload.outcome.as_str())).into_response())
+    let words = match reload.outcome {
+        Outcome::Replaced(_) => "The files were read again; what they say is in force.",
+        Outcome::Unchanged => "The files say what they said; nothing was done.",
+        // The page says so itself.
+        Outcome::Refused => return Ok(Redirect::to("/configuration").into_response()),
+    };
+    let shown = console.told.keep("/configuration", words.to_owned(), console.relay.clock.now());
+    Ok(Redirect::to(&shown).into_response())
 }
 
 /// Where the deliveries of a rule are.

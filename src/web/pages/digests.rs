@@ -76,12 +76,12 @@ impl List {
     }
 
     fn newer(&self) -> Option<String> {
-        (self.skipped > 0).then(|| Self::page(self.skipped.saturating_sub(ROWS)))
+        (self.skipped > 0 && !self.open.is_empty()).then(|| Self::page(self.skipped.saturating_sub(ROWS)))
     }
 
     fn later(&self) -> Option<String> {
         let shown = self.skipped + self.open.len();
-        (shown < self.all).then(|| Self::page(shown))
+        (shown < self.all && !self.open.is_empty()).then(|| Self::page(shown))
     }
 }
 
@@ -89,28 +89,13 @@ impl List {
 pub(in crate::web) struct Asked {
     #[serde(default)]
     skip: String,
-    /// What was done before this page is shown, and how many messages it was about.
     #[serde(default)]
-    did: String,
-    #[serde(default)]
-    n: String,
-}
-
-impl Asked {
-    fn told(&self) -> Option<String> {
-        let held = messages_in_words(self.n.parse::<u64>().ok()?);
-        match Say::parse(&self.did)? {
-            Say::Flush => Some(format!("The digest is closed; its {held} are sent at once.")),
-            Say::Cancel => Some(format!(
-                "The digest is discarded with its {held}. It can be replayed among the deliveries."
-            )),
-        }
-    }
+    told: String,
 }
 
 /// `GET /digests`
 pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
-    let frame = Frame::new(&console, visitor, "/digests").told(asked.told());
+    let frame = Frame::new(&console, visitor, "/digests").told(console.told.take(&asked.told));
     let wrong = |_| Failure::Wrong("`skip` is a number.".to_owned());
     let skipped = if asked.skip.is_empty() { 0 } else { asked.skip.parse().map_err(wrong)? };
     let rows = digests::open_rows(&console.relay.store).await?;
@@ -158,11 +143,17 @@ pub(in crate::web) async fn review(Call { console, visitor }: Call, body: String
 /// `POST /digests/change`
 pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String) -> Answer {
     let (say, row) = chosen(&console, &Fields::of(&body)).await?;
-    let done =
-        say.run(&console.relay.store, std::slice::from_ref(&row.id), console.relay.clock.now()).await?;
+    let now = console.relay.clock.now();
+    let done = say.run(&console.relay.store, std::slice::from_ref(&row.id), now).await?;
     console.relay.owed.notify_one();
     let (peer, did, digests) = (visitor.peer, say.as_str(), done.len());
     tracing::info!(%peer, did, digests, digest = %row.id, "changed in the console");
-    let held = row.messages.len().to_string();
-    Ok(Redirect::to(&address("/digests", [("did", did), ("n", held.as_str())])).into_response())
+    let held = messages_in_words(row.messages.len());
+    let words = match say {
+        Say::Flush => format!("The digest is closed; its {held} are sent at once."),
+        Say::Cancel => {
+            format!("The digest is discarded with its {held}. It can be replayed among the deliveries.")
+        }
+    };
+    Ok(Redirect::to(&console.told.keep("/digests", words, now)).into_response())
 }

@@ -7,14 +7,18 @@ use axum::extract::{Query, State};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::{Answer, Frame, clocked, page, segment, short, tone};
 use crate::model::catalog;
 use crate::web::Console;
-use crate::web::events::{Event, KEPT_MAX};
+use crate::web::events::{Event, KEPT_MAX, Live};
 use crate::web::guard::Call;
+
+/// How much of the reason is shown why the store does not answer, in characters.
+const REASON_CHARS_MAX: usize = 200;
 
 #[derive(Template)]
 #[template(path = "feed.html")]
@@ -30,17 +34,18 @@ struct Feed {
 struct Entry<'a> {
     event: &'a Event,
     zone: &'a TimeZone,
+    now: Timestamp,
 }
 
 impl Entry<'_> {
     fn at(&self) -> String {
-        clocked(self.event.at(), self.zone)
+        clocked(self.event.at(), self.zone, self.now)
     }
 }
 
 /// What happened as a line of the feed, which holds no line feed.
-pub(in crate::web) fn entry(event: &Event, zone: &TimeZone) -> String {
-    let entry = Entry { event, zone }.render();
+pub(in crate::web) fn entry(event: &Event, zone: &TimeZone, now: Timestamp) -> String {
+    let entry = Entry { event, zone, now }.render();
     let entry = entry.inspect_err(|error| tracing::error!(%error, "a line of the feed cannot be rendered"));
     entry.unwrap_or_default().replace(['\r', '\n'], " ")
 }
@@ -68,10 +73,16 @@ pub(in crate::web) async fn events(
     // After a broken connection a browser says how far it got.
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let after = last.unwrap_or(behind.after);
-    let stream = console.events.clone().follow(after, console.closing.clone()).map(move |news| {
-        let number = news.last().map_or(after, |news| news.number);
-        let entries: String = news.iter().map(|news| news.entry.as_str()).collect();
-        Ok::<_, Infallible>(Sent::default().event("entries").id(number.to_string()).data(entries))
+    let stream = console.events.clone().follow(after, console.closing.clone()).map(move |told| {
+        Ok::<_, Infallible>(match told {
+            Live::News(news) => {
+                let number = news.last().map_or(after, |news| news.number);
+                let entries: String = news.iter().map(|news| news.entry.as_str()).collect();
+                Sent::default().event("entries").id(number.to_string()).data(entries)
+            }
+            Live::Trouble(reason) => Sent::default().event("trouble").data(short(&reason, REASON_CHARS_MAX)),
+            Live::Again => Sent::default().event("again").data("the store answers again"),
+        })
     });
     Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
 }

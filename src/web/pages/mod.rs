@@ -89,7 +89,7 @@ pub(super) struct Frame {
     /// Where in the navigation it belongs.
     here: &'static str,
     visitor: Visitor,
-    /// What the last change did, said once.
+    /// What the last change did, said once: see [`Told`](super::told::Told).
     told: Option<String>,
     zone: TimeZone,
     now: Timestamp,
@@ -119,7 +119,7 @@ impl Frame {
 
     /// A moment as markup: by the clock, to be put into the reader's own zone.
     fn at(&self, at: impl Moment) -> String {
-        clocked(at.moment(), &self.zone)
+        clocked(at.moment(), &self.zone, self.now)
     }
 
     /// A moment as markup: how long ago, or in how long.
@@ -128,15 +128,22 @@ impl Frame {
         time(at, &self.zone, "ago", &when::ago(at, self.now))
     }
 
+    /// The zone of all times on the page, until a script puts them into the reader's own.
+    fn zone(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
+    }
+
     /// What every form that changes something sends along.
     fn proof(&self) -> String {
         format!("<input type=\"hidden\" name=\"csrf\" value=\"{}\">", self.visitor.proof)
     }
 }
 
-/// A moment as markup, by the clock of a zone.
-fn clocked(at: Timestamp, zone: &TimeZone) -> String {
-    time(at, zone, "at", &at.to_zoned(zone.clone()).strftime("%-d %b, %H:%M:%S").to_string())
+/// A moment as markup, by the clock of a zone; of another year than this one with its year.
+fn clocked(at: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
+    let (local, now) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
+    let format = if local.year() == now.year() { "%-d %b, %H:%M:%S" } else { "%-d %b %Y, %H:%M:%S" };
+    time(at, zone, "at", &local.strftime(format).to_string())
 }
 
 fn time(at: Timestamp, zone: &TimeZone, show: &str, text: &str) -> String {
@@ -357,6 +364,14 @@ mod tests {
             "a <code>&lt;script&gt;</code> &amp; a &#39;lone<code> </code> one"
         );
         assert_eq!(coded("not ended: `x"), "not ended: `x");
+    }
+
+    #[test]
+    fn a_date_of_another_year_shows_its_year() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let shown = |moment: &str| clocked(at(moment), &TimeZone::UTC, at("2026-01-01T08:00:00Z"));
+        assert!(shown("2026-01-01T07:00:00Z").contains(">1 Jan, 07:00:00<"));
+        assert!(shown("2025-12-31T07:00:00Z").contains(">31 Dec 2025, 07:00:00<"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
-use super::{Answer, Failure, Frame, address, page, short};
+use super::{Answer, Failure, Frame, page, short};
 use crate::answers::when;
 use crate::model::mute::Mute;
 use crate::web::form::Fields;
@@ -27,22 +27,12 @@ struct List {
 #[derive(Deserialize)]
 pub(in crate::web) struct Asked {
     #[serde(default)]
-    did: String,
-    #[serde(default)]
-    rule: String,
+    told: String,
 }
 
 /// `GET /mutes`
 pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
-    let rule = short(&asked.rule, 80);
-    let told = match asked.did.as_str() {
-        "mute" => Some(format!("{rule} is muted. What it owes is withheld meanwhile, with the reason.")),
-        "lift" => {
-            Some(format!("{rule} is no longer muted. What was withheld stays withheld until it is replayed."))
-        }
-        _ => None,
-    };
-    let frame = Frame::new(&console, visitor, "/mutes").told(told);
+    let frame = Frame::new(&console, visitor, "/mutes").told(console.told.take(&asked.told));
     let mutes = console.relay.store.mutes(frame.now).await?;
     let rules = console.relay.config().rules.list().iter().map(|rule| rule.name.clone()).collect();
     page(&List { frame, mutes, rules })
@@ -62,7 +52,9 @@ pub(in crate::web) async fn add(Call { console, visitor }: Call, body: String) -
     let mute = console.relay.store.mute(rule, until, &reason, now).await?;
     let peer = visitor.peer;
     tracing::info!(%peer, rule, until = %mute.until, reason = ?mute.reason, "muted in the console");
-    Ok(Redirect::to(&address("/mutes", [("did", "mute"), ("rule", rule)])).into_response())
+    let rule = short(rule, 80);
+    let words = format!("{rule} is muted. What it owes is withheld meanwhile, with the reason.");
+    Ok(Redirect::to(&console.told.keep("/mutes", words, now)).into_response())
 }
 
 /// `POST /mutes/lift`
@@ -74,5 +66,7 @@ pub(in crate::web) async fn lift(Call { console, visitor }: Call, body: String) 
     };
     let peer = visitor.peer;
     tracing::info!(%peer, rule = ?mute.rule, "a mute was lifted in the console");
-    Ok(Redirect::to(&address("/mutes", [("did", "lift"), ("rule", mute.rule.as_str())])).into_response())
+    let rule = short(&mute.rule, 80);
+    let words = format!("{rule} is no longer muted. What was withheld stays withheld until it is replayed.");
+    Ok(Redirect::to(&console.told.keep("/mutes", words, now)).into_response())
 }

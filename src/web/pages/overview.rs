@@ -7,22 +7,29 @@ use serde::Deserialize;
 
 use super::{Answer, Frame, address, coded, deliveries_in_words, grouped, owed_to, page};
 use crate::answers::figures::{Figures, Range, Step, ended};
-use crate::answers::status::{Held, Reload, Status};
+use crate::answers::status::{Account, Held, Reload, Status};
 use crate::answers::targets::{self, Listed};
 use crate::answers::when;
 use crate::config::Config;
+use crate::daemon::watch::patience;
 use crate::model::delivery::StateName;
 use crate::web::guard::Call;
 use crate::web::plot::{self, LINES, Plot};
 
 /// Something that was due for so long is late, in seconds.
 const LATE_SECONDS: i64 = 300;
+/// A poll under way may take so long by itself, in seconds.
+const POLL_SECONDS: i64 = 60;
+/// So many muted rules are named.
+const MUTED_MAX: usize = 5;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Overview {
     frame: Frame,
     notes: Vec<Note>,
+    /// The accounts that were not polled for too long though nothing failed.
+    silent: Vec<String>,
     status: Status,
     targets: Vec<Listed>,
     longest: u64,
@@ -45,6 +52,24 @@ impl Overview {
     /// Some of them are digests or the like.
     fn gathers(&self) -> bool {
         self.status.waiting.iter().any(|moment| moment.gathers)
+    }
+
+    /// The rules that are muted, in words; mutes that silence nothing are notes of their own.
+    fn muted(&self) -> Option<String> {
+        let ruleless = &self.status.ruleless;
+        let silencing =
+            self.status.mutes.iter().filter(|mute| ruleless.iter().all(|other| other.id != mute.id));
+        let mut rules: Vec<&str> = silencing.map(|mute| mute.rule.as_str()).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        let (named, more) = rules.split_at(rules.len().min(MUTED_MAX));
+        let (named, more) = (named.join(", "), more.len());
+        match (rules.len(), more) {
+            (0, _) => None,
+            (1, _) => Some(format!("1 rule is muted: {named}.")),
+            (all, 0) => Some(format!("{all} rules are muted: {named}.")),
+            (all, more) => Some(format!("{all} rules are muted: {named} and {more} more.")),
+        }
     }
 
     /// How long a step is, in words.
@@ -91,27 +116,45 @@ pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): 
     let frame = Frame::new(&console, visitor, "/");
     let now = frame.now;
     let status = Status::of(store, Some(&config), now).await?;
+    let due = store.oldest_due_by_target().await?;
     let targets = targets::list(store, &config, now).await?;
     let figures = match asked.range.as_deref().and_then(Range::parse) {
         Some(range) => Figures::of(store, range, now).await?,
         None => Figures::fitting(store, now).await?,
     };
     let status = Status { reload: Reload::refused(&console.reloader), ..status };
+    let silent = silent(&status, &config, console.relay.started);
     page(&Overview {
-        notes: notes(&status, &config, now),
+        notes: notes(&status, &config, &silent, due),
         longest: targets.iter().map(|target| target.pending).max().unwrap_or(0),
         bars: plot::bars(&figures),
         lines: plot::lines(&figures),
         frame,
+        silent: silent.into_iter().map(|account| account.name.clone()).collect(),
         status,
         targets,
         figures,
     })
 }
 
-/// What needs attention, the worst first.
-fn notes(status: &Status, config: &Config, now: Timestamp) -> Vec<Note> {
-    let mut notes = Vec::new();
+/// The accounts of the rules file that were not polled for as long as a poll must fail until people are told, though nothing
+/// says that one failed. A relay that was just started is given as much time.
+fn silent<'s>(status: &'s Status, config: &Config, started: Timestamp) -> Vec<&'s Account> {
+    let polled_every = |name: &str| {
+        let account = config.accounts.iter().find(|account| account.name == name)?;
+        Some(patience(account.poll_every).as_secs().try_into().unwrap_or(i64::MAX).max(POLL_SECONDS))
+    };
+    let is_silent = |account: &&Account| {
+        let since = account.last_success.map_or(started, |at| at.max(started));
+        let seconds = status.now.duration_since(since).as_secs();
+        account.error.is_none() && polled_every(&account.name).is_some_and(|may_be| seconds > may_be)
+    };
+    status.accounts.iter().filter(is_silent).collect()
+}
+
+/// What needs attention, the worst first. `due`: since when the oldest delivery to each target has been due.
+fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String, Timestamp)>) -> Vec<Note> {
+    let (mut notes, now) = (Vec::new(), status.now);
     for account in &status.accounts {
         let Some(error) = &account.error else { continue };
         let since = account.last_success.map_or_else(
@@ -125,6 +168,17 @@ fn notes(status: &Status, config: &Config, now: Timestamp) -> Vec<Note> {
             mends: vec![Mend::link("See the configuration", "/configuration")],
         });
     }
+    notes.extend(silent.iter().map(|account| Note {
+        tone: "warn",
+        title: match account.last_success {
+            Some(at) => format!("Account {} was last polled {}", account.name, when::ago(at, now)),
+            None => format!("Account {} was never polled", account.name),
+        },
+        words: "No poll has failed either: one hangs, or the log says what stands in the way. Nothing is lost: polling goes on \
+                where it stopped."
+            .to_owned(),
+        mends: vec![Mend::link("See the configuration", "/configuration")],
+    }));
     notes.extend(status.reload.as_ref().map(|Reload { refused, .. }| Note {
         tone: "bad",
         title: "The last reload was refused".to_owned(),
@@ -141,15 +195,18 @@ fn notes(status: &Status, config: &Config, now: Timestamp) -> Vec<Note> {
             mends: vec![Mend::link("Look and replay", "/deliveries?state=dead")],
         });
     }
-    let late = status.oldest_due_seconds.filter(|seconds| *seconds > LATE_SECONDS);
-    if let Some(seconds) = late.filter(|_| status.targets.is_empty()) {
-        notes.push(Note {
-            tone: "warn",
-            title: format!("The oldest pending delivery has been due for {}", when::span(seconds)),
-            words: "More comes than its target takes, or every attempt fails.".to_owned(),
-            mends: vec![Mend::link("See what is pending", "/deliveries?state=pending")],
-        });
-    }
+    // What a held target is owed waits with it, which is said above.
+    let held = |target: &str| status.targets.iter().any(|held| held.name == target);
+    let late = due.into_iter().map(|(target, due)| (now.duration_since(due).as_secs(), target));
+    let mut late: Vec<_> =
+        late.filter(|(seconds, target)| *seconds > LATE_SECONDS && !held(target)).collect();
+    late.sort_unstable_by(|one, other| other.cmp(one));
+    notes.extend(late.into_iter().map(|(seconds, target)| Note {
+        tone: "warn",
+        title: format!("The oldest pending delivery to {target} has been due for {}", when::span(seconds)),
+        words: "More comes than the target takes, or every attempt fails.".to_owned(),
+        mends: vec![Mend::link("See what is pending", owed_to("pending", &target))],
+    }));
     notes.extend(status.ruleless.iter().map(|mute| Note {
         tone: "warn",
         title: format!("A mute silences nothing: there is no rule {}", mute.rule),
