@@ -170,7 +170,7 @@ impl Courier {
     /// The store cannot be read or written; nothing has been started then.
     pub async fn tick(&self, config: &Arc<Config>, now: Timestamp) -> Result<Ticked, StoreError> {
         self.shared.empties.tick(&self.shared.store, config, now).await?;
-        self.shared.teller.tell(now).await;
+        self.shared.teller.tell(config, now).await;
         let enabled = config.targets.values().filter(|target| target.enabled);
         let enabled: Vec<String> = enabled.map(|target| target.name.clone()).collect();
         let shared = &self.shared;

@@ -1,17 +1,25 @@
 //! What people are told of deliveries and targets: which notices are owed, and to whom.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Config;
 use crate::model::delivery::{Job, Planned, Report, State, StateName};
 use crate::model::settle::{TargetChange, Verdict};
 use crate::rules::notice::{Addressee, RELAY, Trouble, notices};
-use crate::store::{Ended, Store};
+use crate::store::{Ended, Store, StoreError};
 use crate::target::Target;
 
 use super::metrics::{Metrics, OfEnd};
+
+/// What ended so long before a start is told of again: whoever ended it may have died before it was told. It is as long as one notice
+/// stands for all others of its kind.
+const TOLD_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+/// So many of these are looked at.
+const TOLD_AGAIN_MAX: usize = 1_000;
 
 /// The notices owed for what became of a delivery, and those owed if its target is parked by it or no longer is.
 pub(super) fn owed(
@@ -60,12 +68,14 @@ pub(super) struct Teller {
     store: Store,
     metrics: Arc<Metrics>,
     untold: Mutex<Vec<Planned>>,
+    /// What ended before the start has been looked at.
+    caught_up: AtomicBool,
 }
 
 impl Teller {
     /// One with nothing to tell.
     pub(super) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, untold: Mutex::default() }
+        Self { store, metrics, untold: Mutex::default(), caught_up: AtomicBool::new(false) }
     }
 
     /// Counts what ended, and tells of it.
@@ -76,12 +86,21 @@ impl Teller {
             tracing::error!(delivery = %id, rule, target, %state, why, "not delivered");
         }
         self.untold().extend(owed_for_ended(ended, config, now));
-        self.tell(now).await;
+        self.tell(config, now).await;
     }
 
     /// Owes the notices that are not owed yet; one that is already stays as it is. Those that the store does not take are kept for the
     /// next time, and hold up nothing.
-    pub(super) async fn tell(&self, now: Timestamp) {
+    pub(super) async fn tell(&self, config: &Config, now: Timestamp) {
+        if !self.caught_up.load(Ordering::Relaxed) {
+            match self.ended_before(config, now).await {
+                Ok(notices) => {
+                    self.untold().extend(notices);
+                    self.caught_up.store(true, Ordering::Relaxed);
+                }
+                Err(error) => tracing::error!(%error, "what ended before the start cannot be read yet"),
+            }
+        }
         let notices = self.untold().clone();
         if notices.is_empty() {
             return;
@@ -92,6 +111,23 @@ impl Teller {
                 tracing::error!(%error, "nobody can be told yet of deliveries that were given up; it is tried again");
             }
         }
+    }
+
+    /// The notices for what was given up lately, most of which are owed already.
+    async fn ended_before(&self, config: &Config, now: Timestamp) -> Result<Vec<Planned>, StoreError> {
+        let since = now.checked_sub(TOLD_AGAIN).unwrap_or(Timestamp::MIN);
+        let rows = self.store.ended_since(since, TOLD_AGAIN_MAX).await?;
+        let given_up = rows
+            .into_iter()
+            .filter(|row| matches!(row.state, StateName::Dead | StateName::Expired) && row.replays == 0);
+        let notices = given_up.flat_map(|row| {
+            let at = row.settled_at.unwrap_or(now);
+            let why = row.why.unwrap_or_default();
+            let ended = Ended { id: row.id, rule: row.rule, target: row.target, state: row.state, why };
+            owed_for_ended(&[ended], config, at)
+        });
+        let mut known = HashSet::new();
+        Ok(notices.filter(|notice| known.insert(notice.id.clone())).collect())
     }
 
     fn untold(&self) -> MutexGuard<'_, Vec<Planned>> {

@@ -256,6 +256,23 @@ async fn what_expired_is_told_even_if_that_could_not_be_written_at_once() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_by_a_relay_that_died_of_it_is_told_at_the_next_start_and_once() {
+    let mut world = World::new(RULES).await;
+    world.receives("Ann", "Hello?");
+    world.poll().await;
+    world.clock.advance(Duration::from_hours(13));
+    // A claim ends it, and who claimed is gone before anybody is told.
+    let claimed = world.store().claim(Vec::new(), world.clock.now()).await.unwrap();
+    assert_eq!(claimed.ended.len(), 1);
+    for _ in 0..2 {
+        world.reopen().await;
+        world.clock.advance(Duration::from_mins(20));
+        world.send().await;
+        assert_eq!(told(&world).await, ["Relay: a delivery to desk expired"]);
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_could_not_be_written_is_told_of_once_it_can() {
     let world = World::new(RULES).await;
     world.poll().await;
