@@ -19,8 +19,11 @@ use super::Console;
 use super::api::as_problem;
 use super::pages::problem;
 
-/// How long a form may be, in bytes, and how long it may take to arrive.
-const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How long a form may be, in KiB, and how long it may take to arrive.
+const BODY_KIB_MAX: usize = 256;
+/// The same where ten thousand ids may be named.
+const IDS_KIB_MAX: usize = 1024;
+const IDS: &str = "/api/v1/deliveries/";
 const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 /// The session's cookie.
 pub(super) const COOKIE: &str = "relay_session";
@@ -180,7 +183,8 @@ async fn proven(
     let cookieless = cookie(headers).is_none();
     let header = text(headers, PROOF_HEADER).map(str::to_owned);
     let (parts, body) = request.into_parts();
-    let body = read(body).await?;
+    let kib_max = if parts.uri.path().starts_with(IDS) { IDS_KIB_MAX } else { BODY_KIB_MAX };
+    let body = read(body, kib_max).await?;
     let trusted = bearer || (program && cookieless && !console.access.is_guarded());
     let shown = header.or_else(|| field(&parts.headers, &body, PROOF));
     if trusted || shown.is_some_and(|shown| console.access.is_proof(session, &shown)) {
@@ -189,13 +193,13 @@ async fn proven(
     refuse()
 }
 
-async fn read(body: Body) -> Result<Bytes, Box<Response>> {
-    match tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await {
+async fn read(body: Body, kib_max: usize) -> Result<Bytes, Box<Response>> {
+    match tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, kib_max * 1024)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(Box::new(problem(
             StatusCode::PAYLOAD_TOO_LARGE,
             "That is too much at once",
-            "A form may have up to 256 KiB.",
+            &format!("What is sent here may have up to {kib_max} KiB."),
         ))),
         Err(_) => Err(Box::new(problem(
             StatusCode::REQUEST_TIMEOUT,
