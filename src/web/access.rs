@@ -76,7 +76,7 @@ pub(super) struct Access {
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     count: u32,
-    /// Nothing is looked at before.
+    /// No wrong one is counted before.
     until: Timestamp,
 }
 
@@ -122,18 +122,20 @@ impl Access {
             || self.settings.hosts.iter().any(|known| same(known))
     }
 
-    /// Looks at a token that was shown; wrong ones slow their sender down.
+    /// Looks at a token that was shown; wrong ones slow their sender down. The right one never waits: behind a proxy all
+    /// have one address, and whoever guesses would lock out everybody.
     pub(super) fn admit(&self, token: &str, peer: IpAddr, now: Timestamp) -> Admittance {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = failures.get(&peer).filter(|known| known.until > now) {
-            return Admittance::Wait(known.until.duration_since(now).as_secs() + 1);
-        }
         let Some(expected) = &self.settings.token else { return Admittance::Wrong };
         // Of equal length and compared in constant time, whatever was shown.
         let shown = mac(&self.key, &["token", token]);
-        if mac_is(&self.key, &["token", expected.expose_secret()], &shown) {
+        let right = mac_is(&self.key, &["token", expected.expose_secret()], &shown);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if right {
             failures.remove(&peer);
             return Admittance::Session(self.session(now));
+        }
+        if let Some(known) = failures.get(&peer).filter(|known| known.until > now) {
+            return Admittance::Wait(known.until.duration_since(now).as_secs() + 1);
         }
         if failures.len() >= REMEMBERED_MAX {
             failures.retain(|_, known| known.until > now);
@@ -148,6 +150,8 @@ impl Access {
             let wait = (1_i64 << (doublings - 1)).min(WAIT_SECONDS_MAX);
             known.until = now.saturating_add(SignedDuration::from_secs(wait)).unwrap_or(now);
         }
+        drop(failures);
+        tracing::warn!(%peer, "a wrong token was shown to the console");
         Admittance::Wrong
     }
 
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn guessing_is_slow_and_slows_only_the_one_who_guesses() {
+    fn guessing_is_slow_and_locks_nobody_out() {
         let (access, peer) = (guarded(), "10.0.0.9".parse().unwrap());
         let mut now = at(0);
         let mut looked_at = 0;
@@ -278,9 +282,11 @@ mod tests {
             }
         }
         assert!(looked_at < 30, "{looked_at} guesses in ten minutes");
-        assert!(matches!(access.admit("a-token-that-is-long", peer, now), Admittance::Wait(1..=61)));
-        let other = "10.0.0.10".parse().unwrap();
-        assert!(matches!(access.admit("a-token-that-is-long", other, now), Admittance::Session(_)));
+        assert!(matches!(access.admit("guess", peer, now), Admittance::Wait(1..=61)));
+        for peer in [peer, "10.0.0.10".parse().unwrap()] {
+            assert!(matches!(access.admit("a-token-that-is-long", peer, now), Admittance::Session(_)));
+        }
+        assert_eq!(access.admit("guess", peer, now), Admittance::Wrong, "it begins anew");
     }
 
     #[test]

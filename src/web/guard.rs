@@ -36,6 +36,9 @@ const FETCH_SITE: &str = "sec-fetch-site";
 const CHANGES_NOTHING: [&str; 4] = ["/login", "/logout", "/playground/preview", "/api/v1/playground"];
 /// Where programs ask.
 const API: &str = "/api/";
+/// What is open to everybody.
+const LOGIN: &str = "/login";
+const ASSETS: &str = "/assets/";
 
 /// Only what is our own, and nothing inside the page itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -131,7 +134,8 @@ async fn pass(console: &Console, peer: SocketAddr, request: Request) -> Result<R
             return Err(Box::new(sign_in_first(&request, &path)));
         }
     }
-    let session = if access.is_guarded() { session } else { String::new() };
+    // Who signs in may have a session that has ended, or that the page which he comes from was not given.
+    let session = if access.is_guarded() && path != LOGIN { session } else { String::new() };
     let visitor = Visitor {
         proof: access.proof(&session),
         peer,
@@ -222,7 +226,7 @@ fn changes(method: &Method) -> bool {
 
 /// What may be seen without a token.
 fn is_open(path: &str) -> bool {
-    path == "/login" || path.starts_with("/assets/")
+    path == LOGIN || path.starts_with(ASSETS)
 }
 
 fn names_a_token(query: &str) -> bool {
@@ -252,7 +256,7 @@ fn sign_in_first(request: &Request, path: &str) -> Response {
 /// What somebody is told who has shown too many wrong tokens.
 pub(super) fn slow_down(seconds: i64) -> Response {
     let words = format!(
-        "Too many wrong tokens came from your address. The next one is looked at in {seconds} seconds."
+        "Too many wrong tokens came from your address. For {seconds} seconds only the right one is taken."
     );
     let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "Slow down", &words);
     if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {

@@ -28,7 +28,7 @@ impl Answer {
     }
 
     /// What the page's forms prove themselves with.
-    fn proof(&self) -> String {
+    pub(crate) fn proof(&self) -> String {
         let (_, rest) = self.body.split_once("name=\"csrf\" value=\"").unwrap();
         rest.split('"').next().unwrap().to_owned()
     }
@@ -59,7 +59,7 @@ pub(crate) async fn get(address: &str, path: &str, headers: &str) -> Answer {
         .await
 }
 
-async fn post(address: &str, path: &str, headers: &str, form: &str) -> Answer {
+pub(crate) async fn post(address: &str, path: &str, headers: &str, form: &str) -> Answer {
     let length = form.len();
     let kind = "Content-Type: application/x-www-form-urlencoded";
     let head =
@@ -111,7 +111,7 @@ async fn a_token_opens_a_session_and_nothing_else_does() {
     let opened = post(&address, "/login", &origin, &form).await;
     assert_eq!((opened.status, opened.header("location")), (303, Some("/targets")));
     let cookie = opened.header("set-cookie").unwrap();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     assert!(!cookie.contains(TOKEN));
     let session = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
     let page = get(&address, "/targets", &session).await;
@@ -137,8 +137,15 @@ async fn guessing_is_slowed_down() {
         statuses.push(get(&address, "/", "Authorization: Bearer guess\r\n").await.status);
     }
     assert!(statuses.contains(&429), "{statuses:?}");
-    let slowed = get(&address, "/", &format!("Authorization: Bearer {TOKEN}\r\n")).await;
+    let slowed = get(&address, "/", "Authorization: Bearer guess\r\n").await;
     assert!(slowed.status == 429 && slowed.header("retry-after").is_some());
+    let right = get(&address, "/", &format!("Authorization: Bearer {TOKEN}\r\n")).await;
+    assert_eq!(right.status, 200, "who guesses behind the same proxy locks nobody out");
+    stage.until_logged(&running, "a wrong token was shown").await;
+    let told = stage.logged().matches("a wrong token was shown").count();
+    let looked_at = statuses.iter().filter(|status| **status == 401).count();
+    assert!(told <= looked_at && looked_at < statuses.len(), "{statuses:?} {}", stage.logged());
+    assert!(!stage.logged().contains("guess"), "{}", stage.logged());
     running.ends().await;
 }
 
