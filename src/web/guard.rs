@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use url::form_urlencoded;
 
 use super::Console;
+use super::access::{Admittance, SET_A_TOKEN};
 use super::api::as_problem;
 use super::pages::problem;
 
@@ -34,6 +35,9 @@ const PROOF_HEADER: &str = "x-csrf-token";
 const FETCH_SITE: &str = "sec-fetch-site";
 /// What is posted and changes nothing that is kept.
 const CHANGES_NOTHING: [&str; 4] = ["/login", "/logout", "/playground/preview", "/api/v1/playground"];
+/// What proxies add: who asks is not who is connected.
+const PROXIED: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
 /// Where programs ask.
 const API: &str = "/api/";
 /// What is open to everybody.
@@ -96,6 +100,13 @@ pub(super) async fn guard(
 async fn pass(console: &Console, peer: SocketAddr, request: Request) -> Result<Request, Box<Response>> {
     let access = &console.access;
     let refuse = |status, title: &str, words: &str| Err(Box::new(problem(status, title, words)));
+    if !access.is_guarded() && is_proxied(request.headers()) && !request.uri().path().starts_with(ASSETS) {
+        let words = format!(
+            "The request came through a proxy, and the relay demands no token: whoever reaches the proxy could change \
+             everything. To open the console to others, {SET_A_TOKEN}, and start the relay again."
+        );
+        return refuse(StatusCode::FORBIDDEN, "This console is not made for others yet", &words);
+    }
     let host = text(request.headers(), "host").unwrap_or_default();
     if !access.knows_host(host) {
         return refuse(
@@ -118,15 +129,13 @@ async fn pass(console: &Console, peer: SocketAddr, request: Request) -> Result<R
     let mut bearer = false;
     if access.is_guarded() {
         let now = console.relay.clock.now();
-        if let Some(token) =
-            text(request.headers(), "authorization").and_then(|value| value.strip_prefix("Bearer "))
-        {
-            match access.admit(token.trim(), peer.ip(), now) {
-                super::access::Admittance::Session(_) => bearer = true,
-                super::access::Admittance::Wrong => {
+        if let Some(token) = shown_token(request.headers()) {
+            match access.admit(token, peer.ip(), now) {
+                Admittance::Session(_) => bearer = true,
+                Admittance::Wrong => {
                     return refuse(StatusCode::UNAUTHORIZED, "This is not the token", "Nothing was done.");
                 }
-                super::access::Admittance::Wait(seconds) => return Err(Box::new(slow_down(seconds))),
+                Admittance::Wait(seconds) => return Err(Box::new(slow_down(seconds))),
             }
         }
         let known = bearer || access.knows_session(&session, now);
@@ -263,6 +272,21 @@ pub(super) fn slow_down(seconds: i64) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, value);
     }
     response
+}
+
+/// The token that a program shows.
+pub(super) fn shown_token(headers: &HeaderMap) -> Option<&str> {
+    text(headers, "authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::trim)
+}
+
+/// Whether a request says that somebody passed it on.
+fn is_proxied(headers: &HeaderMap) -> bool {
+    PROXIED.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether a program on this machine asks, and for itself.
+pub(super) fn is_near(peer: SocketAddr, headers: &HeaderMap) -> bool {
+    peer.ip().to_canonical().is_loopback() && !is_proxied(headers)
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

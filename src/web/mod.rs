@@ -6,10 +6,10 @@ mod assets;
 mod events;
 mod form;
 mod guard;
-pub mod health;
+mod health;
 mod pages;
 mod plot;
-pub mod reload;
+mod reload;
 mod serve;
 
 use std::net::SocketAddr;
@@ -26,6 +26,7 @@ use crate::daemon::reload::Reloader;
 use access::Access;
 pub use access::{Settings, Unsafe};
 use events::Events;
+use health::Readiness;
 use pages::{
     configuration, coverage, deliveries, digests, feed, login, messages, mutes, overview, playground, targets,
 };
@@ -39,6 +40,7 @@ pub(crate) struct Console {
     access: Arc<Access>,
     events: Arc<Events>,
     mails: Arc<Mails>,
+    readiness: Arc<Readiness>,
     /// Cancelled when nothing more is served.
     closing: CancellationToken,
 }
@@ -54,22 +56,22 @@ pub async fn serve(
     settings: Settings,
     closing: CancellationToken,
 ) -> std::io::Result<()> {
-    let health = relay.clone();
     let console = Console {
         events: Arc::new(Events::new(relay.clone(), feed::entry)),
         access: Arc::new(Access::new(settings)),
-        mails: Arc::new(Mails::default()),
+        mails: Arc::default(),
+        readiness: Arc::default(),
         closing: closing.clone(),
         relay,
-        reloader: reloader.clone(),
+        reloader,
     };
     let router = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .with_state(health)
-        .route("/-/reload", post(reload::reload).with_state(reloader))
-        .merge(guard::guarded(routes().merge(api::routes()), &console).with_state(console));
+        .route("/-/reload", post(reload::reload))
+        .merge(guard::guarded(routes().merge(api::routes()), &console))
+        .with_state(console);
     serve::serve(listener, router, closing).await
 }
 

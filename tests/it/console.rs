@@ -40,7 +40,7 @@ fn hidden(page: &Answer, name: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
-async fn raw(address: &str, request: String) -> Answer {
+pub(crate) async fn raw(address: &str, request: String) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     let answer = tokio::task::spawn_blocking(move || {
         stream.write_all(request.as_bytes()).unwrap();
@@ -178,8 +178,13 @@ async fn a_change_comes_from_a_page_of_ours_or_is_none() {
 #[tokio::test]
 async fn a_name_of_somebody_elses_leads_nowhere() {
     let stage = Stage::new().await;
-    let (running, address) = started(&stage, "--console-host relay.example.com").await;
-    let ask = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let options = format!("--console-host relay.example.com --console-token {TOKEN}");
+    let (running, address) = started(&stage, &options).await;
+    let ask = |host: &str| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+        )
+    };
     for host in ["evil.test", "evil.test:8787", "127.0.0.1.evil.test", "localhost.evil.test"] {
         assert_eq!(raw(&address, ask(host)).await.status, 421, "{host}");
     }
