@@ -41,6 +41,8 @@ pub(crate) struct Console {
     events: Arc<Events>,
     mails: Arc<Mails>,
     readiness: Arc<Readiness>,
+    /// Held by whoever changes deliveries: two who were shown the same do not both do it.
+    changing: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when nothing more is served.
     closing: CancellationToken,
 }
@@ -61,6 +63,7 @@ pub async fn serve(
         access: Arc::new(Access::new(settings)),
         mails: Arc::default(),
         readiness: Arc::default(),
+        changing: Arc::default(),
         closing: closing.clone(),
         relay,
         reloader,

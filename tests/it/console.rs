@@ -35,7 +35,7 @@ impl Answer {
 }
 
 /// What a page's first form sends along under a name.
-fn hidden(page: &Answer, name: &str) -> String {
+pub(crate) fn hidden(page: &Answer, name: &str) -> String {
     let (_, rest) = page.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
     rest.split('"').next().unwrap().to_owned()
 }
@@ -358,7 +358,7 @@ async fn what_died_is_replayed_from_the_console() {
     let review = post(&address, "/deliveries/review", &own, &form).await;
     assert!(review.body.contains("Replay 1 delivery?") && review.body.contains(id), "{}", review.body);
     assert_eq!(stage.sandbox.http.received().len(), 0, "nothing is sent before it is confirmed");
-    let form = format!("csrf={}&id={id}&change=replay", dead.proof());
+    let form = format!("csrf={}&id={id}&replays=0&change=replay", dead.proof());
     assert_eq!(post(&address, "/deliveries/change", &own, &form).await.status, 303);
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
     let again = get(&address, &format!("/deliveries/{id}"), "").await.body;
