@@ -7,6 +7,7 @@ mod events;
 mod form;
 mod guard;
 mod health;
+mod kept;
 mod pages;
 mod plot;
 mod reload;
@@ -20,6 +21,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::answers::targets::Tested;
 use crate::daemon::Relay;
 use crate::daemon::reload::Reloader;
 
@@ -27,6 +29,7 @@ use access::Access;
 pub use access::{Settings, Unsafe};
 use events::Events;
 use health::Readiness;
+use kept::Kept;
 use pages::{
     configuration, coverage, deliveries, digests, feed, login, messages, mutes, overview, playground, targets,
 };
@@ -40,6 +43,8 @@ pub(crate) struct Console {
     access: Arc<Access>,
     events: Arc<Events>,
     mails: Arc<Mails>,
+    /// What test messages came to.
+    tests: Arc<Kept<Arc<Vec<Tested>>>>,
     readiness: Arc<Readiness>,
     /// Held by whoever changes deliveries: two who were shown the same do not both do it.
     changing: Arc<tokio::sync::Mutex<()>>,
@@ -62,6 +67,7 @@ pub async fn serve(
         events: Arc::new(Events::new(relay.clone(), feed::entry)),
         access: Arc::new(Access::new(settings)),
         mails: Arc::default(),
+        tests: Arc::default(),
         readiness: Arc::default(),
         changing: Arc::default(),
         closing: closing.clone(),

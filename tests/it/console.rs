@@ -154,7 +154,7 @@ async fn a_change_comes_from_a_page_of_ours_or_is_none() {
     let stage = Stage::new().await;
     let (running, address) = started(&stage, "").await;
     let proof = get(&address, "/targets", "").await.proof();
-    let form = format!("csrf={proof}&name=crm");
+    let form = format!("csrf={proof}&name=crm&reason=moving");
     let own = format!("Origin: http://{address}\r\n");
     for headers in [
         "Origin: https://evil.test\r\n",

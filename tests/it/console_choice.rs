@@ -139,3 +139,33 @@ async fn what_is_sent_again_was_looked_at_and_is_sent_once() {
     assert_eq!(console.settled(3).await.len(), 3);
     console.running.ends().await;
 }
+
+#[tokio::test]
+async fn a_test_is_sent_once_however_often_its_page_is_loaded() {
+    let console = Delivered::new(0).await;
+    let tested = console.send("/targets/test", "name=crm").await;
+    let to = tested.header("location").unwrap().to_owned();
+    assert!(tested.status == 303 && to.starts_with("/targets?did=test&name=crm&test="), "{to}");
+    for _ in 0..2 {
+        let page = console.page(&to).await.body;
+        assert!(page.contains("Test of crm: delivered") && page.contains("status 200"), "{page}");
+    }
+    assert_eq!(console.stage.sandbox.http.received().len(), 1);
+    let gone = console.page("/targets?did=test&name=crm&test=1").await.body;
+    assert!(gone.contains("What the test of crm came to is no longer kept"), "{gone}");
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn a_pause_has_a_reason() {
+    let console = Delivered::new(0).await;
+    for unsaid in ["name=crm", "name=crm&reason=+"] {
+        let refused = console.send("/targets/pause", unsaid).await;
+        assert!(refused.status == 400 && refused.body.contains("Say why"), "{}", refused.body);
+    }
+    assert!(!console.page("/targets").await.body.contains(">paused<"));
+    assert_eq!(console.send("/targets/pause", "name=crm&reason=we+move+house").await.status, 303);
+    let page = console.page("/targets").await.body;
+    assert!(page.contains(">paused<") && page.contains("we move house"), "{page}");
+    console.running.ends().await;
+}
