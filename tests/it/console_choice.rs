@@ -169,3 +169,26 @@ async fn a_pause_has_a_reason() {
     assert!(page.contains(">paused<") && page.contains("we move house"), "{page}");
     console.running.ends().await;
 }
+
+#[tokio::test]
+async fn a_beginning_that_several_ids_have_opens_none_of_them() {
+    let console = Delivered::new(2).await;
+    let rows = console.settled(2).await;
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let several = console.page("/find?q=d").await;
+    assert_eq!(several.status, 200);
+    for id in &ids {
+        assert!(several.body.contains(&format!("href=\"/deliveries/{id}\"")), "{}", several.body);
+        let one = console.page(&format!("/find?q={id}")).await;
+        assert_eq!((one.status, one.header("location")), (303, Some(&*format!("/deliveries/{id}"))));
+    }
+    let common = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
+    let one = console.page(&format!("/find?q={}", &ids[0][..=common])).await;
+    assert_eq!(
+        one.header("location"),
+        Some(&*format!("/deliveries/{}", ids[0])),
+        "the beginning of one alone"
+    );
+    assert_eq!(console.page("/find?q=dx").await.status, 404);
+    console.running.ends().await;
+}
