@@ -69,7 +69,7 @@ impl Reload {
 /// How all stands at one moment: the document of the JSON contract; the keys behind `oldest_due_seconds` are beyond it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// Those that were ever polled, and those of the rules file that never were.
+    /// Those of the rules file, polled or not yet; without a rules file those that were ever polled.
     pub accounts: Vec<Account>,
     /// How many deliveries stand where.
     #[serde(rename = "deliveries")]
@@ -155,6 +155,9 @@ async fn accounts(
     now: Timestamp,
 ) -> Result<Vec<Account>> {
     let mut known = store.accounts().await?;
+    // Nobody polls what the rules file names no longer, and nothing would ever end its trouble.
+    let is_named = |name: &str, config: &Config| config.accounts.iter().any(|account| account.name == name);
+    known.retain(|status| config.is_none_or(|config| is_named(&status.name, config)));
     for account in config.into_iter().flat_map(|config| &config.accounts) {
         if !known.iter().any(|status| status.name == account.name) {
             known.push(AccountStatus { name: account.name.clone(), ..AccountStatus::default() });

@@ -40,16 +40,15 @@ pub struct Listed {
     pub pending: u64,
     /// Dead deliveries to it.
     pub dead: u64,
+    /// The rules file switches it off; for the console, not part of the document.
+    #[serde(skip)]
+    pub off: bool,
 }
 
 impl Listed {
-    /// The rules file switches it off.
-    pub fn is_off(&self) -> bool {
-        self.reason.as_deref() == Some(SWITCHED_OFF)
-    }
-
     fn of(name: &str, kind: &'static str, standing: Standing, counts: Counts) -> Self {
         Self {
+            off: false,
             name: name.to_owned(),
             kind: kind.into(),
             state: standing.state.into(),
@@ -116,7 +115,7 @@ fn listed(target: &Target, states: &[TargetState], counts: Counts, now: Timestam
     if !target.enabled {
         standing = held(SWITCHED_OFF);
     }
-    Listed::of(&target.name, target.type_name(), standing, counts)
+    Listed { off: !target.enabled, ..Listed::of(&target.name, target.type_name(), standing, counts) }
 }
 
 /// The target of that name.

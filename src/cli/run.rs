@@ -58,7 +58,7 @@ pub struct Args {
 /// Who may do what in the console.
 #[derive(Debug, clap::Args)]
 pub(super) struct Console {
-    /// What the console demands to see; needed on any address but loopback
+    /// What the console demands to see; needed on any address but loopback, and with --console-host
     #[arg(long = "console-token", value_name = "TOKEN", env = "RELAY_CONSOLE_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Let nothing be changed in the console
@@ -81,7 +81,7 @@ impl Console {
             read_only: self.read_only,
             hosts: self.hosts.clone(),
         };
-        settings.check(address).map_err(|error| Stop::new(Exit::Usage, format!("--listen {error}")))?;
+        settings.check(address).map_err(|error| Stop::new(Exit::Usage, error.to_string()))?;
         Ok(settings)
     }
 }

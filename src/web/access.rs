@@ -12,6 +12,9 @@ use sha2::Sha256;
 
 /// A token may not be shorter, in bytes: it is all that stands between the network and the console.
 const TOKEN_BYTES_MIN: usize = 16;
+/// What to do where one is missing.
+pub(super) const SET_A_TOKEN: &str = "set RELAY_CONSOLE_TOKEN (or --console-token) to a secret of at least 16 characters, such as \
+    the output of `openssl rand -hex 32`";
 /// How long a session lasts.
 pub(super) const SESSION: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// So many wrong tokens from one address cost nothing; each further one doubles the wait, up to the most.
@@ -36,11 +39,16 @@ pub struct Settings {
 pub enum Unsafe {
     /// Others on the network reach the address.
     #[error(
-        "{0} is reachable from other machines, so the console demands a token: set RELAY_CONSOLE_TOKEN (or --console-token) \
-         to a secret of at least {TOKEN_BYTES_MIN} characters, such as the output of `openssl rand -hex 32`; or listen on \
+        "--listen {0} is reachable from other machines, so the console demands a token: {SET_A_TOKEN}; or listen on \
          127.0.0.1, or `--listen none`"
     )]
     NoToken(SocketAddr),
+    /// Others reach it by a name: a proxy on this machine comes from loopback, whoever is behind it.
+    #[error(
+        "--console-host {0} lets browsers on other machines in, so the console demands a token: {SET_A_TOKEN}; or leave \
+         --console-host away"
+    )]
+    NamedWithoutToken(String),
     /// It can be guessed.
     #[error(
         "the console's token has fewer than {TOKEN_BYTES_MIN} characters: take a longer one, such as the output of \
@@ -50,17 +58,34 @@ pub enum Unsafe {
 }
 
 impl Settings {
-    /// Whether the console may be served on the address.
+    /// Whether the console may be served on the address, and by the names it is given.
     ///
     /// # Errors
     /// There is no token where one is needed, or it is too short.
     pub fn check(&self, address: SocketAddr) -> Result<(), Unsafe> {
         match &self.token {
             Some(token) if token.expose_secret().len() < TOKEN_BYTES_MIN => Err(Unsafe::ShortToken),
+            Some(_) => Ok(()),
             None if !address.ip().to_canonical().is_loopback() => Err(Unsafe::NoToken(address)),
-            Some(_) | None => Ok(()),
+            None => match self.hosts.iter().find(|name| !is_loopback(name)) {
+                Some(name) => Err(Unsafe::NamedWithoutToken(name.clone())),
+                None => Ok(()),
+            },
         }
     }
+}
+
+/// The name in a `Host`, without its port.
+pub(super) fn name_of(host: &str) -> &str {
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(inner, _)| inner);
+    bracketed.unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name))
+}
+
+/// Whether a name never leaves this machine.
+fn is_loopback(name: &str) -> bool {
+    let address = name.parse::<IpAddr>().or_else(|_| name_of(name).parse());
+    name_of(name).eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Judges requests.
@@ -76,7 +101,7 @@ pub(super) struct Access {
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     count: u32,
-    /// Nothing is looked at before.
+    /// No wrong one is counted before.
     until: Timestamp,
 }
 
@@ -113,8 +138,7 @@ impl Access {
     /// Whether a `Host` is one of ours: an address, `localhost`, this machine, or a name that was given. Somebody else's name
     /// that leads here is how a page of his would reach us (DNS rebinding).
     pub(super) fn knows_host(&self, host: &str) -> bool {
-        let bracketed = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(inner, _)| inner);
-        let name = bracketed.unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name));
+        let name = name_of(host);
         let same = |known: &str| !known.is_empty() && known.eq_ignore_ascii_case(name);
         name.parse::<IpAddr>().is_ok()
             || same("localhost")
@@ -122,18 +146,20 @@ impl Access {
             || self.settings.hosts.iter().any(|known| same(known))
     }
 
-    /// Looks at a token that was shown; wrong ones slow their sender down.
+    /// Looks at a token that was shown; wrong ones slow their sender down. The right one never waits: behind a proxy all
+    /// have one address, and whoever guesses would lock out everybody.
     pub(super) fn admit(&self, token: &str, peer: IpAddr, now: Timestamp) -> Admittance {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = failures.get(&peer).filter(|known| known.until > now) {
-            return Admittance::Wait(known.until.duration_since(now).as_secs() + 1);
-        }
         let Some(expected) = &self.settings.token else { return Admittance::Wrong };
         // Of equal length and compared in constant time, whatever was shown.
         let shown = mac(&self.key, &["token", token]);
-        if mac_is(&self.key, &["token", expected.expose_secret()], &shown) {
+        let right = mac_is(&self.key, &["token", expected.expose_secret()], &shown);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if right {
             failures.remove(&peer);
             return Admittance::Session(self.session(now));
+        }
+        if let Some(known) = failures.get(&peer).filter(|known| known.until > now) {
+            return Admittance::Wait(known.until.duration_since(now).as_secs() + 1);
         }
         if failures.len() >= REMEMBERED_MAX {
             failures.retain(|_, known| known.until > now);
@@ -148,6 +174,8 @@ impl Access {
             let wait = (1_i64 << (doublings - 1)).min(WAIT_SECONDS_MAX);
             known.until = now.saturating_add(SignedDuration::from_secs(wait)).unwrap_or(now);
         }
+        drop(failures);
+        tracing::warn!(%peer, "a wrong token was shown to the console");
         Admittance::Wrong
     }
 
@@ -248,6 +276,20 @@ mod tests {
     }
 
     #[test]
+    fn only_names_of_this_machine_go_without_a_token() {
+        let loopback = "127.0.0.1:8787".parse().unwrap();
+        let named = |host: &str| Settings { hosts: vec![host.into()], ..Settings::default() };
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "::1", "[::1]", "127.0.0.1:8787"] {
+            assert_eq!(named(host).check(loopback), Ok(()), "{host}");
+        }
+        for host in ["relay.example.com", "10.0.0.7", "localhost.evil.test", "fe80::1", ""] {
+            assert_eq!(named(host).check(loopback), Err(Unsafe::NamedWithoutToken(host.into())));
+            let token = Some("a-token-that-is-long".into());
+            assert_eq!(Settings { token, ..named(host) }.check(loopback), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
     fn a_session_is_ours_and_ends() {
         let (access, peer) = (guarded(), "10.0.0.9".parse().unwrap());
         let Admittance::Session(session) = access.admit("a-token-that-is-long", peer, at(0)) else {
@@ -267,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn guessing_is_slow_and_slows_only_the_one_who_guesses() {
+    fn guessing_is_slow_and_locks_nobody_out() {
         let (access, peer) = (guarded(), "10.0.0.9".parse().unwrap());
         let mut now = at(0);
         let mut looked_at = 0;
@@ -278,9 +320,11 @@ mod tests {
             }
         }
         assert!(looked_at < 30, "{looked_at} guesses in ten minutes");
-        assert!(matches!(access.admit("a-token-that-is-long", peer, now), Admittance::Wait(1..=61)));
-        let other = "10.0.0.10".parse().unwrap();
-        assert!(matches!(access.admit("a-token-that-is-long", other, now), Admittance::Session(_)));
+        assert!(matches!(access.admit("guess", peer, now), Admittance::Wait(1..=61)));
+        for peer in [peer, "10.0.0.10".parse().unwrap()] {
+            assert!(matches!(access.admit("a-token-that-is-long", peer, now), Admittance::Session(_)));
+        }
+        assert_eq!(access.admit("guess", peer, now), Admittance::Wrong, "it begins anew");
     }
 
     #[test]

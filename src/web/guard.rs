@@ -16,11 +16,15 @@ use axum::response::{IntoResponse, Redirect, Response};
 use url::form_urlencoded;
 
 use super::Console;
+use super::access::{Admittance, SET_A_TOKEN};
 use super::api::as_problem;
 use super::pages::problem;
 
-/// How long a form may be, in bytes, and how long it may take to arrive.
-const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How long a form may be, in KiB, and how long it may take to arrive.
+const BODY_KIB_MAX: usize = 256;
+/// The same where ten thousand ids may be named.
+const IDS_KIB_MAX: usize = 1024;
+const IDS: &str = "/api/v1/deliveries/";
 const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 /// The session's cookie.
 pub(super) const COOKIE: &str = "relay_session";
@@ -31,8 +35,14 @@ const PROOF_HEADER: &str = "x-csrf-token";
 const FETCH_SITE: &str = "sec-fetch-site";
 /// What is posted and changes nothing that is kept.
 const CHANGES_NOTHING: [&str; 4] = ["/login", "/logout", "/playground/preview", "/api/v1/playground"];
+/// What proxies add: who asks is not who is connected.
+const PROXIED: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
 /// Where programs ask.
 const API: &str = "/api/";
+/// What is open to everybody.
+const LOGIN: &str = "/login";
+const ASSETS: &str = "/assets/";
 
 /// Only what is our own, and nothing inside the page itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -90,6 +100,13 @@ pub(super) async fn guard(
 async fn pass(console: &Console, peer: SocketAddr, request: Request) -> Result<Request, Box<Response>> {
     let access = &console.access;
     let refuse = |status, title: &str, words: &str| Err(Box::new(problem(status, title, words)));
+    if !access.is_guarded() && is_proxied(request.headers()) && !request.uri().path().starts_with(ASSETS) {
+        let words = format!(
+            "The request came through a proxy, and the relay demands no token: whoever reaches the proxy could change \
+             everything. To open the console to others, {SET_A_TOKEN}, and start the relay again."
+        );
+        return refuse(StatusCode::FORBIDDEN, "This console is not made for others yet", &words);
+    }
     let host = text(request.headers(), "host").unwrap_or_default();
     if !access.knows_host(host) {
         return refuse(
@@ -112,15 +129,13 @@ async fn pass(console: &Console, peer: SocketAddr, request: Request) -> Result<R
     let mut bearer = false;
     if access.is_guarded() {
         let now = console.relay.clock.now();
-        if let Some(token) =
-            text(request.headers(), "authorization").and_then(|value| value.strip_prefix("Bearer "))
-        {
-            match access.admit(token.trim(), peer.ip(), now) {
-                super::access::Admittance::Session(_) => bearer = true,
-                super::access::Admittance::Wrong => {
+        if let Some(token) = shown_token(request.headers()) {
+            match access.admit(token, peer.ip(), now) {
+                Admittance::Session(_) => bearer = true,
+                Admittance::Wrong => {
                     return refuse(StatusCode::UNAUTHORIZED, "This is not the token", "Nothing was done.");
                 }
-                super::access::Admittance::Wait(seconds) => return Err(Box::new(slow_down(seconds))),
+                Admittance::Wait(seconds) => return Err(Box::new(slow_down(seconds))),
             }
         }
         let known = bearer || access.knows_session(&session, now);
@@ -128,7 +143,8 @@ async fn pass(console: &Console, peer: SocketAddr, request: Request) -> Result<R
             return Err(Box::new(sign_in_first(&request, &path)));
         }
     }
-    let session = if access.is_guarded() { session } else { String::new() };
+    // Who signs in may have a session that has ended, or that the page which he comes from was not given.
+    let session = if access.is_guarded() && path != LOGIN { session } else { String::new() };
     let visitor = Visitor {
         proof: access.proof(&session),
         peer,
@@ -180,7 +196,8 @@ async fn proven(
     let cookieless = cookie(headers).is_none();
     let header = text(headers, PROOF_HEADER).map(str::to_owned);
     let (parts, body) = request.into_parts();
-    let body = read(body).await?;
+    let kib_max = if parts.uri.path().starts_with(IDS) { IDS_KIB_MAX } else { BODY_KIB_MAX };
+    let body = read(body, kib_max).await?;
     let trusted = bearer || (program && cookieless && !console.access.is_guarded());
     let shown = header.or_else(|| field(&parts.headers, &body, PROOF));
     if trusted || shown.is_some_and(|shown| console.access.is_proof(session, &shown)) {
@@ -189,13 +206,13 @@ async fn proven(
     refuse()
 }
 
-async fn read(body: Body) -> Result<Bytes, Box<Response>> {
-    match tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await {
+async fn read(body: Body, kib_max: usize) -> Result<Bytes, Box<Response>> {
+    match tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, kib_max * 1024)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(Box::new(problem(
             StatusCode::PAYLOAD_TOO_LARGE,
             "That is too much at once",
-            "A form may have up to 256 KiB.",
+            &format!("What is sent here may have up to {kib_max} KiB."),
         ))),
         Err(_) => Err(Box::new(problem(
             StatusCode::REQUEST_TIMEOUT,
@@ -218,7 +235,7 @@ fn changes(method: &Method) -> bool {
 
 /// What may be seen without a token.
 fn is_open(path: &str) -> bool {
-    path == "/login" || path.starts_with("/assets/")
+    path == LOGIN || path.starts_with(ASSETS)
 }
 
 fn names_a_token(query: &str) -> bool {
@@ -248,13 +265,28 @@ fn sign_in_first(request: &Request, path: &str) -> Response {
 /// What somebody is told who has shown too many wrong tokens.
 pub(super) fn slow_down(seconds: i64) -> Response {
     let words = format!(
-        "Too many wrong tokens came from your address. The next one is looked at in {seconds} seconds."
+        "Too many wrong tokens came from your address. For {seconds} seconds only the right one is taken."
     );
     let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "Slow down", &words);
     if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
         response.headers_mut().insert(header::RETRY_AFTER, value);
     }
     response
+}
+
+/// The token that a program shows.
+pub(super) fn shown_token(headers: &HeaderMap) -> Option<&str> {
+    text(headers, "authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::trim)
+}
+
+/// Whether a request says that somebody passed it on.
+fn is_proxied(headers: &HeaderMap) -> bool {
+    PROXIED.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether a program on this machine asks, and for itself.
+pub(super) fn is_near(peer: SocketAddr, headers: &HeaderMap) -> bool {
+    peer.ip().to_canonical().is_loopback() && !is_proxied(headers)
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

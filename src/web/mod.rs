@@ -6,10 +6,11 @@ mod assets;
 mod events;
 mod form;
 mod guard;
-pub mod health;
+mod health;
+mod kept;
 mod pages;
 mod plot;
-pub mod reload;
+mod reload;
 mod serve;
 mod told;
 
@@ -21,12 +22,15 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::answers::targets::Tested;
 use crate::daemon::Relay;
 use crate::daemon::reload::Reloader;
 
 use access::Access;
 pub use access::{Settings, Unsafe};
 use events::Events;
+use health::Readiness;
+use kept::Kept;
 use pages::{
     configuration, coverage, deliveries, digests, feed, login, messages, mutes, overview, playground, targets,
 };
@@ -41,7 +45,13 @@ pub(crate) struct Console {
     access: Arc<Access>,
     events: Arc<Events>,
     mails: Arc<Mails>,
+    /// What changes did.
     told: Arc<Told>,
+    /// What test messages came to.
+    tests: Arc<Kept<Arc<Vec<Tested>>>>,
+    readiness: Arc<Readiness>,
+    /// Held by whoever changes deliveries: two who were shown the same do not both do it.
+    changing: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when nothing more is served.
     closing: CancellationToken,
 }
@@ -57,23 +67,25 @@ pub async fn serve(
     settings: Settings,
     closing: CancellationToken,
 ) -> std::io::Result<()> {
-    let health = relay.clone();
     let console = Console {
         events: Arc::new(Events::new(relay.clone(), feed::entry)),
         access: Arc::new(Access::new(settings)),
-        mails: Arc::new(Mails::default()),
-        told: Arc::new(Told::default()),
+        told: Arc::default(),
+        mails: Arc::default(),
+        tests: Arc::default(),
+        readiness: Arc::default(),
+        changing: Arc::default(),
         closing: closing.clone(),
         relay,
-        reloader: reloader.clone(),
+        reloader,
     };
     let router = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .with_state(health)
-        .route("/-/reload", post(reload::reload).with_state(reloader))
-        .merge(guard::guarded(routes().merge(api::routes()), &console).with_state(console));
+        .route("/-/reload", post(reload::reload))
+        .merge(guard::guarded(routes().merge(api::routes()), &console))
+        .with_state(console);
     serve::serve(listener, router, closing).await
 }
 

@@ -1,29 +1,39 @@
-//! `POST /-/reload`: reads the configuration again, for programs on this machine and never for a page in a browser.
+//! `POST /-/reload`: reads the configuration again, for programs on this machine, or with the token, and never for a page in a
+//! browser.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::Console;
+use super::access::{Access, Admittance, name_of};
+use super::guard::{is_near, shown_token};
 use crate::config::report::{render_json, render_text};
-use crate::daemon::reload::{Cause, Outcome, Reload, Reloader};
+use crate::daemon::reload::{Cause, Outcome, Reload};
 
 /// What a browser says about where a request comes from.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// 200 once it is in force or was so already; 422 with the problems if it cannot be used; 403 for who may not ask.
-pub async fn reload(
-    State(reloader): State<Reloader>,
+/// 200 once it is in force or was so already; 422 with the problems if it cannot be used; 403 for who may not ask, 401 and
+/// 429 for who shows a wrong token.
+pub(super) async fn reload(
+    State(console): State<Console>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(why) = may_ask(peer, &headers) {
-        return (StatusCode::FORBIDDEN, format!("{why}\n")).into_response();
+    if let Err((status, why)) = may_ask(&console.access, peer, &headers, console.relay.clock.now()) {
+        let mut refusal = (status, format!("{why}\n")).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        return refusal;
     }
-    let reload = reloader.reload(Cause::Request).await;
+    let reload = console.reloader.reload(Cause::Request).await;
     let status = match reload.outcome {
         Outcome::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         Outcome::Replaced(_) | Outcome::Unchanged => StatusCode::OK,
@@ -36,29 +46,54 @@ pub async fn reload(
     }
 }
 
-/// A page in a browser on this machine reaches loopback as well: its requests say where they come from, or name a host
-/// of its own that leads here.
-fn may_ask(peer: SocketAddr, headers: &HeaderMap) -> Result<(), &'static str> {
-    if !peer.ip().to_canonical().is_loopback() {
-        return Err(
-            "only programs on the relay's own machine may ask for a reload; send it SIGHUP, or start it with --watch",
-        );
-    }
+/// Whoever shows the token may, from wherever he asks; without it programs on this machine, unless a proxy passes it on for
+/// somebody. A page in a browser on this machine reaches loopback as well: its requests say where they come from, or name a
+/// host of its own that leads here.
+fn may_ask(
+    access: &Access,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<(), (StatusCode, String)> {
+    let forbidden = |why: &str| Err((StatusCode::FORBIDDEN, why.to_owned()));
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if text("origin").is_some() || text(FETCH_SITE).is_some_and(|site| site != "none") {
-        return Err("a page in a browser may not ask for a reload");
+        return forbidden("a page in a browser may not ask for a reload");
     }
-    let host = text("host").unwrap_or_default();
-    if !names_an_address(host) {
-        return Err("ask by the relay's address, such as http://127.0.0.1:8787/-/reload, and not by a name");
+    let near = is_near(peer, headers);
+    if let Some(token) = shown_token(headers).filter(|_| access.is_guarded()) {
+        return match access.admit(token, peer.ip(), now) {
+            Admittance::Session(_) if access.is_read_only() && !near => forbidden(
+                "with --console-read-only only programs on the relay's own machine may ask for a reload",
+            ),
+            Admittance::Session(_) => Ok(()),
+            Admittance::Wrong => {
+                Err((StatusCode::UNAUTHORIZED, "this is not the console's token".to_owned()))
+            }
+            Admittance::Wait(seconds) => {
+                let why = format!("too many wrong tokens; for {seconds} seconds only the right one is taken");
+                Err((StatusCode::TOO_MANY_REQUESTS, why))
+            }
+        };
+    }
+    if !near {
+        return forbidden(
+            "only programs on the relay's own machine may ask for a reload without a token: show the console's token as \
+             `Authorization: Bearer`, send the relay SIGHUP, or start it with --watch",
+        );
+    }
+    if !names_an_address(text("host").unwrap_or_default()) {
+        return forbidden(
+            "ask by the relay's address, such as http://127.0.0.1:8787/-/reload, and not by a name, or show the console's \
+             token",
+        );
     }
     Ok(())
 }
 
 /// Whether a `Host` is an address or `localhost`: no name that somebody else's name server may lead here.
 fn names_an_address(host: &str) -> bool {
-    let bracketed = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(inner, _)| inner);
-    let name = bracketed.unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    let name = name_of(host);
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
@@ -89,9 +124,19 @@ fn as_text(reload: &Reload) -> String {
 mod tests {
     use super::*;
 
-    fn asked(peer: &str, headers: &[(&'static str, &str)]) -> bool {
+    use crate::web::access::Settings;
+
+    const TOKEN: &str = "a-token-that-is-long";
+
+    fn answered(settings: Settings, peer: &str, headers: &[(&'static str, &str)]) -> u16 {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        may_ask(peer.parse().unwrap(), &headers.collect()).is_ok()
+        let (access, now) = (Access::new(settings), Timestamp::UNIX_EPOCH);
+        let refused = may_ask(&access, peer.parse().unwrap(), &headers.collect(), now).err();
+        refused.map_or(200, |(status, _)| status.as_u16())
+    }
+
+    fn asked(peer: &str, headers: &[(&'static str, &str)]) -> bool {
+        answered(Settings::default(), peer, headers) == 200
     }
 
     #[test]
@@ -116,5 +161,28 @@ mod tests {
             assert!(!asked(here, &[("host", "localhost"), ("sec-fetch-site", site)]), "{site}");
         }
         assert!(!asked("10.0.0.8:5000", &[("host", "10.0.0.7:8787")]), "from another machine");
+        let proxied = [("host", "127.0.0.1:8787"), ("x-forwarded-for", "10.0.0.8")];
+        assert!(!asked(here, &proxied), "for another machine");
+    }
+
+    #[test]
+    fn who_shows_the_token_may_ask_from_wherever_he_is() {
+        let guarded = || Settings { token: Some(TOKEN.into()), ..Settings::default() };
+        let (right, wrong) = (format!("Bearer {TOKEN}"), "Bearer guess");
+        let far = "10.0.0.8:5000";
+        for (peer, headers, status) in [
+            (far, vec![("host", "relay:8787"), ("authorization", right.as_str())], 200),
+            ("127.0.0.1:1", vec![("host", "relay"), ("via", "1.1 x"), ("authorization", &right)], 200),
+            (far, vec![("host", "10.0.0.7"), ("authorization", wrong)], 401),
+            ("127.0.0.1:1", vec![("host", "127.0.0.1"), ("authorization", wrong)], 401),
+            (far, vec![("host", "10.0.0.7")], 403),
+            ("127.0.0.1:1", vec![("host", "127.0.0.1")], 200),
+            (far, vec![("origin", "https://evil.test"), ("authorization", &right)], 403),
+        ] {
+            assert_eq!(answered(guarded(), peer, &headers), status, "{peer} {headers:?}");
+        }
+        let looks = || Settings { read_only: true, ..guarded() };
+        assert_eq!(answered(looks(), far, &[("host", "10.0.0.7"), ("authorization", &right)]), 403);
+        assert_eq!(answered(looks(), "127.0.0.1:1", &[("host", "127.0.0.1")]), 200, "as a signal may");
     }
 }

@@ -251,6 +251,8 @@ await step("pages do not slip while deliveries come", async () => {
 
 await step("a target is paused, shown as such on the overview, and resumed there", async () => {
   await visit(first, "/targets");
+  await first.getByRole("article", { name: "crm" }).getByText("Pause…").click();
+  await first.getByRole("article", { name: "crm" }).getByLabel("Reason").fill("we move house");
   await first.getByRole("article", { name: "crm" }).getByRole("button", { name: "Pause" }).click();
   await first.getByText("crm is paused").waitFor();
   await visit(first, "/");

@@ -350,6 +350,23 @@ async fn a_filter_that_changes_names_its_states_and_what_there_is() {
 }
 
 #[tokio::test]
+async fn as_many_ids_as_the_document_promises_are_taken() {
+    let api = Api::with(0, "").await;
+    let document = api.ask("GET", "/api/openapi.json", "", None).await.document;
+    let ids = &document["components"]["schemas"]["Chosen"]["oneOf"][0]["properties"]["ids"];
+    let most = ids["maxItems"].as_u64().unwrap();
+    let ids = |count: u64| (0..count).map(|number| format!("d{number:027x}")).collect::<Vec<_>>();
+    let taken = api.post("/deliveries/replay", json!({ "ids": ids(most), "pass_over": true })).await;
+    assert_eq!((taken.status, &taken.document["deliveries"]), (200, &json!([])), "{}", taken.document);
+    is_problem(&api.post("/deliveries/replay", json!({ "ids": ids(most + 1) })).await, 400, "bad-request");
+    let endless = json!({ "ids": ["d".repeat(1024 * 1024 + 40 * 1024)] });
+    is_problem(&api.post("/deliveries/discard", endless).await, 413, "too-large");
+    let long = json!({ "reason": "x".repeat(300 * 1024) });
+    is_problem(&api.post("/targets/crm/pause", long).await, 413, "too-large");
+    api.ends().await;
+}
+
+#[tokio::test]
 async fn what_a_person_decides_by_it_is_done_or_refused_with_the_reason() {
     let api = Api::with(1, "").await;
     let id = api.get("/deliveries").await["deliveries"][0]["id"].clone();

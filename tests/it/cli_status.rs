@@ -100,6 +100,28 @@ async fn a_rules_file_that_is_named_has_to_be_there() {
 }
 
 #[tokio::test]
+async fn an_account_that_was_taken_out_is_no_trouble_any_more() {
+    let stage = Stage::new().await;
+    let old = "accounts:\n  - { name: old, token: nobody-knows-it, base_url: \"${API}\" }";
+    stage.rules(&RULES.replace("accounts:", old));
+    assert_eq!(stage.output("run --once").await.status.code(), Some(1));
+    let (code, text, _) = said(&stage, "status").await;
+    assert!(code == 1 && text.contains("old"), "{text}");
+    stage.rules(RULES);
+    let (code, text, _) = said(&stage, "status").await;
+    assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
+    let document = json(&stage, "status --format json").await;
+    let names: Vec<&Value> =
+        document["accounts"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["main"], "{document}");
+    let address = Stage::address();
+    let running = at_work(&stage, &format!("run --listen {address}")).await;
+    let overview = get(&address, "/", "").await.body;
+    assert!(overview.contains("Nothing needs attention") && !overview.contains("Account old"), "{overview}");
+    running.ends().await;
+}
+
+#[tokio::test]
 async fn a_target_that_is_off_is_shown_with_what_waits_and_not_resumed() {
     let stage = Stage::new().await;
     stage.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(500) });

@@ -28,19 +28,19 @@ impl Answer {
     }
 
     /// What the page's forms prove themselves with.
-    fn proof(&self) -> String {
+    pub(crate) fn proof(&self) -> String {
         let (_, rest) = self.body.split_once("name=\"csrf\" value=\"").unwrap();
         rest.split('"').next().unwrap().to_owned()
     }
 }
 
 /// What a page's first form sends along under a name.
-fn hidden(page: &Answer, name: &str) -> String {
+pub(crate) fn hidden(page: &Answer, name: &str) -> String {
     let (_, rest) = page.body.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
     rest.split('"').next().unwrap().to_owned()
 }
 
-async fn raw(address: &str, request: String) -> Answer {
+pub(crate) async fn raw(address: &str, request: String) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     let answer = tokio::task::spawn_blocking(move || {
         stream.write_all(request.as_bytes()).unwrap();
@@ -59,7 +59,7 @@ pub(crate) async fn get(address: &str, path: &str, headers: &str) -> Answer {
         .await
 }
 
-async fn post(address: &str, path: &str, headers: &str, form: &str) -> Answer {
+pub(crate) async fn post(address: &str, path: &str, headers: &str, form: &str) -> Answer {
     let length = form.len();
     let kind = "Content-Type: application/x-www-form-urlencoded";
     let head =
@@ -111,7 +111,7 @@ async fn a_token_opens_a_session_and_nothing_else_does() {
     let opened = post(&address, "/login", &origin, &form).await;
     assert_eq!((opened.status, opened.header("location")), (303, Some("/targets")));
     let cookie = opened.header("set-cookie").unwrap();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     assert!(!cookie.contains(TOKEN));
     let session = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
     let page = get(&address, "/targets", &session).await;
@@ -137,8 +137,15 @@ async fn guessing_is_slowed_down() {
         statuses.push(get(&address, "/", "Authorization: Bearer guess\r\n").await.status);
     }
     assert!(statuses.contains(&429), "{statuses:?}");
-    let slowed = get(&address, "/", &format!("Authorization: Bearer {TOKEN}\r\n")).await;
+    let slowed = get(&address, "/", "Authorization: Bearer guess\r\n").await;
     assert!(slowed.status == 429 && slowed.header("retry-after").is_some());
+    let right = get(&address, "/", &format!("Authorization: Bearer {TOKEN}\r\n")).await;
+    assert_eq!(right.status, 200, "who guesses behind the same proxy locks nobody out");
+    stage.until_logged(&running, "a wrong token was shown").await;
+    let told = stage.logged().matches("a wrong token was shown").count();
+    let looked_at = statuses.iter().filter(|status| **status == 401).count();
+    assert!(told <= looked_at && looked_at < statuses.len(), "{statuses:?} {}", stage.logged());
+    assert!(!stage.logged().contains("guess"), "{}", stage.logged());
     running.ends().await;
 }
 
@@ -147,7 +154,7 @@ async fn a_change_comes_from_a_page_of_ours_or_is_none() {
     let stage = Stage::new().await;
     let (running, address) = started(&stage, "").await;
     let proof = get(&address, "/targets", "").await.proof();
-    let form = format!("csrf={proof}&name=crm");
+    let form = format!("csrf={proof}&name=crm&reason=moving");
     let own = format!("Origin: http://{address}\r\n");
     for headers in [
         "Origin: https://evil.test\r\n",
@@ -171,8 +178,13 @@ async fn a_change_comes_from_a_page_of_ours_or_is_none() {
 #[tokio::test]
 async fn a_name_of_somebody_elses_leads_nowhere() {
     let stage = Stage::new().await;
-    let (running, address) = started(&stage, "--console-host relay.example.com").await;
-    let ask = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let options = format!("--console-host relay.example.com --console-token {TOKEN}");
+    let (running, address) = started(&stage, &options).await;
+    let ask = |host: &str| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+        )
+    };
     for host in ["evil.test", "evil.test:8787", "127.0.0.1.evil.test", "localhost.evil.test"] {
         assert_eq!(raw(&address, ask(host)).await.status, 421, "{host}");
     }
@@ -346,7 +358,7 @@ async fn what_died_is_replayed_from_the_console() {
     let review = post(&address, "/deliveries/review", &own, &form).await;
     assert!(review.body.contains("Replay 1 delivery?") && review.body.contains(id), "{}", review.body);
     assert_eq!(stage.sandbox.http.received().len(), 0, "nothing is sent before it is confirmed");
-    let form = format!("csrf={}&id={id}&change=replay", dead.proof());
+    let form = format!("csrf={}&id={id}&replays=0&change=replay", dead.proof());
     assert_eq!(post(&address, "/deliveries/change", &own, &form).await.status, 303);
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
     let again = get(&address, &format!("/deliveries/{id}"), "").await.body;

@@ -24,6 +24,8 @@ mod config_init;
 mod config_schema;
 mod config_time;
 mod console;
+mod console_choice;
+mod console_guard;
 mod console_words;
 mod crash;
 mod daemon_once;

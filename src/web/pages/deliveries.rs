@@ -1,5 +1,7 @@
 //! Deliveries: a list by filters that stand in the address, one with all its attempts, and a person's say in them.
 
+use std::collections::{HashMap, HashSet};
+
 use askama::Template;
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Redirect};
@@ -49,11 +51,9 @@ pub(in crate::web) struct Asked {
     message: String,
     #[serde(default)]
     before: String,
-    /// What was done before this page is shown, and to how many.
+    /// The number of what is told of the change before this page.
     #[serde(default)]
-    did: String,
-    #[serde(default)]
-    n: String,
+    told: String,
 }
 
 impl Asked {
@@ -108,20 +108,13 @@ impl Asked {
         self.pairs().iter().any(|(_, value)| !value.is_empty())
     }
 
-    fn page(&self, before: &str) -> String {
-        address("/deliveries", self.pairs().into_iter().chain([("before", before)]))
+    /// Whether all that fit can be changed so: in the one state that is meant.
+    fn can_all(&self, change: Change) -> bool {
+        StateName::parse(&self.state).is_some_and(|state| change.fits(state))
     }
 
-    /// What was done, in words.
-    fn told(&self) -> Option<String> {
-        let number: u64 = self.n.parse().ok()?;
-        match self.did.as_str() {
-            "replay" => {
-                Some(format!("{} planned again; they are sent at once.", deliveries_in_words(number)))
-            }
-            "discard" => Some(format!("{} discarded.", deliveries_in_words(number))),
-            _ => None,
-        }
+    fn page(&self, before: &str) -> String {
+        address("/deliveries", self.pairs().into_iter().chain([("before", before)]))
     }
 }
 
@@ -195,7 +188,7 @@ impl Line {
 
 /// `GET /deliveries`
 pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
-    let frame = Frame::new(&console, visitor, "/deliveries").told(asked.told());
+    let frame = Frame::new(&console, visitor, "/deliveries").told(console.told.take(&asked.told));
     let mut found = console.relay.store.page(asked.filter(&frame, ROWS + 1)?).await?;
     let more = found.len() > ROWS;
     found.truncate(ROWS);
@@ -287,12 +280,37 @@ struct Review {
     frame: Frame,
     change: Change,
     asked: Asked,
-    /// Those that are changed, how many of the chosen ones cannot be, and how many were sent again before.
+    /// Those that are changed, and how many of the chosen ones cannot be.
     fit: Vec<Row>,
     unfit: usize,
     passed_over: usize,
+    more: bool,
     by_id: bool,
     back: String,
+}
+
+impl Review {
+    /// How many are in which state.
+    fn states(&self) -> impl Iterator<Item = (StateName, usize)> {
+        let of = |state: StateName| self.fit.iter().filter(|row| row.state == state).count();
+        StateName::ALL.iter().map(move |state| (*state, of(*state))).filter(|(_, count)| *count > 0)
+    }
+
+    /// How many would be sent again that were so before.
+    fn again(&self) -> usize {
+        let replays = self.change == Change::Replay;
+        self.fit.iter().filter(|row| replays && row.replays > 0).count()
+    }
+}
+
+/// What a form is about.
+struct Chosen {
+    rows: Vec<Row>,
+    /// How many a filter passes over because they were sent again before.
+    passed_over: usize,
+    /// The filter finds more than are changed at once.
+    more: bool,
+    by_id: bool,
 }
 
 fn change_of(fields: &Fields) -> Result<Change, Failure> {
@@ -304,24 +322,44 @@ fn change_of(fields: &Fields) -> Result<Change, Failure> {
 }
 
 /// The deliveries that a form is about: those that were ticked, or all that fit its filter. What was planned after the
-/// filter was looked at is not among them. With a filter, also how many it passes over; what was ticked is done as asked.
+/// filter was looked at is not among them. What was ticked is done as asked, once each.
 async fn chosen(
     change: Change,
     console: &Console,
     frame: &Frame,
     fields: &Fields,
-) -> Result<(Vec<Row>, Option<usize>), Failure> {
-    let ids: Vec<DeliveryId> = fields.all("id").map(DeliveryId::from_text).take(CHANGED_MAX).collect();
+) -> Result<Chosen, Failure> {
     if fields.one("scope") == "all" {
-        let filter = Asked::of(fields).filter(frame, CHANGED_MAX)?;
-        let (rows, passed_over) = change.found(&console.relay.store, filter).await?;
-        return Ok((rows, Some(passed_over)));
+        let filter = Asked::of(fields).filter(frame, CHANGED_MAX + 1)?;
+        if filter.states.is_empty() {
+            let words = "Choose a state first: a change of all that fit is meant for those in one state.";
+            return Err(Failure::Wrong(words.to_owned()));
+        }
+        change.of_states(&filter.states)?;
+        let (mut rows, passed_over) = change.found(&console.relay.store, filter).await?;
+        let more = rows.len() > CHANGED_MAX;
+        rows.truncate(CHANGED_MAX);
+        return Ok(Chosen { rows, passed_over, more, by_id: false });
     }
-    let mut rows = Vec::with_capacity(ids.len());
+    let mut known = HashSet::new();
+    let ids = fields.all("id").filter(|id| known.insert(*id)).take(CHANGED_MAX);
+    let mut rows = Vec::new();
     for id in ids {
-        rows.extend(console.relay.store.delivery(&id).await?.map(|detail| detail.row));
+        rows.extend(console.relay.store.delivery(&DeliveryId::from_text(id)).await?.map(|detail| detail.row));
     }
-    Ok((rows, None))
+    Ok(Chosen { rows, passed_over: 0, more: false, by_id: true })
+}
+
+/// Refuses to send again what was sent again since it was looked at: by a second click, or by somebody else.
+fn as_seen(rows: &[Row], fields: &Fields) -> Result<(), Failure> {
+    let seen: HashMap<&str, &str> = fields.all("id").zip(fields.all("replays")).collect();
+    let is_seen = |row: &&Row| seen.get(row.id.as_str()) == Some(&row.replays.to_string().as_str());
+    if rows.iter().all(|row| is_seen(&row)) {
+        return Ok(());
+    }
+    let words = "Nothing was done now: of what you chose, something was sent again since you looked at it, by a second click or \
+                 by somebody else. The page of each delivery says as what. If it is to be sent once more, choose it anew.";
+    Err(Failure::Conflict(words.to_owned()))
 }
 
 /// `POST /deliveries/review`: which ones would be changed.
@@ -329,15 +367,16 @@ pub(in crate::web) async fn review(Call { console, visitor }: Call, body: String
     let fields = Fields::of(&body);
     let frame = Frame::new(&console, visitor, "/deliveries").titled("Review");
     let change = change_of(&fields)?;
-    let (mut fit, passed_over) = chosen(change, &console, &frame, &fields).await?;
-    let (all, by_id, passed_over) = (fit.len(), passed_over.is_none(), passed_over.unwrap_or_default());
+    let Chosen { rows: mut fit, passed_over, more, by_id } =
+        chosen(change, &console, &frame, &fields).await?;
+    let all = fit.len();
     let newest = fit.iter().map(|row| row.number).max().unwrap_or(0);
     fit.retain(|row| change.fits(row.state));
     let mut asked = Asked::of(&fields);
     let back = asked.page("");
     asked.before = (newest + 1).to_string();
     let unfit = all - fit.len();
-    page(&Review { frame, change, asked, fit, unfit, passed_over, by_id, back })
+    page(&Review { frame, change, asked, fit, unfit, passed_over, more, by_id, back })
 }
 
 /// `POST /deliveries/change`
@@ -345,18 +384,28 @@ pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String
     let fields = Fields::of(&body);
     let (change, peer) = (change_of(&fields)?, visitor.peer);
     let frame = Frame::new(&console, visitor, "/deliveries");
-    let (mut rows, _) = chosen(change, &console, &frame, &fields).await?;
+    let one_at_a_time = console.changing.lock().await;
+    let Chosen { mut rows, by_id, .. } = chosen(change, &console, &frame, &fields).await?;
     rows.retain(|row| change.fits(row.state));
+    if by_id && change == Change::Replay {
+        as_seen(&rows, &fields)?;
+    }
+    // They are sent again in the order in which they were planned.
+    rows.sort_unstable_by_key(|row| row.number);
     let fit: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
     let changed = change.run(&console.relay.store, &fit, frame.now).await?;
+    drop(one_at_a_time);
     console.relay.owed.notify_one();
     let did = change.as_str();
     tracing::info!(%peer, did, deliveries = changed.len(), "changed in the console");
     if let ([one], Change::Replay) = (&changed[..], change) {
         return Ok(Redirect::to(&format!("/deliveries/{}", segment(one.id.as_str()))).into_response());
     }
-    let asked = Asked::of(&fields);
-    let number = changed.len().to_string();
-    let to = address("/deliveries", asked.pairs().into_iter().chain([("did", did), ("n", number.as_str())]));
+    let number = deliveries_in_words(changed.len());
+    let words = match change {
+        Change::Replay => format!("{number} planned again; they are sent at once."),
+        Change::Discard => format!("{number} discarded."),
+    };
+    let to = console.told.keep(&Asked::of(&fields).page(""), words, frame.now);
     Ok(Redirect::to(&to).into_response())
 }

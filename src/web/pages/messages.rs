@@ -1,12 +1,12 @@
 //! A message: its facts, each rule's verdict, its deliveries with every attempt and what comes next; and the way to it by an id.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
 use super::deliveries::{ANSWER_CHARS_MAX, Told};
-use super::{Answer, Failure, Frame, coded, page, segment, short, tone};
+use super::{Answer, Failure, Frame, coded, grouped, page, segment, short, tone};
 use crate::answers::actions::Change;
 use crate::answers::explain::{Outlook, Owed, Remedy, Story, changed};
 use crate::answers::when;
@@ -14,9 +14,10 @@ use crate::model::catalog;
 use crate::model::delivery::StateName;
 use crate::model::mute::Mute;
 use crate::store::{Detail, Row};
-use crate::web::Console;
 use crate::web::guard::Call;
 
+/// So many deliveries are offered whose ids begin as what is sought.
+const FOUND_MAX: usize = 20;
 /// How much of a message's text is shown, in characters.
 const BODY_CHARS_MAX: usize = 4_000;
 
@@ -83,17 +84,35 @@ pub(in crate::web) struct Sought {
     q: String,
 }
 
-/// `GET /find`: a message by its uid, or a delivery by the beginning of its id.
-pub(in crate::web) async fn find(State(console): State<Console>, Query(sought): Query<Sought>) -> Answer {
+#[derive(Template)]
+#[template(path = "found.html")]
+struct Found<'a> {
+    frame: Frame,
+    sought: &'a str,
+    rows: Vec<Row>,
+    more: bool,
+}
+
+/// `GET /find`: a message by its uid, or a delivery by the beginning of its id; where several begin so, all of them.
+pub(in crate::web) async fn find(Call { console, visitor }: Call, Query(sought): Query<Sought>) -> Answer {
     let (store, sought) = (&console.relay.store, sought.q.trim());
     if let Some(stored) = store.message(None, sought).await? {
         let (account, uid) = (segment(&stored.message.account), segment(&stored.message.uid));
         return Ok(Redirect::to(&format!("/messages/{account}/{uid}")).into_response());
     }
-    if !sought.is_empty()
-        && let Some(id) = store.ids_like(sought, 1).await?.first()
-    {
+    let mut ids = if sought.is_empty() { Vec::new() } else { store.ids_like(sought, FOUND_MAX + 1).await? };
+    if let Some(id) = ids.first().filter(|id| ids.len() == 1 || id.as_str() == sought) {
         return Ok(Redirect::to(&format!("/deliveries/{}", segment(id.as_str()))).into_response());
+    }
+    if !ids.is_empty() {
+        let frame = Frame::new(&console, visitor, "/deliveries").titled("Find");
+        let more = ids.len() > FOUND_MAX;
+        ids.truncate(FOUND_MAX);
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            rows.extend(store.delivery(&id).await?.map(|detail| detail.row));
+        }
+        return page(&Found { frame, sought, rows, more });
     }
     if let Some((account, item, _)) =
         store.quarantine().await?.into_iter().find(|(_, item, _)| item.uid == sought)

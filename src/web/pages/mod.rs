@@ -160,6 +160,8 @@ pub(super) enum Failure {
     Store(StoreError),
     /// There is no such thing.
     Missing(String),
+    /// It is there, and in no state for it.
+    Conflict(String),
     /// What was asked makes no sense.
     Wrong(String),
     /// A template failed, which is a fault of ours.
@@ -176,7 +178,8 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Missing(words) => Self::Missing(words),
-            Refusal::Conflict(words) | Refusal::Wrong(words) => Self::Wrong(words),
+            Refusal::Conflict(words) => Self::Conflict(words),
+            Refusal::Wrong(words) => Self::Wrong(words),
             Refusal::Store(error) => Self::Store(error),
         }
     }
@@ -199,6 +202,7 @@ impl IntoResponse for Failure {
                 problem(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer", &words)
             }
             Self::Missing(words) => problem(StatusCode::NOT_FOUND, "There is nothing here", &words),
+            Self::Conflict(words) => problem(StatusCode::CONFLICT, "It is not in a state for this", &words),
             Self::Wrong(words) => problem(StatusCode::BAD_REQUEST, "That cannot be done so", &words),
             Self::Template(error) => {
                 tracing::error!(%error, "a page of the console cannot be rendered");

@@ -1,0 +1,194 @@
+//! What people choose in the console and change: seen before it is done, done once, and of the ones that they mean.
+
+use activity_relay::sandbox::incoming::Incoming;
+use activity_relay::store::{Filter, Row};
+
+use crate::console::{Answer, get, hidden, post, started};
+use crate::stage::{Running, Stage};
+
+/// A console whose relay has delivered so many messages.
+struct Delivered {
+    stage: Stage,
+    running: Running,
+    address: String,
+    proof: String,
+}
+
+impl Delivered {
+    async fn new(messages: usize) -> Self {
+        let stage = Stage::new().await;
+        let (running, address) = started(&stage, "").await;
+        for number in 0..messages {
+            stage.sandbox.business.receive(Incoming::text("Ann", &format!("no. {number}")));
+        }
+        let proof = get(&address, "/targets", "").await.proof();
+        let delivered = Self { stage, running, address, proof };
+        delivered.settled(messages).await;
+        delivered
+    }
+
+    /// All deliveries, once so many are delivered.
+    async fn settled(&self, all: usize) -> Vec<Row> {
+        let store = self.stage.store().await;
+        while store.counts(None).await.unwrap().delivered != all as u64 {
+            tokio::task::yield_now().await;
+        }
+        store.deliveries(Filter::default()).await.unwrap().0
+    }
+
+    async fn send(&self, path: &str, form: &str) -> Answer {
+        let own = format!("Origin: http://{}\r\n", self.address);
+        post(&self.address, path, &own, &format!("csrf={}&{form}", self.proof)).await
+    }
+
+    async fn page(&self, path: &str) -> Answer {
+        get(&self.address, path, "").await
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_all_that_fit_names_the_state_that_is_meant() {
+    let console = Delivered::new(1).await;
+    for change in ["replay", "discard"] {
+        for path in ["/deliveries/review", "/deliveries/change"] {
+            let refused = console.send(path, &format!("scope=all&target=crm&change={change}")).await;
+            assert!(
+                refused.status == 400 && refused.body.contains("Choose a state first"),
+                "{}",
+                refused.body
+            );
+        }
+    }
+    let waits = console.send("/deliveries/review", "scope=all&state=pending&change=replay").await;
+    assert!(waits.status == 400 && waits.body.contains("only what has ended is replayed"), "{}", waits.body);
+    let ended = console.send("/deliveries/review", "scope=all&state=delivered&change=discard").await;
+    assert_eq!(ended.status, 400, "{}", ended.body);
+    let review = console.send("/deliveries/review", "scope=all&state=delivered&change=replay").await;
+    assert!(
+        review.body.contains("Replay 1 delivery?") && review.body.contains("1 delivered"),
+        "{}",
+        review.body
+    );
+    assert!(!review.body.contains("There are more"), "{}", review.body);
+    let offered = async |query: &str| {
+        let page = console.page(&format!("/deliveries?{query}")).await.body;
+        ["Choose a state to", "Replay all that fit", "Discard all that fit"].map(|words| page.contains(words))
+    };
+    assert_eq!(offered("target=crm").await, [true, false, false]);
+    assert_eq!(offered("state=delivered").await, [false, true, false], "what cannot be done is not offered");
+    assert_eq!(console.settled(1).await.len(), 1, "nothing was changed");
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn more_than_are_changed_at_once_are_said_to_be_more() {
+    let console = Delivered::new(1).await;
+    let database = console.stage.database();
+    let withhold = |from: u32, to: u32| {
+        let sql = format!(
+            "WITH RECURSIVE n (i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {to})
+             INSERT INTO deliveries (id, account, rule, target, template, state, created_at, settled_at, first_due)
+             SELECT printf('x%06d', i), account, rule, target, template, 'withheld', created_at, settled_at, first_due
+             FROM n, (SELECT * FROM deliveries LIMIT 1)"
+        );
+        database.execute_batch(&sql).unwrap();
+    };
+    let review =
+        async || console.send("/deliveries/review", "scope=all&state=withheld&change=replay").await.body;
+    withhold(1, 10_000);
+    let page = review().await;
+    assert!(page.contains("Replay 10,000 deliveries?") && !page.contains("There are more"), "{page}");
+    withhold(10_001, 10_001);
+    let page = review().await;
+    assert!(
+        page.contains("Replay 10,000 deliveries?") && page.contains("There are more; only the newest 10,000"),
+        "{page}"
+    );
+    assert!(page.contains("10,000 withheld"), "{page}");
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_again_was_looked_at_and_is_sent_once() {
+    let console = Delivered::new(1).await;
+    let id = console.settled(1).await[0].id.to_string();
+    let page = console.page(&format!("/deliveries/{id}")).await.body;
+    assert!(page.contains("Send once more…") && !page.contains("/deliveries/change"), "{page}");
+    let look = async || console.send("/deliveries/review", &format!("id={id}&change=replay")).await;
+    let form = |review: &Answer| format!("id={id}&replays={}&change=replay", hidden(review, "replays"));
+    let review = look().await;
+    assert!(review.body.contains("Replay 1 delivery?") && !review.body.contains("sent again before"));
+    let both = form(&review);
+    let (first, second) =
+        tokio::join!(console.send("/deliveries/change", &both), console.send("/deliveries/change", &both));
+    let mut statuses = [first.status, second.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [303, 409], "a double click: {} {}", first.body, second.body);
+    let refused = if first.status == 409 { first } else { second };
+    assert!(refused.body.contains("by a second click"), "{}", refused.body);
+    assert_eq!(console.settled(2).await.len(), 2);
+    let unseen = console.send("/deliveries/change", &format!("id={id}&change=replay")).await;
+    assert_eq!(unseen.status, 409, "nothing is sent again unseen");
+    let review = look().await;
+    assert!(review.body.contains("1 of them was sent again before"), "{}", review.body);
+    assert_eq!(
+        console.send("/deliveries/change", &form(&review)).await.status,
+        303,
+        "it was seen and is meant"
+    );
+    assert_eq!(console.settled(3).await.len(), 3);
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn a_test_is_sent_once_however_often_its_page_is_loaded() {
+    let console = Delivered::new(0).await;
+    let tested = console.send("/targets/test", "name=crm").await;
+    let to = tested.header("location").unwrap().to_owned();
+    assert!(tested.status == 303 && to.starts_with("/targets?test="), "{to}");
+    for _ in 0..2 {
+        let page = console.page(&to).await.body;
+        assert!(page.contains("Test of crm: delivered") && page.contains("status 200"), "{page}");
+    }
+    assert_eq!(console.stage.sandbox.http.received().len(), 1);
+    let gone = console.page("/targets?test=1").await.body;
+    assert!(gone.contains("What this test came to is no longer kept"), "{gone}");
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn a_pause_has_a_reason() {
+    let console = Delivered::new(0).await;
+    for unsaid in ["name=crm", "name=crm&reason=+"] {
+        let refused = console.send("/targets/pause", unsaid).await;
+        assert!(refused.status == 400 && refused.body.contains("Say why"), "{}", refused.body);
+    }
+    assert!(!console.page("/targets").await.body.contains(">paused<"));
+    assert_eq!(console.send("/targets/pause", "name=crm&reason=we+move+house").await.status, 303);
+    let page = console.page("/targets").await.body;
+    assert!(page.contains(">paused<") && page.contains("we move house"), "{page}");
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn a_beginning_that_several_ids_have_opens_none_of_them() {
+    let console = Delivered::new(2).await;
+    let rows = console.settled(2).await;
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let several = console.page("/find?q=d").await;
+    assert_eq!(several.status, 200);
+    for id in &ids {
+        assert!(several.body.contains(&format!("href=\"/deliveries/{id}\"")), "{}", several.body);
+        let one = console.page(&format!("/find?q={id}")).await;
+        assert_eq!((one.status, one.header("location")), (303, Some(&*format!("/deliveries/{id}"))));
+    }
+    let common = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
+    let one = console.page(&format!("/find?q={}", &ids[0][..=common])).await;
+    assert_eq!(
+        one.header("location"),
+        Some(&*format!("/deliveries/{}", ids[0])),
+        "the beginning of one alone"
+    );
+    assert_eq!(console.page("/find?q=dx").await.status, 404);
+    console.running.ends().await;
+}
