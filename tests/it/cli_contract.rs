@@ -159,6 +159,48 @@ fn wrong_usage_bad_files_and_missing_stores_have_their_exit_codes() {
 }
 
 #[test]
+fn what_every_command_takes_stands_before_and_behind_the_action() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(exit(at, "init"), 0);
+    for group in ["mute", "deliveries", "targets", "digests"] {
+        for line in [
+            format!("{group} --store sqlite://{group}.db list --format json"),
+            format!("{group} list --store sqlite://{group}.db --format json"),
+            format!("--store sqlite://{group}.db {group} list"),
+            format!("{group} -c rules.yaml --store sqlite://{group}.db list"),
+            format!("{group} --console-token a-token-of-sixteen-characters --store sqlite://{group}.db list"),
+        ] {
+            let (code, _, stderr) = said(at, &line);
+            assert_eq!((code, stderr.as_str()), (0, ""), "{line}");
+        }
+        assert!(at.join(format!("{group}.db")).exists(), "{group}");
+    }
+    assert!(!at.join("relay.db").exists());
+    for line in ["mute --format json list", "mute list --format json"] {
+        assert_eq!(json(at, line), serde_json::json!({ "mutes": [] }), "{line}");
+    }
+    assert_eq!(exit(at, "mute -c rules.yaml lift 1"), 1, "there is no such mute");
+    for (line, option) in [
+        ("mute --rule x list", "--rule"),
+        ("mute --for 2h list", "--for"),
+        ("mute --until 2100-01-01T00:00:00Z lift 1", "--until"),
+        ("mute --rule x --for 2h --reason y lift 1", "--rule"),
+        ("mute --reason y lift 1", "--reason"),
+    ] {
+        let (code, _, stderr) = said(at, line);
+        assert_eq!(
+            (code, stderr.contains(&format!("{option} belongs to `mute` alone"))),
+            (2, true),
+            "{line}: {stderr}"
+        );
+    }
+    for line in ["mute", "mute --rule x --for 2h", "mute --rule x --reason y"] {
+        assert_eq!(exit(at, line), 2, "{line}");
+    }
+}
+
+#[test]
 fn tools_work_before_the_first_run() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
