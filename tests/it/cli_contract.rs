@@ -200,6 +200,39 @@ fn what_every_command_takes_stands_before_and_behind_the_action() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_is_none() {
+    let world = World::new().await;
+    world.receive(1);
+    let mut command = program(world.at());
+    for name in
+        ["RELAY_CONFIG", "RELAY_STORE", "RELAY_URL", "RELAY_CONSOLE_TOKEN", "RUST_LOG", "NOTIFY_SOCKET"]
+    {
+        command.env(name, "");
+    }
+    let output = command.args(["run", "--once"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("new messages") && !stderr.contains("systemd"), "{stderr}");
+    assert!(world.at().join("relay.db").exists());
+}
+
+#[test]
+fn a_filter_for_the_log_that_cannot_be_read_is_wrong_usage_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = said(folder.path(), "status --log info,activity_relay=loud");
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("`activity_relay=loud` is no filter"), "{stderr}");
+    let mut command = program(folder.path());
+    let output = command.args(["status"]).env("RUST_LOG", "activity_relay=loud").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), stderr.contains("RUST_LOG cannot be read")),
+        (Some(0), true),
+        "{stderr}"
+    );
+}
+
 #[test]
 fn tools_work_before_the_first_run() {
     let folder = tempfile::tempdir().unwrap();
