@@ -98,9 +98,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Exit 64 for a bad rules file, 69 where store or address are not to be had.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let (signals, told) = (TaskTracker::new(), CancellationToken::new());
+    lifecycle::watch(&signals, told.clone()).context("signals cannot be watched")?;
     let config = context.config()?;
     if args.dry_run {
-        return dry_run(args, context, config).await;
+        return tokio::select! {
+            shown = dry_run(args, context, config) => shown,
+            () = told.cancelled() => Ok(Exit::Fine),
+        };
     }
     if config.accounts.is_empty() {
         return Err(Stop::new(
@@ -116,7 +121,10 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         }
     };
     // Before the port: of a second relay in the same place it is the store that says so.
-    let store = Store::open(&context.global.store, Mode::Daemon).await.map_err(unopened)?;
+    let store = tokio::select! {
+        opened = Store::open(&context.global.store, Mode::Daemon) => opened.map_err(unopened)?,
+        () = told.cancelled() => return Ok(Exit::Fine),
+    };
     let listener = match served {
         Some((address, settings)) => Some((bind(address).await?, settings)),
         None => None,
@@ -132,10 +140,17 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         dry_run: false,
     };
     let relay = Arc::new(Relay::new(setup));
+    let stop = relay.stop.clone();
+    signals.spawn(async move {
+        told.cancelled().await;
+        stop.cancel();
+    });
     tell_of_gone(&relay).await?;
-    let signals = TaskTracker::new();
-    lifecycle::watch(&signals, relay.stop.clone()).context("signals cannot be watched")?;
-    if args.once { once(context, &relay).await } else { for_ever(args, context, &relay, listener).await }
+    if args.once {
+        once(args, context, &relay).await
+    } else {
+        for_ever(args, context, &relay, listener).await
+    }
 }
 
 /// Where traces are sent, if anybody asks for them.
@@ -218,9 +233,9 @@ pub(super) fn serve(
     Ok(())
 }
 
-async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
+async fn once(args: &Args, context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
     let started = relay.clock.now();
-    let round = driver::once(relay).await?;
+    let round = driver::once(relay, args.grace).await?;
     let filter = |state| Filter { states: vec![state], ..Filter::default() };
     let (dead, _) = relay.store.deliveries(filter(StateName::Dead)).await?;
     let died = dead.iter().filter(|row| row.settled_at.is_some_and(|at| at >= started)).count();
@@ -239,7 +254,9 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
         counted(round.messages, "new message"),
         waiting = counted(waiting, "delivery"),
     ))?;
-    Ok(if round.failed.is_empty() && died == 0 { Exit::Fine } else { Exit::Problem })
+    // One that was told to stop has done what it was told.
+    let fine = relay.stop.is_cancelled() || round.failed.is_empty() && died == 0;
+    Ok(if fine { Exit::Fine } else { Exit::Problem })
 }
 
 /// Polls without writing, and prints what would be delivered.
