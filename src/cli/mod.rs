@@ -366,9 +366,18 @@ fn run(cli: Cli, named: Named, environment: Environment, out: Output) -> anyhow:
 fn report(out: Output, error: &anyhow::Error) -> Exit {
     let (text, exit) = match error.downcast_ref::<Stop>() {
         Some(stop) => (stop.message.clone(), stop.exit),
-        None => (format!("{error:#}"), Exit::Internal),
+        None => (format!("{error:#}"), exit_of(error)),
     };
     // Where even the error stream is gone there is nobody left to tell; the exit code remains.
     let _ = out.note(format!("{}: {text}", output::paint(output::BAD, "error")));
     exit
+}
+
+/// What a command ends with that an error ends: a store in trouble is not available, all else is our own fault.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    match error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()) {
+        None | Some(StoreError::Corrupt(_)) => Exit::Internal,
+        Some(StoreError::Misnamed(_)) => Exit::Usage,
+        Some(_) => Exit::Unavailable,
+    }
 }

@@ -234,6 +234,24 @@ fn a_filter_for_the_log_that_cannot_be_read_is_wrong_usage_where_it_is_named() {
 }
 
 #[test]
+fn a_store_in_trouble_is_not_available_and_one_that_makes_no_sense_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(exit(at, "init"), 0);
+    assert_eq!(exit(at, "mute --rule client-cancellations --for 2h --reason x"), 0);
+    let database = rusqlite::Connection::open(at.join("relay.db")).unwrap();
+    database.execute("UPDATE mutes SET until = 9223372036854775807", []).unwrap();
+    let (code, _, stderr) = said(at, "mute list");
+    assert_eq!(code, 70, "{stderr}");
+    database.execute("DROP TABLE mutes", []).unwrap();
+    for line in ["mute list", "mute lift 1", "mute --rule client-cancellations --for 2h --reason x", "status"]
+    {
+        let (code, _, stderr) = said(at, line);
+        assert_eq!((code, stderr.contains("no such table")), (69, true), "{line}: {stderr}");
+    }
+}
+
+#[test]
 fn tools_work_before_the_first_run() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
