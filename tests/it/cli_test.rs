@@ -323,6 +323,20 @@ fn two_texts_are_not_kept_in_one_snapshot_and_a_type_may_be_one_that_nobody_know
 }
 
 #[test]
+fn the_rules_of_a_test_are_a_set_and_each_is_named_once() {
+    let both = "tests:\n  - name: both\n    messages:\n      - { sample: Meeting/cancelled/client_to_pivot }\n      \
+                - { sample: Payment/payment_failed/to_pivot }\n      - { sample: Payment/payment_failed/to_pivot }\n    \
+                expect: { rules: [RULES] }\n";
+    let folder = Folder::new(&both.replace("RULES", "payments, cancelled"));
+    assert_eq!(folder.json("test").0, 0);
+    folder.write("rules.test.yaml", &both.replace("RULES", "cancelled, payments, payments"));
+    let (code, text) = folder.text("test");
+    assert!(code == 1 && text.contains("the rule `payments` stands here twice"), "{text}");
+    folder.write("rules.test.yaml", &both.replace("RULES", "payments"));
+    assert_eq!(folder.json("test").0, 1, "exactly these");
+}
+
+#[test]
 fn coverage_names_what_no_test_reached() {
     let folder = Folder::new(&cancelled("{ rules: [cancelled] }"));
     let (_, text) = folder.text("test --coverage");

@@ -85,7 +85,7 @@ pub struct Arrival {
 /// What is expected of a test; what is absent is not looked at.
 #[derive(Debug, Default)]
 pub struct Expect {
-    /// Exactly these rules take the messages, in file order.
+    /// Exactly these rules take the messages, in whatever order they stand here.
     pub rules: Option<Listed<String>>,
     /// Exactly these deliveries are made.
     pub deliveries: Option<Listed<ExpectedDelivery>>,
