@@ -337,6 +337,24 @@ fn the_rules_of_a_test_are_a_set_and_each_is_named_once() {
 }
 
 #[test]
+fn a_list_of_ways_to_look_at_a_part_has_to_hold_as_a_whole() {
+    let tests = |last: &str| {
+        cancelled(&format!(
+            "{{ deliveries: [{{ to: desk, text: [\"Ann cancelled\\nMassage\", {{ contains: Ann }}, {{ contains: {last} }}], \
+             body: [{{ json_contains: {{ blocks: [{{ type: section }}] }} }}, {{ matches: {last} }}] }}] }}"
+        ))
+    };
+    let folder = Folder::new(&tests("Massage"));
+    let (code, document) = folder.json("test");
+    assert_eq!(code, 0, "{document}");
+    folder.write("rules.test.yaml", &tests("Yoga"));
+    let (code, document) = folder.json("test");
+    assert_eq!((code, failures(&document).len()), (1, 2), "{document}");
+    folder.write("rules.test.yaml", &cancelled("{ deliveries: [{ to: desk, text: [[Ann]] }] }"));
+    assert_eq!(folder.json("test").1["problems"].as_array().unwrap().len(), 1, "a list in a list");
+}
+
+#[test]
 fn coverage_names_what_no_test_reached() {
     let folder = Folder::new(&cancelled("{ rules: [cancelled] }"));
     let (_, text) = folder.text("test --coverage");
