@@ -355,6 +355,28 @@ fn a_list_of_ways_to_look_at_a_part_has_to_hold_as_a_whole() {
 }
 
 #[test]
+fn whatever_keeps_tests_from_running_is_told_to_people_to_programs_and_to_ci_systems() {
+    let folder = Folder::new(&cancelled("{ rules: [cancelled] }"));
+    let told = |line: &str, code: &str, words: &str| {
+        fs::write(folder.path().join("out.xml"), "").unwrap();
+        let (exit, document) = folder.json(&format!("{line} --junit out.xml"));
+        assert_eq!((exit, &document["problems"][0]["code"]), (1, &json!(code)), "{document}");
+        assert_eq!(document["tests"], json!([]), "{document}");
+        let xml = folder.read("out.xml");
+        assert!(xml.contains("errors=\"1\"") && xml.contains(words), "{words}: {xml}");
+        let (exit, text) = folder.text(line);
+        assert!(exit == 1 && text.contains(&format!("error[{code}]")), "{text}");
+    };
+    told("test --config nowhere.yaml", "R001", "nowhere.yaml cannot be read");
+    folder.write("bad.yaml", &RULES.replace("template: short", "templat: short"));
+    told("test --config bad.yaml", "R010", "bad.yaml:14");
+    folder.write("rules.yaml", &RULES.replace("Europe/Rome", "${ZONE:-Europe/Rome}"));
+    folder
+        .write("rules.test.yaml", &format!("env: {{ ZONE: Mars }}\n{}", cancelled("{ rules: [cancelled] }")));
+    told("test", "R031", "with this `env` the rules file has a problem, in rules.yaml:4");
+}
+
+#[test]
 fn coverage_names_what_no_test_reached() {
     let folder = Folder::new(&cancelled("{ rules: [cancelled] }"));
     let (_, text) = folder.text("test --coverage");
