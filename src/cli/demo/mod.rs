@@ -108,7 +108,8 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     closing.cancel();
     stage.sandbox.stop().await;
     std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
-    if args.headless {
+    // What is no terminal is read by a program.
+    if args.headless || context.out.width().is_none() {
         context.out.json(&score.json())?;
     }
     Ok(if score.is_perfect() { Exit::Fine } else { Exit::Problem })
