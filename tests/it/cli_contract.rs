@@ -234,6 +234,29 @@ fn a_filter_for_the_log_that_cannot_be_read_is_wrong_usage_where_it_is_named() {
 }
 
 #[test]
+fn a_name_of_which_nobody_knows_is_a_problem_and_no_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(exit(at, "init"), 0);
+    for line in [
+        "render nope --target front-desk --sample Meeting/cancelled/client_to_pivot",
+        "render default --target nobody --sample Meeting/cancelled/client_to_pivot",
+        "render default --target front-desk nobody",
+        "explain nobody",
+        "explain --account nobody Meeting/cancelled/client_to_pivot",
+        "backfill --rule nope --since 1h",
+        "backfill --rule client-cancellations --since 1h --account nobody",
+        "catalog --use-case nope",
+        "deliveries list --rule nope",
+        "mute --rule nope --for 1h --reason x",
+    ] {
+        let (code, stdout, stderr) = said(at, line);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{line}: {stderr}");
+    }
+    assert_eq!(exit(at, "explain --activity-type Nope --message-type nope --direction nope"), 0);
+}
+
+#[test]
 fn a_store_in_trouble_is_not_available_and_one_that_makes_no_sense_is_a_fault() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
