@@ -39,7 +39,7 @@ pub struct Args {
     /// Reload when the rules file or anything that it brings in changes; SIGHUP and `POST /-/reload` always do
     #[arg(long, conflicts_with_all = ["once", "dry_run"])]
     watch: bool,
-    /// Where console, health and metrics are served; `none` to switch off
+    /// Where console, health and metrics are served; `none` to switch off. With --once and --dry-run nothing is served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
     listen: String,
     #[command(flatten)]
@@ -116,7 +116,7 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let served = match (args.once, args.listen.as_str()) {
         (true, _) | (false, "none") => None,
         (false, address) => {
-            let address = parsed(address)?;
+            let address = parsed(address).await?;
             Some((address, args.console.settings(address)?))
         }
     };
@@ -163,14 +163,35 @@ fn traces(args: &Args, context: &Context, store: &Store) -> anyhow::Result<Optio
     Ok(settings)
 }
 
-/// What `--listen` names.
-pub(super) fn parsed(address: &str) -> anyhow::Result<SocketAddr> {
-    address.parse().map_err(|_| {
-        Stop::new(
-            Exit::Usage,
-            format!("--listen {address}: an address and a port are meant, such as 127.0.0.1:8787, or `none`"),
-        )
-    })
+/// What `--listen` names: an address and a port, or a name of this machine and a port.
+pub(super) async fn parsed(named: &str) -> anyhow::Result<SocketAddr> {
+    if let Ok(address) = named.parse() {
+        return Ok(address);
+    }
+    let wrong = |why: &str| Err(Stop::new(Exit::Usage, format!("--listen {named}: {why}")));
+    let form = "an address and a port are meant, such as 127.0.0.1:8787, or `none`";
+    let Some((host, port)) = named.rsplit_once(':') else { return wrong(form) };
+    if port.parse::<u16>().is_err() {
+        return wrong(form);
+    }
+    if host.is_empty() {
+        let text = format!(
+            "before the port an address is meant: 127.0.0.1:{port} for this machine alone, 0.0.0.0:{port} for all networks"
+        );
+        return wrong(&text);
+    }
+    let found: Vec<SocketAddr> =
+        tokio::net::lookup_host(named).await.map_or_else(|_| Vec::new(), Iterator::collect);
+    // A name often has addresses of both kinds; whoever dials it by that name tries IPv4 too.
+    let near = || found.iter().filter(|address| address.ip().is_loopback());
+    match near().find(|address| address.is_ipv4()).or_else(|| near().next()) {
+        Some(address) => Ok(*address),
+        None if found.is_empty() => wrong(&format!("the name {host} has no address; {form}")),
+        None => wrong(&format!(
+            "the name {host} does not mean this machine alone: write the address on which is to be listened, such as \
+             0.0.0.0:{port} for all networks"
+        )),
+    }
 }
 
 pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

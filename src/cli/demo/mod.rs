@@ -120,11 +120,11 @@ async fn listener(args: &Args) -> anyhow::Result<Option<(TcpListener, web::Setti
     let asked = match args.listen.as_deref() {
         Some("none") => return Ok(None),
         Some(address) => {
-            let address = parsed(address)?;
+            let address = parsed(address).await?;
             let settings = args.console.settings(address)?;
             return Ok(Some((bind(address).await?, settings)));
         }
-        None => parsed(LISTEN)?,
+        None => parsed(LISTEN).await?,
     };
     let settings = args.console.settings(asked)?;
     let free = SocketAddr::new(asked.ip(), 0);
