@@ -387,6 +387,26 @@ fn a_missing_value_shows_a_marker_and_a_failing_template_the_plain_message() {
 }
 
 #[test]
+fn the_event_that_stands_in_for_a_body_that_failed_says_which_and_why() {
+    let (templates, problems) = compile(&[("f/http.yaml", "id: '{{date now \"%H\" message.uid}}'\n")]);
+    assert_eq!(problems, Vec::<String>::new());
+    let mut view = cancelled("Ann");
+    for kind in ["vcita.meeting.cancelled", "vcita.digest"] {
+        let rendered = templates.render("f", Format::Http(HttpBody::Auto), &view);
+        let Payload::Http(body) = rendered.payload else { panic!() };
+        let event: Value = serde_json::from_str(&body.body).unwrap();
+        assert_eq!((&event["type"], &event["data"]["rule"]), (&json!(kind), &json!("client-cancellations")));
+        let why = event["data"]["template_error"].as_str().unwrap();
+        assert!(why.contains("f/http.yaml") && why.contains("no time zone m1"), "{why}");
+        assert_eq!(rendered.problem.as_deref(), Some(why));
+        view.messages.push(view.messages[0].clone());
+    }
+    let whole = templates.render(DEFAULT, Format::Http(HttpBody::CloudEvents), &view).payload;
+    let Payload::Http(whole) = whole else { panic!() };
+    assert!(!whole.body.contains("template_error"), "{}", whole.body);
+}
+
+#[test]
 fn structured_parts_are_rendered_leaf_by_leaf() {
     let (templates, problems) = compile(&[
         (
