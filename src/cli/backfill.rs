@@ -70,7 +70,7 @@ pub struct Args {
     #[arg(long)]
     yes: bool,
     /// Show what another rules file would have sent otherwise; nothing is sent or written
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "yes"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "yes")]
     compare: Option<PathBuf>,
     /// Exit with 1 if the two files differ in what they send
     #[arg(long, requires = "compare")]

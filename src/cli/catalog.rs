@@ -66,7 +66,7 @@ fn known_use_case(wanted: &str) -> anyhow::Result<()> {
     let near = catalog::nearest(wanted, all);
     let listed = if near.is_empty() { all } else { &near };
     let message = format!("no use case is called `{wanted}`; there is {}", listed.join(", "));
-    Err(Stop::new(Exit::Usage, message))
+    Err(Stop::new(Exit::Problem, message))
 }
 
 fn passes(args: &Args, row: &Row<'_>) -> bool {

@@ -1,7 +1,7 @@
 //! `check`: everything that is wrong with the rules file, at once and offline.
 
 use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::fix::{self, Fixed};
 use crate::config::problem::{Applicability, Severity, count};
@@ -61,7 +61,7 @@ enum Deny {
 /// Runs the command.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     if let Some(code) = &args.explain {
-        return explain(code, context);
+        return explain(code, args.format, context);
     }
     let fixed = if args.fix { mend(context)? } else { Vec::new() };
     let mut loaded = context.load();
@@ -215,7 +215,14 @@ fn summary(loaded: &Loaded, context: &Context) -> String {
     format!("{} {what}", paint(GOOD, format!("{} is fine:", context.global.config.display())))
 }
 
-fn explain(code: &str, context: &Context) -> anyhow::Result<Exit> {
+fn explain(code: &str, format: ReportFormat, context: &Context) -> anyhow::Result<Exit> {
+    let json = format == ReportFormat::Json;
+    if code.is_empty() && json {
+        let all: Vec<Value> =
+            codes::ALL.iter().map(|code| json!({ "code": code.id, "meaning": code.meaning })).collect();
+        context.out.json(&json!({ "codes": all }))?;
+        return Ok(Exit::Fine);
+    }
     if code.is_empty() {
         for code in codes::ALL {
             context.out.line(format!("{}  {}", code.id, code.meaning))?;
@@ -227,7 +234,13 @@ fn explain(code: &str, context: &Context) -> anyhow::Result<Exit> {
         let message = format!("there is no code {code}; near are {near}, and `check --explain` lists all");
         return Err(Stop::new(Exit::Problem, message));
     };
+    let explanation = code.explanation().trim_end();
+    if json {
+        let document = json!({ "code": code.id, "meaning": code.meaning, "explanation": explanation });
+        context.out.json(&document)?;
+        return Ok(Exit::Fine);
+    }
     context.out.line(format!("{}: {}\n", code.id, code.meaning))?;
-    context.out.line(code.explanation().trim_end())?;
+    context.out.line(explanation)?;
     Ok(Exit::Fine)
 }

@@ -120,7 +120,7 @@ fn account<'c>(args: &'c Args, config: &'c Config) -> anyhow::Result<&'c str> {
     match args.account.as_deref() {
         Some(name) if !known.contains(&name) => {
             let message = format!("there is no account `{name}`; there are: {}", known.join(", "));
-            Err(Stop::new(Exit::Usage, message))
+            Err(Stop::new(Exit::Problem, message))
         }
         Some(name) => Ok(name),
         None => Ok(known.first().copied().unwrap_or("main")),

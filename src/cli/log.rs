@@ -5,13 +5,18 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-use super::{Color, Format, Global};
+use super::{Color, Exit, Format, Global, Stop};
 
-/// Starts logging. A filter that does not parse is said and replaced by `default`.
-pub fn start(global: &Global, default: &str) {
+/// Starts logging. A filter of the environment that does not parse is said and replaced by `default`: it may be meant
+/// for others.
+///
+/// # Errors
+/// Exit 2: the filter is `named` on the command line and cannot be read.
+pub fn start(global: &Global, named: bool, default: &str) -> anyhow::Result<()> {
     let wanted = global.log.as_deref().unwrap_or(default);
     let (filter, wrong) = match EnvFilter::try_new(wanted) {
         Ok(filter) => (filter, None),
+        Err(_) if named => return Err(unreadable(wanted)),
         Err(error) => (EnvFilter::new(default), Some(error)),
     };
     let ansi = match global.color {
@@ -29,6 +34,18 @@ pub fn start(global: &Global, default: &str) {
         Format::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),
     };
     if let Some(error) = wrong {
-        tracing::warn!(filter = wanted, %error, "this --log filter cannot be read, the default is used");
+        tracing::warn!(filter = wanted, %error, "the filter in RUST_LOG cannot be read, the default is used");
     }
+    Ok(())
+}
+
+/// Says which part of a filter is none.
+fn unreadable(filter: &str) -> anyhow::Error {
+    let wrong = filter.split(',').find(|part| EnvFilter::try_new(part).is_err());
+    let text = format!(
+        "--log {filter}: `{}` is no filter; write a level (error, warn, info, debug, trace, off), or several such as \
+         warn,activity_relay=debug",
+        wrong.unwrap_or(filter)
+    );
+    Stop::new(Exit::Usage, text)
 }

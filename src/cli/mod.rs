@@ -35,8 +35,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::problem::count;
 use crate::config::secret::Environment;
@@ -206,6 +207,7 @@ impl Command {
 
 /// What stands on the command line itself.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Named {
     /// `--store`.
     pub store: bool,
@@ -213,6 +215,8 @@ pub struct Named {
     pub url: bool,
     /// `--config`: the file has to be there.
     pub config: bool,
+    /// `--log`: it has to be readable.
+    pub log: bool,
 }
 
 impl Named {
@@ -226,7 +230,7 @@ impl Named {
             let known = innermost.ids().any(|known| known.as_str() == id);
             known && innermost.value_source(id) == Some(ValueSource::CommandLine)
         };
-        Self { store: named("store"), url: named("url"), config: named("config") }
+        Self { store: named("store"), url: named("url"), config: named("config"), log: named("log") }
     }
 }
 
@@ -318,9 +322,21 @@ fn unopened(error: StoreError) -> anyhow::Error {
     Stop::new(exit, error.to_string())
 }
 
+/// An empty variable, which `RELAY_STORE=${RELAY_STORE:-}` makes of one that is not set, is taken for one that is not set.
+fn without_empty(command: clap::Command, environment: &Environment) -> clap::Command {
+    let is_empty = |arg: &Arg| {
+        let name = arg.get_env().and_then(|name| name.to_str());
+        name.is_some_and(|name| environment.get(name) == Some(""))
+    };
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(|inner| without_empty(inner, environment))
+}
+
 /// Runs the command line; what `main` calls.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
-    let parsed = Cli::command()
+    let environment = Environment::of_process();
+    let parsed = without_empty(Cli::command(), &environment)
         .try_get_matches_from(arguments)
         .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, Named::of(&matches))));
     let (cli, named) = match parsed {
@@ -331,17 +347,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
         }
     };
     let out = Output::new(cli.global.color);
-    log::start(&cli.global, cli.command.log_filter());
-    let exit = run(cli, named, out).unwrap_or_else(|error| report(out, &error));
+    let exit = run(cli, named, environment, out).unwrap_or_else(|error| report(out, &error));
     exit as i32
 }
 
-fn run(cli: Cli, named: Named, out: Output) -> anyhow::Result<Exit> {
+fn run(cli: Cli, named: Named, environment: Environment, out: Output) -> anyhow::Result<Exit> {
+    log::start(&cli.global, named.log, cli.command.log_filter())?;
     // Fails only if a provider is there already, which is just as well.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let (global, environment) = (cli.global, Environment::of_process());
-    let mut context = Context { global, named, environment, out, clock: Clock::System };
+    let mut context = Context { global: cli.global, named, environment, out, clock: Clock::System };
     let exit = runtime.block_on(cli.command.run(&mut context));
     runtime.shutdown_timeout(SHUTDOWN);
     exit
@@ -351,9 +366,18 @@ fn run(cli: Cli, named: Named, out: Output) -> anyhow::Result<Exit> {
 fn report(out: Output, error: &anyhow::Error) -> Exit {
     let (text, exit) = match error.downcast_ref::<Stop>() {
         Some(stop) => (stop.message.clone(), stop.exit),
-        None => (format!("{error:#}"), Exit::Internal),
+        None => (format!("{error:#}"), exit_of(error)),
     };
     // Where even the error stream is gone there is nobody left to tell; the exit code remains.
     let _ = out.note(format!("{}: {text}", output::paint(output::BAD, "error")));
     exit
+}
+
+/// What a command ends with that an error ends: a store in trouble is not available, all else is our own fault.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    match error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()) {
+        None | Some(StoreError::Corrupt(_)) => Exit::Internal,
+        Some(StoreError::Misnamed(_)) => Exit::Usage,
+        Some(_) => Exit::Unavailable,
+    }
 }

@@ -25,7 +25,7 @@ Examples:
 
 /// Silence a rule for a while; list and lift what is silenced
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(after_help = AFTER_HELP, subcommand_negates_reqs = true)]
 pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", required = true)]
     reason: Option<String>,
     /// For people or for programs
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     format: Format,
     #[command(flatten)]
     asking: Asking,
@@ -51,20 +51,35 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Show the rules that are muted
-    List {
-        /// For people or for programs
-        #[arg(long, value_name = "FORMAT", default_value = "text")]
-        format: Format,
-    },
+    List,
     /// End a mute before its time
     Lift {
         /// Its id, as `mute list` shows it
         #[arg(value_parser = id)]
         id: i64,
-        /// For people or for programs
-        #[arg(long, value_name = "FORMAT", default_value = "text")]
-        format: Format,
     },
+}
+
+impl Args {
+    /// What says how a rule is muted has no place beside an action.
+    fn fit_together(&self) -> anyhow::Result<()> {
+        let action = match &self.action {
+            Some(Action::List) => "list",
+            Some(Action::Lift { .. }) => "lift",
+            None => return Ok(()),
+        };
+        let given = [
+            ("--rule", self.rule.is_some()),
+            ("--for", self.length.is_some()),
+            ("--until", self.until.is_some()),
+            ("--reason", self.reason.is_some()),
+        ];
+        let Some((option, _)) = given.into_iter().find(|(_, given)| *given) else { return Ok(()) };
+        let text = format!(
+            "{option} belongs to `mute` alone, which silences a rule: `mute {action}` does not take it"
+        );
+        Err(Stop::new(Exit::Usage, text))
+    }
 }
 
 fn length(text: &str) -> Result<SignedDuration, String> {
@@ -83,11 +98,12 @@ fn id(text: &str) -> Result<i64, String> {
 /// # Errors
 /// An unknown rule or mute, a moment that is past, a store that cannot be opened or a relay that cannot be asked.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    args.fit_together()?;
     let needs = if args.action.is_some() { Needs::Store } else { Needs::Rules };
     let answerer = Answerer::of(&args.asking, needs, context).await?;
     match &args.action {
-        Some(Action::List { format }) => list(&answerer, *format, context).await,
-        Some(Action::Lift { id, format }) => lift(&answerer, *id, *format, context).await,
+        Some(Action::List) => list(&answerer, args.format, context).await,
+        Some(Action::Lift { id }) => lift(&answerer, *id, args.format, context).await,
         None => mute(args, &answerer, context).await,
     }
 }

@@ -62,17 +62,20 @@ pub struct Args {
 }
 
 /// Runs the command. Exit 1 if the template failed and the plain fallback is shown.
+///
+/// # Errors
+/// An unknown target, template or uid, a file that cannot be read, a bad rules file.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let config = context.config()?;
     let Some(target) = config.targets.get(&args.target) else {
         let known: Vec<&str> = config.targets.keys().map(String::as_str).collect();
         let message = format!("there is no target {}; there are: {}", args.target, known.join(", "));
-        return Err(Stop::new(Exit::Usage, message));
+        return Err(Stop::new(Exit::Problem, message));
     };
     if !config.templates.names().contains(&args.template.as_str()) {
         let known = config.templates.names().join(", ");
         let message = format!("there is no template {}; there are: {known}", args.template);
-        return Err(Stop::new(Exit::Usage, message));
+        return Err(Stop::new(Exit::Problem, message));
     }
     let now = context.clock.now();
     let view = view(args, context, &config, now).await?;

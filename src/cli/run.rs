@@ -39,7 +39,7 @@ pub struct Args {
     /// Reload when the rules file or anything that it brings in changes; SIGHUP and `POST /-/reload` always do
     #[arg(long, conflicts_with_all = ["once", "dry_run"])]
     watch: bool,
-    /// Where console, health and metrics are served; `none` to switch off
+    /// Where console, health and metrics are served; `none` to switch off. With --once and --dry-run nothing is served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
     listen: String,
     #[command(flatten)]
@@ -98,9 +98,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Exit 64 for a bad rules file, 69 where store or address are not to be had.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let (signals, told) = (TaskTracker::new(), CancellationToken::new());
+    lifecycle::watch(&signals, told.clone()).context("signals cannot be watched")?;
     let config = context.config()?;
     if args.dry_run {
-        return dry_run(args, context, config).await;
+        return tokio::select! {
+            shown = dry_run(args, context, config) => shown,
+            () = told.cancelled() => Ok(Exit::Fine),
+        };
     }
     if config.accounts.is_empty() {
         return Err(Stop::new(
@@ -111,12 +116,15 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let served = match (args.once, args.listen.as_str()) {
         (true, _) | (false, "none") => None,
         (false, address) => {
-            let address = parsed(address)?;
+            let address = parsed(address).await?;
             Some((address, args.console.settings(address)?))
         }
     };
     // Before the port: of a second relay in the same place it is the store that says so.
-    let store = Store::open(&context.global.store, Mode::Daemon).await.map_err(unopened)?;
+    let store = tokio::select! {
+        opened = Store::open(&context.global.store, Mode::Daemon) => opened.map_err(unopened)?,
+        () = told.cancelled() => return Ok(Exit::Fine),
+    };
     let listener = match served {
         Some((address, settings)) => Some((bind(address).await?, settings)),
         None => None,
@@ -132,10 +140,17 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         dry_run: false,
     };
     let relay = Arc::new(Relay::new(setup));
+    let stop = relay.stop.clone();
+    signals.spawn(async move {
+        told.cancelled().await;
+        stop.cancel();
+    });
     tell_of_gone(&relay).await?;
-    let signals = TaskTracker::new();
-    lifecycle::watch(&signals, relay.stop.clone()).context("signals cannot be watched")?;
-    if args.once { once(context, &relay).await } else { for_ever(args, context, &relay, listener).await }
+    if args.once {
+        once(args, context, &relay).await
+    } else {
+        for_ever(args, context, &relay, listener).await
+    }
 }
 
 /// Where traces are sent, if anybody asks for them.
@@ -148,14 +163,35 @@ fn traces(args: &Args, context: &Context, store: &Store) -> anyhow::Result<Optio
     Ok(settings)
 }
 
-/// What `--listen` names.
-pub(super) fn parsed(address: &str) -> anyhow::Result<SocketAddr> {
-    address.parse().map_err(|_| {
-        Stop::new(
-            Exit::Usage,
-            format!("--listen {address}: an address and a port are meant, such as 127.0.0.1:8787, or `none`"),
-        )
-    })
+/// What `--listen` names: an address and a port, or a name of this machine and a port.
+pub(super) async fn parsed(named: &str) -> anyhow::Result<SocketAddr> {
+    if let Ok(address) = named.parse() {
+        return Ok(address);
+    }
+    let wrong = |why: &str| Err(Stop::new(Exit::Usage, format!("--listen {named}: {why}")));
+    let form = "an address and a port are meant, such as 127.0.0.1:8787, or `none`";
+    let Some((host, port)) = named.rsplit_once(':') else { return wrong(form) };
+    if port.parse::<u16>().is_err() {
+        return wrong(form);
+    }
+    if host.is_empty() {
+        let text = format!(
+            "before the port an address is meant: 127.0.0.1:{port} for this machine alone, 0.0.0.0:{port} for all networks"
+        );
+        return wrong(&text);
+    }
+    let found: Vec<SocketAddr> =
+        tokio::net::lookup_host(named).await.map_or_else(|_| Vec::new(), Iterator::collect);
+    // A name often has addresses of both kinds; whoever dials it by that name tries IPv4 too.
+    let near = || found.iter().filter(|address| address.ip().is_loopback());
+    match near().find(|address| address.is_ipv4()).or_else(|| near().next()) {
+        Some(address) => Ok(*address),
+        None if found.is_empty() => wrong(&format!("the name {host} has no address; {form}")),
+        None => wrong(&format!(
+            "the name {host} does not mean this machine alone: write the address on which is to be listened, such as \
+             0.0.0.0:{port} for all networks"
+        )),
+    }
 }
 
 pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -218,9 +254,9 @@ pub(super) fn serve(
     Ok(())
 }
 
-async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
+async fn once(args: &Args, context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
     let started = relay.clock.now();
-    let round = driver::once(relay).await?;
+    let round = driver::once(relay, args.grace).await?;
     let filter = |state| Filter { states: vec![state], ..Filter::default() };
     let (dead, _) = relay.store.deliveries(filter(StateName::Dead)).await?;
     let died = dead.iter().filter(|row| row.settled_at.is_some_and(|at| at >= started)).count();
@@ -239,7 +275,9 @@ async fn once(context: &Context, relay: &Arc<Relay>) -> anyhow::Result<Exit> {
         counted(round.messages, "new message"),
         waiting = counted(waiting, "delivery"),
     ))?;
-    Ok(if round.failed.is_empty() && died == 0 { Exit::Fine } else { Exit::Problem })
+    // One that was told to stop has done what it was told.
+    let fine = relay.stop.is_cancelled() || round.failed.is_empty() && died == 0;
+    Ok(if fine { Exit::Fine } else { Exit::Problem })
 }
 
 /// Polls without writing, and prints what would be delivered.

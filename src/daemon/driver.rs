@@ -27,8 +27,6 @@ const STORE_TROUBLE_SLEEP: Duration = Duration::from_secs(2);
 const DRAIN_WAIT_MAX: Duration = Duration::from_secs(2);
 /// So often in a row a round waits without getting anything done before it leaves the rest to the next one.
 const DRAIN_WAITS_MAX: u32 = 10;
-/// How long a round that is told to stop waits for what is under way.
-const DRAIN_GRACE: Duration = Duration::from_secs(10);
 /// How long a part of the relay that failed by a fault of ours rests before it goes on.
 const FAULT_SLEEP: Duration = Duration::from_secs(5);
 /// How often history is pruned.
@@ -55,14 +53,19 @@ pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
         tracker.wait().await;
         relay.courier.idle().await;
     };
+    within(grace, relay, finished).await;
+    relay.traces.flush().await;
+    relay.courier.in_flight()
+}
+
+/// Waits for what is under way, but no longer than its grace.
+async fn within(grace: Duration, relay: &Relay, finished: impl Future<Output = ()>) {
     if tokio::time::timeout(grace, finished).await.is_err() {
         tracing::warn!(
             under_way = relay.courier.in_flight(),
             "the grace period ended; what is under way is due again"
         );
     }
-    relay.traces.flush().await;
-    relay.courier.in_flight()
 }
 
 /// Runs a part of the relay, and again if it fails by a fault of ours: a relay that looks alive and no longer polls or
@@ -294,15 +297,16 @@ pub struct Round {
     pub elsewhere: Vec<String>,
 }
 
-/// Polls every account once that no other instance polls, and delivers all that is due when that is done.
+/// Polls every account once that no other instance polls, and delivers all that is due when that is done. Told to stop,
+/// it polls no further and finishes what is under way within `grace`.
 ///
 /// # Errors
 /// The store fails.
-pub async fn once(relay: &Relay) -> anyhow::Result<Round> {
+pub async fn once(relay: &Relay, grace: Duration) -> anyhow::Result<Round> {
     let config = relay.config();
     relay.roles.take_free(&config, relay.clock.now()).await?;
     let round = tokio::select! {
-        round = once_holding(relay) => round,
+        round = once_holding(relay, grace) => round,
         () = keep_holding(relay) => Ok(Round::default()),
         () = trace_until_it_ends(relay) => Ok(Round::default()),
     };
@@ -330,27 +334,37 @@ async fn trace_until_it_ends(relay: &Relay) {
     }
 }
 
-async fn once_holding(relay: &Relay) -> anyhow::Result<Round> {
+async fn once_holding(relay: &Relay, grace: Duration) -> anyhow::Result<Round> {
     let mut round = Round::default();
     for post in relay.posts.all() {
+        if relay.stop.is_cancelled() {
+            break;
+        }
         let name = post.account().name.clone();
         if !relay.roles.holds(&polling_role(&name), relay.clock.now()) {
             round.elsewhere.push(name);
             continue;
         }
-        match poll(relay, &post).await.result {
+        let tick = tokio::select! {
+            tick = poll(relay, &post) => tick,
+            () = relay.stop.cancelled() => break,
+        };
+        match tick.result {
             Ok(taken) => round.messages += taken.messages,
             Err(error) if error.role_lost() => round.elsewhere.push(name),
             Err(error) => round.failed.push((name, error.to_string())),
         }
     }
     drain(relay).await?;
+    if relay.stop.is_cancelled() {
+        within(grace, relay, relay.courier.idle()).await;
+    }
     relay.traces.flush().await;
     Ok(round)
 }
 
-/// Delivers until nothing is left that is due and may be sent. Waits for a target's pace, as long as that gets
-/// something done, and for what is under way; not for retries.
+/// Delivers until nothing is left that is due and may be sent, or until it is told to stop. Waits for a target's pace, as
+/// long as that gets something done, and for what is under way; not for retries.
 ///
 /// # Errors
 /// The store fails.
@@ -386,10 +400,6 @@ pub async fn drain(relay: &Relay) -> anyhow::Result<()> {
             () = tokio::time::sleep(wait) => {}
             () = relay.stop.cancelled() => {}
         }
-    }
-    if relay.stop.is_cancelled() {
-        // What is still under way afterwards is due again at the next start.
-        let _ = tokio::time::timeout(DRAIN_GRACE, relay.courier.idle()).await;
     }
     Ok(())
 }

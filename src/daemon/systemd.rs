@@ -24,7 +24,8 @@ pub struct Systemd {
 impl Systemd {
     /// As the environment says.
     pub fn of(environment: &Environment) -> Self {
-        let Some(name) = environment.get(SOCKET) else { return Self::default() };
+        let name = environment.get(SOCKET).filter(|name| !name.is_empty());
+        let Some(name) = name else { return Self::default() };
         let every = environment.get(WATCHDOG).and_then(|text| text.parse().ok()).map(Duration::from_micros);
         match open(name) {
             Ok(door) => Self { door: Some(Arc::new(door)), alive_every: every.map(|every| every / 2) },

@@ -427,7 +427,7 @@ impl<'a> Walk<'a> {
 }
 
 /// A parameter's name as written, if it is one.
-fn name_of(param: &Parameter) -> Option<&str> {
+pub(super) fn name_of(param: &Parameter) -> Option<&str> {
     match param {
         Parameter::Name(raw) | Parameter::Path(Path::Relative((_, raw)) | Path::Local((_, _, raw))) => {
             Some(raw)

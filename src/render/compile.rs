@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use handlebars::template::{Parameter, TemplateElement};
-use handlebars::{Handlebars, Template};
+use handlebars::{Handlebars, Path, Template};
 
 use super::TemplateProblem;
 use super::blocks;
-use super::check::{Source, Walk};
+use super::check::{Source, Walk, name_of};
 use super::escape::Kind;
 use super::helpers;
 use super::parts::{self, Node, Tree};
@@ -19,6 +19,9 @@ const PARTS: [&str; 6] = ["subject.hbs", "text.hbs", "html.hbs", "slack.yaml", "
 /// Fields whose strings are addresses or keywords, which no part escapes.
 const UNESCAPED: [&str; 9] =
     ["url", "image_url", "type", "style", "action_id", "block_id", "value", "when", "slack_icon"];
+
+/// What a template may name to put out its name.
+const NAMED: [&str; 3] = ["rule", "account", "target"];
 
 /// What a template's folder holds, under the names by which the engines know its parts.
 #[derive(Debug, Default)]
@@ -224,7 +227,8 @@ impl Work {
             })
         });
         match parsed {
-            Ok(template) => {
+            Ok(mut template) => {
+                put_out_names(&mut template, 0);
                 Some(Source { file: path.to_owned(), text: file.to_owned(), leaf_at, asked: false, template })
             }
             Err(mistake) => {
@@ -293,9 +297,40 @@ fn is_json_alone(template: &Template) -> bool {
     match template.elements.as_slice() {
         [TemplateElement::Expression(call)] => match &call.name {
             Parameter::Name(name) => name == "json",
-            Parameter::Path(handlebars::Path::Relative((_, raw))) => raw == "json",
+            Parameter::Path(Path::Relative((_, raw))) => raw == "json",
             _ => false,
         },
         _ => false,
     }
+}
+
+/// Whatever has no more than a name of its own stands for it in a tag: `{{rule}}` is `{{rule.name}}`. `depth` is how many
+/// blocks around the tag have a `this` of their own.
+fn put_out_names(template: &mut Template, depth: usize) {
+    for element in &mut template.elements {
+        match element {
+            TemplateElement::Expression(call) if call.params.is_empty() && call.hash.is_empty() => {
+                let named = name_of(&call.name).filter(|name| is_named(name, depth));
+                if let Some(Ok(path)) = named.map(|name| Path::parse(&format!("{name}.name"))) {
+                    call.name = Parameter::Path(path);
+                }
+            }
+            TemplateElement::HelperBlock(call) => {
+                let enters = name_of(&call.name).is_some_and(|name| matches!(name, "each" | "with"));
+                let inner = depth + usize::from(enters);
+                call.template.iter_mut().for_each(|template| put_out_names(template, inner));
+                call.inverse.iter_mut().for_each(|template| put_out_names(template, depth));
+            }
+            TemplateElement::PartialBlock(call) | TemplateElement::DecoratorBlock(call) => {
+                call.template.iter_mut().for_each(|template| put_out_names(template, depth));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The path leads to one of the outermost names, from so many blocks further in.
+fn is_named(path: &str, depth: usize) -> bool {
+    let name = path.strip_prefix("@root.").or_else(|| path.strip_prefix(&"../".repeat(depth)));
+    name.is_some_and(|name| NAMED.contains(&name))
 }

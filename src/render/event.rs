@@ -17,9 +17,9 @@ pub(crate) fn event_type(seen: &Seen) -> String {
     format!("vcita.{}.{}", snake_case(&triple.activity_type), snake_case(&triple.message_type))
 }
 
-/// The default body for a view, in the form asked for.
-pub(crate) fn body(view: &View, form: HttpBody) -> Payload {
-    let Told { kind, at, subject, data } = tell(view);
+/// The default body for a view, in the form asked for; with the reason where it stands in for a template that failed.
+pub(crate) fn body(view: &View, form: HttpBody, failed: Option<&str>) -> Payload {
+    let Told { kind, at, subject, data } = tell(view, failed);
     let (content_type, body) = match form {
         HttpBody::Auto | HttpBody::Event => {
             ("application/json", serde_json::to_string(&Event { r#type: &kind, timestamp: at, data: &data }))
@@ -78,6 +78,8 @@ struct EventData<'a> {
     resolved: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resolved_by: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template_error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -116,7 +118,7 @@ struct Told {
     data: Box<RawValue>,
 }
 
-fn tell(view: &View) -> Told {
+fn tell(view: &View, failed: Option<&str>) -> Told {
     if let Some(notice) = &view.notice {
         let data = json!({
             "id": view.delivery_id,
@@ -140,6 +142,7 @@ fn tell(view: &View) -> Told {
             data: raw(&EventData {
                 resolved: view.around.resolved.iter().map(|one| resolved_data(view, one)).collect(),
                 resolved_by: view.around.resolved_by.as_ref().map(|by| json!(event_data(view, by))),
+                template_error: failed,
                 ..event_data(view, seen)
             }),
         },
@@ -162,6 +165,9 @@ fn tell(view: &View) -> Told {
             });
             if let Some(late) = view.late() {
                 data["late"] = late;
+            }
+            if let Some(failed) = failed {
+                data["template_error"] = json!(failed);
             }
             Told { kind: "vcita.digest".into(), at: view.now, subject: "digest".into(), data: raw(&data) }
         }
@@ -203,6 +209,7 @@ fn event_data<'a>(view: &'a View, seen: &'a Seen) -> EventData<'a> {
         links: view.links(Some(seen)),
         resolved: Vec::new(),
         resolved_by: None,
+        template_error: None,
     }
 }
 

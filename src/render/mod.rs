@@ -205,7 +205,7 @@ impl Templates {
                     Ok(Payload::Http(Body { content_type: "application/json".to_owned(), body }))
                 }
                 // No template sees it: what templates see need not be made.
-                _ => Ok(event::body(view, form)),
+                _ => Ok(event::body(view, form, None)),
             },
         }
     }

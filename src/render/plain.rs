@@ -24,9 +24,10 @@ pub(super) fn message(format: Format, view: &View, why: &str) -> Payload {
     if view.notice.is_some() {
         return notice(format, view);
     }
+    let why = truncate(&one_line(why), QUOTE_MAX);
     let form = match format {
-        Format::Http(HttpBody::CloudEvents) => return event::body(view, HttpBody::CloudEvents),
-        Format::Http(_) => return event::body(view, HttpBody::Event),
+        Format::Http(HttpBody::CloudEvents) => return event::body(view, HttpBody::CloudEvents, Some(&why)),
+        Format::Http(_) => return event::body(view, HttpBody::Event, Some(&why)),
         form @ (Format::Slack | Format::Email) => form,
     };
     let title = title(view);
@@ -56,7 +57,7 @@ pub(super) fn message(format: Format, view: &View, why: &str) -> Payload {
     lines.extend(view.notes());
     let pages = view.links(view.main());
     let open = pages.open.as_str();
-    let note = format!("Shown plainly: {}", one_line(why));
+    let note = format!("Shown plainly: {why}");
     if form == Format::Slack {
         let link = address(open).map(|url| format!("<{}|Open in vCita>", url.replace('&', "&amp;")));
         let said = truncate(&lines.join("\n"), SLACK_TEXT_MAX);
@@ -77,7 +78,7 @@ pub(super) fn notice(format: Format, view: &View) -> Payload {
         None => (title(view), String::new()),
     };
     match format {
-        Format::Http(form) => event::body(view, form),
+        Format::Http(form) => event::body(view, form, None),
         Format::Slack => {
             let context = format!("activity-relay · account {}", one_line(&view.account));
             let blocks = vec![

@@ -316,7 +316,7 @@ fn mistakes_are_found_at_once_each_with_its_place() {
             "a/text.hbs",
             "Hi {{client.nmae}}\n{{#if custmer}}x{{/if}}\n{{#each itmes}}{{who}}{{/each}}\n{{ uper who }}",
         ),
-        ("a/subject.hbs", "{{name}} {{rule}} {{> foter}} {{date now \"%!\"}} {{truncate who}}"),
+        ("a/subject.hbs", "{{name}} {{late}} {{> foter}} {{date now \"%!\"}} {{truncate who}}"),
         ("a/html.hbs", "{{{client.name}}}"),
         ("a/slack.yaml", "- type: section\n  text: { type: mrkdwn, text: 'Hi {{cliant.name}}' }\n"),
         ("b/http.yaml", "a: 1\n\tb: 2\n"),
@@ -331,7 +331,7 @@ fn mistakes_are_found_at_once_each_with_its_place() {
     a/html.hbs:1:1 three braces would put a message's text out unescaped [write {{client.name}}; helpers such as link and table bring their own markup]
     a/slack.yaml:2:37 there is no field `cliant.name` [did you mean `client.name`?]
     a/subject.hbs:1:3 there is no field `name` [did you mean `client.name`?]
-    a/subject.hbs:1:12 `rule` is no single value [write rule.name, for example]
+    a/subject.hbs:1:12 `late` is no single value [write late.text, for example]
     a/subject.hbs:1:23 there is no partial `foter` [create _partials/foter.hbs]
     a/subject.hbs:1:43 `%!` is no pattern for a date: strftime formatting failed: found unrecognized specifier directive `!` [such as %a %-d %b %Y, %H:%M]
     a/subject.hbs:1:51 helper `truncate` takes 2 arguments, here it has 1 [docs/templates.md shows each helper in use]
@@ -385,6 +385,48 @@ fn a_missing_value_shows_a_marker_and_a_failing_template_the_plain_message() {
     assert!(mail.text.contains("f/text.hbs") && mail.text.contains("client c1"), "{}", mail.text);
     let unknown = templates.render("tt", Format::Slack, &view).problem.unwrap();
     assert!(unknown.contains("no template tt"), "{unknown}");
+}
+
+#[test]
+fn the_event_that_stands_in_for_a_body_that_failed_says_which_and_why() {
+    let (templates, problems) = compile(&[("f/http.yaml", "id: '{{date now \"%H\" message.uid}}'\n")]);
+    assert_eq!(problems, Vec::<String>::new());
+    let mut view = cancelled("Ann");
+    for kind in ["vcita.meeting.cancelled", "vcita.digest"] {
+        let rendered = templates.render("f", Format::Http(HttpBody::Auto), &view);
+        let Payload::Http(body) = rendered.payload else { panic!() };
+        let event: Value = serde_json::from_str(&body.body).unwrap();
+        assert_eq!((&event["type"], &event["data"]["rule"]), (&json!(kind), &json!("client-cancellations")));
+        let why = event["data"]["template_error"].as_str().unwrap();
+        assert!(why.contains("f/http.yaml") && why.contains("no time zone m1"), "{why}");
+        assert_eq!(rendered.problem.as_deref(), Some(why));
+        view.messages.push(view.messages[0].clone());
+    }
+    let whole = templates.render(DEFAULT, Format::Http(HttpBody::CloudEvents), &view).payload;
+    let Payload::Http(whole) = whole else { panic!() };
+    assert!(!whole.body.contains("template_error"), "{}", whole.body);
+}
+
+#[test]
+fn what_has_a_name_stands_for_it_in_a_tag() {
+    let (templates, problems) = compile(&[
+        ("t/subject.hbs", "{{rule}}/{{rule.name}} {{account}} {{target}}"),
+        (
+            "t/text.hbs",
+            "{{#if client}}{{rule}}{{/if}}{{#each items}} {{../rule}} {{@root.account}}{{/each}}{{> end}}\n{{#with message.raw}}{{rule}}{{/with}}",
+        ),
+        ("_partials/end.hbs", " {{target}}"),
+    ]);
+    assert_eq!(problems, Vec::<String>::new());
+    let mut view = cancelled("Ann");
+    view.messages[0].message.raw = json!({ "rule": "its own" });
+    let mail = mail(templates.render("t", Format::Email, &view));
+    assert_eq!(mail.subject, "client-cancellations/client-cancellations main front-desk");
+    let text = "client-cancellations client-cancellations main front-desk\nits own\n";
+    assert_eq!(mail.text, text);
+    let (_, problems) = compile(&[("t/text.hbs", "{{#each resolved}}{{rule}}{{/each}} {{client}}")]);
+    let words = ["`rule` is no single value", "`client` is no single value"];
+    assert!(problems.iter().zip(words).all(|(problem, words)| problem.contains(words)), "{problems:?}");
 }
 
 #[test]

@@ -159,6 +159,122 @@ fn wrong_usage_bad_files_and_missing_stores_have_their_exit_codes() {
 }
 
 #[test]
+fn what_every_command_takes_stands_before_and_behind_the_action() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(exit(at, "init"), 0);
+    for group in ["mute", "deliveries", "targets", "digests"] {
+        for line in [
+            format!("{group} --store sqlite://{group}.db list --format json"),
+            format!("{group} list --store sqlite://{group}.db --format json"),
+            format!("--store sqlite://{group}.db {group} list"),
+            format!("{group} -c rules.yaml --store sqlite://{group}.db list"),
+            format!("{group} --console-token a-token-of-sixteen-characters --store sqlite://{group}.db list"),
+        ] {
+            let (code, _, stderr) = said(at, &line);
+            assert_eq!((code, stderr.as_str()), (0, ""), "{line}");
+        }
+        assert!(at.join(format!("{group}.db")).exists(), "{group}");
+    }
+    assert!(!at.join("relay.db").exists());
+    for line in ["mute --format json list", "mute list --format json"] {
+        assert_eq!(json(at, line), serde_json::json!({ "mutes": [] }), "{line}");
+    }
+    assert_eq!(exit(at, "mute -c rules.yaml lift 1"), 1, "there is no such mute");
+    for (line, option) in [
+        ("mute --rule x list", "--rule"),
+        ("mute --for 2h list", "--for"),
+        ("mute --until 2100-01-01T00:00:00Z lift 1", "--until"),
+        ("mute --rule x --for 2h --reason y lift 1", "--rule"),
+        ("mute --reason y lift 1", "--reason"),
+    ] {
+        let (code, _, stderr) = said(at, line);
+        assert_eq!(
+            (code, stderr.contains(&format!("{option} belongs to `mute` alone"))),
+            (2, true),
+            "{line}: {stderr}"
+        );
+    }
+    for line in ["mute", "mute --rule x --for 2h", "mute --rule x --reason y"] {
+        assert_eq!(exit(at, line), 2, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_is_none() {
+    let world = World::new().await;
+    world.receive(1);
+    let mut command = program(world.at());
+    for name in
+        ["RELAY_CONFIG", "RELAY_STORE", "RELAY_URL", "RELAY_CONSOLE_TOKEN", "RUST_LOG", "NOTIFY_SOCKET"]
+    {
+        command.env(name, "");
+    }
+    let output = command.args(["run", "--once"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("new messages") && !stderr.contains("systemd"), "{stderr}");
+    assert!(world.at().join("relay.db").exists());
+}
+
+#[test]
+fn a_filter_for_the_log_that_cannot_be_read_is_wrong_usage_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = said(folder.path(), "status --log info,activity_relay=loud");
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("`activity_relay=loud` is no filter"), "{stderr}");
+    let mut command = program(folder.path());
+    let output = command.args(["status"]).env("RUST_LOG", "activity_relay=loud").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), stderr.contains("RUST_LOG cannot be read")),
+        (Some(0), true),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_name_of_which_nobody_knows_is_a_problem_and_no_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(exit(at, "init"), 0);
+    for line in [
+        "render nope --target front-desk --sample Meeting/cancelled/client_to_pivot",
+        "render default --target nobody --sample Meeting/cancelled/client_to_pivot",
+        "render default --target front-desk nobody",
+        "explain nobody",
+        "explain --account nobody Meeting/cancelled/client_to_pivot",
+        "backfill --rule nope --since 1h",
+        "backfill --rule client-cancellations --since 1h --account nobody",
+        "catalog --use-case nope",
+        "deliveries list --rule nope",
+        "mute --rule nope --for 1h --reason x",
+    ] {
+        let (code, stdout, stderr) = said(at, line);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{line}: {stderr}");
+    }
+    assert_eq!(exit(at, "explain --activity-type Nope --message-type nope --direction nope"), 0);
+}
+
+#[test]
+fn a_store_in_trouble_is_not_available_and_one_that_makes_no_sense_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    assert_eq!(exit(at, "init"), 0);
+    assert_eq!(exit(at, "mute --rule client-cancellations --for 2h --reason x"), 0);
+    let database = rusqlite::Connection::open(at.join("relay.db")).unwrap();
+    database.execute("UPDATE mutes SET until = 9223372036854775807", []).unwrap();
+    let (code, _, stderr) = said(at, "mute list");
+    assert_eq!(code, 70, "{stderr}");
+    database.execute("DROP TABLE mutes", []).unwrap();
+    for line in ["mute list", "mute lift 1", "mute --rule client-cancellations --for 2h --reason x", "status"]
+    {
+        let (code, _, stderr) = said(at, line);
+        assert_eq!((code, stderr.contains("no such table")), (69, true), "{line}: {stderr}");
+    }
+}
+
+#[test]
 fn tools_work_before_the_first_run() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

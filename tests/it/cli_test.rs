@@ -323,6 +323,60 @@ fn two_texts_are_not_kept_in_one_snapshot_and_a_type_may_be_one_that_nobody_know
 }
 
 #[test]
+fn the_rules_of_a_test_are_a_set_and_each_is_named_once() {
+    let both = "tests:\n  - name: both\n    messages:\n      - { sample: Meeting/cancelled/client_to_pivot }\n      \
+                - { sample: Payment/payment_failed/to_pivot }\n      - { sample: Payment/payment_failed/to_pivot }\n    \
+                expect: { rules: [RULES] }\n";
+    let folder = Folder::new(&both.replace("RULES", "payments, cancelled"));
+    assert_eq!(folder.json("test").0, 0);
+    folder.write("rules.test.yaml", &both.replace("RULES", "cancelled, payments, payments"));
+    let (code, text) = folder.text("test");
+    assert!(code == 1 && text.contains("the rule `payments` stands here twice"), "{text}");
+    folder.write("rules.test.yaml", &both.replace("RULES", "payments"));
+    assert_eq!(folder.json("test").0, 1, "exactly these");
+}
+
+#[test]
+fn a_list_of_ways_to_look_at_a_part_has_to_hold_as_a_whole() {
+    let tests = |last: &str| {
+        cancelled(&format!(
+            "{{ deliveries: [{{ to: desk, text: [\"Ann cancelled\\nMassage\", {{ contains: Ann }}, {{ contains: {last} }}], \
+             body: [{{ json_contains: {{ blocks: [{{ type: section }}] }} }}, {{ matches: {last} }}] }}] }}"
+        ))
+    };
+    let folder = Folder::new(&tests("Massage"));
+    let (code, document) = folder.json("test");
+    assert_eq!(code, 0, "{document}");
+    folder.write("rules.test.yaml", &tests("Yoga"));
+    let (code, document) = folder.json("test");
+    assert_eq!((code, failures(&document).len()), (1, 2), "{document}");
+    folder.write("rules.test.yaml", &cancelled("{ deliveries: [{ to: desk, text: [[Ann]] }] }"));
+    assert_eq!(folder.json("test").1["problems"].as_array().unwrap().len(), 1, "a list in a list");
+}
+
+#[test]
+fn whatever_keeps_tests_from_running_is_told_to_people_to_programs_and_to_ci_systems() {
+    let folder = Folder::new(&cancelled("{ rules: [cancelled] }"));
+    let told = |line: &str, code: &str, words: &str| {
+        fs::write(folder.path().join("out.xml"), "").unwrap();
+        let (exit, document) = folder.json(&format!("{line} --junit out.xml"));
+        assert_eq!((exit, &document["problems"][0]["code"]), (1, &json!(code)), "{document}");
+        assert_eq!(document["tests"], json!([]), "{document}");
+        let xml = folder.read("out.xml");
+        assert!(xml.contains("errors=\"1\"") && xml.contains(words), "{words}: {xml}");
+        let (exit, text) = folder.text(line);
+        assert!(exit == 1 && text.contains(&format!("error[{code}]")), "{text}");
+    };
+    told("test --config nowhere.yaml", "R001", "nowhere.yaml cannot be read");
+    folder.write("bad.yaml", &RULES.replace("template: short", "templat: short"));
+    told("test --config bad.yaml", "R010", "bad.yaml:14");
+    folder.write("rules.yaml", &RULES.replace("Europe/Rome", "${ZONE:-Europe/Rome}"));
+    folder
+        .write("rules.test.yaml", &format!("env: {{ ZONE: Mars }}\n{}", cancelled("{ rules: [cancelled] }")));
+    told("test", "R031", "with this `env` the rules file has a problem, in rules.yaml:4");
+}
+
+#[test]
 fn coverage_names_what_no_test_reached() {
     let folder = Folder::new(&cancelled("{ rules: [cancelled] }"));
     let (_, text) = folder.text("test --coverage");

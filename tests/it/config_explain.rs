@@ -128,6 +128,14 @@ fn a_code_is_explained_all_are_listed_and_an_unknown_one_brings_the_nearest() {
     assert!(text.contains("\nWrong:\n\n    rules:") && text.contains("\nRight:\n\n    rules:"), "{text}");
     let all = check(folder.path(), &["--explain"]);
     assert_eq!(all.lines().count(), codes::ALL.len());
+    let json =
+        |arguments: &[&str]| -> Value { serde_json::from_str(&check(folder.path(), arguments)).unwrap() };
+    let one = json(&["--explain", "R014", "--format", "json"]);
+    let code = codes::find("R014").unwrap();
+    assert_eq!((&one["code"], &one["meaning"]), (&code.id.into(), &code.meaning.into()));
+    assert_eq!(one["explanation"], code.explanation().trim_end());
+    let all = json(&["--explain", "--format", "json"]);
+    assert_eq!(all["codes"].as_array().unwrap().len(), codes::ALL.len());
     let output = Command::new(env!("CARGO_BIN_EXE_activity-relay"))
         .args(["check", "--explain", "R50"])
         .output()

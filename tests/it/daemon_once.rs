@@ -9,6 +9,7 @@ use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::store::{Mode, Store};
 
 use crate::source_api::install_crypto;
+use crate::world::PATIENCE;
 
 const MESSAGES: usize = 150;
 const RULES: &str = r#"
@@ -51,7 +52,7 @@ async fn a_round_ends_only_when_nothing_due_is_left() {
         paced: false,
         dry_run: false,
     });
-    let round = driver::once(&relay).await.unwrap();
+    let round = driver::once(&relay, PATIENCE).await.unwrap();
     assert!(round.failed.is_empty() && round.messages == MESSAGES, "{round:?}");
     let counts = relay.store.counts(None).await.unwrap();
     assert_eq!((counts.pending, counts.sending, counts.delivered), (0, 0, 2 * MESSAGES as u64));

@@ -9,7 +9,7 @@ use activity_relay::sandbox::script::{Answer, says};
 
 use crate::faults::record::{Observed, record};
 use crate::several::{ONE_ACCOUNT, Several};
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 /// One channel that takes one message a second, in turn.
 const PACED: &str = "
@@ -331,7 +331,7 @@ async fn a_single_round_polls_what_nobody_else_does_and_leaves_no_trace() {
     let Some(several) = Several::new(&accounts(2), &[0, 0]).await else { return };
     let [running, round] = &*several.members else { panic!("two of them") };
     running.relay.store.hold(&["poll a0".into()], Duration::from_mins(1), several.now()).await.unwrap();
-    let went = activity_relay::daemon::driver::once(&round.relay).await.unwrap();
+    let went = activity_relay::daemon::driver::once(&round.relay, PATIENCE).await.unwrap();
     assert_eq!((went.elsewhere, went.failed), (vec!["a0".to_owned()], vec![]));
     let holds = several.store().holds().await.unwrap();
     assert_eq!(holds.iter().map(|hold| hold.role.as_str()).collect::<Vec<_>>(), ["poll a0"]);

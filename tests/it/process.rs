@@ -99,11 +99,28 @@ async fn bad_rules_end_it_with_64() {
 }
 
 #[tokio::test]
+async fn an_address_to_listen_on_that_is_none_is_told_how_to_write_it() {
+    let stage = Stage::new().await;
+    for (wrong, words) in [
+        (":8787", "127.0.0.1:8787 for this machine alone, 0.0.0.0:8787 for all networks"),
+        ("localhost", "an address and a port are meant"),
+        ("localhost:http", "an address and a port are meant"),
+        ("127.0.0.1", "an address and a port are meant"),
+    ] {
+        let said = stage.output(&format!("run --listen {wrong}")).await;
+        let stderr = String::from_utf8(said.stderr).unwrap();
+        assert_eq!((said.status.code(), stderr.contains(words)), (Some(2), true), "{wrong}: {stderr}");
+    }
+}
+
+#[tokio::test]
 async fn health_is_served_while_it_runs() {
     let stage = Stage::new().await;
     stage.receive(1);
     let address = Stage::address();
-    let mut running = stage.start(&format!("run --listen {address}"));
+    // A name of this machine will do.
+    let named = address.replace("127.0.0.1", "localhost");
+    let mut running = stage.start(&format!("run --listen {named}"));
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
     for (path, words) in [("livez", "ok"), ("readyz", "ok"), ("metrics", "# EOF")] {
         let asked = stage.output(&format!("health --url http://{address}/{path}")).await;

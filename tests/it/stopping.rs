@@ -1,11 +1,16 @@
 //! The program is told to stop while idle, busy and hung, is kept from running twice, and is stopped past its leases.
 
+use std::thread;
 use std::time::Duration;
 
 use activity_relay::sandbox::script::{Fault, slow};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::faults::record::record;
 use crate::oracle::Tally;
+use crate::somebody::somebody;
 use crate::stage::{Stage, THREE, THREE_IN_FLIGHT};
 use crate::world::PATIENCE;
 
@@ -62,6 +67,76 @@ async fn told_to_stop_while_a_target_hangs_it_waits_no_longer_than_its_grace() {
         "SIGTERM while an HTTP target never answers",
         &verdict.observed(0, THREE_IN_FLIGHT, saw),
     );
+}
+
+/// Takes a request and never answers it; its address, and word of each request.
+fn silent() -> (String, mpsc::UnboundedReceiver<()>) {
+    let (asked, requests) = mpsc::unbounded_channel();
+    let address = somebody(move |_, _| {
+        // Its test may be over.
+        let _ = asked.send(());
+        loop {
+            thread::park();
+        }
+    });
+    (address, requests)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_while_it_asks_a_round_asks_no_further_and_ends_with_0() {
+    let stage = Stage::new().await;
+    for line in ["run --once", "run --dry-run", "run --listen none"] {
+        let (api, mut requests) = silent();
+        let mut command = stage.command(line);
+        command.env("API", api);
+        let mut round = stage.launch(command);
+        timeout(PATIENCE, requests.recv()).await.expect("it asks").unwrap();
+        round.signal("TERM");
+        assert_eq!(round.ended().await.code(), Some(0), "{line}: {}", stage.logged());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_while_it_waits_for_its_store_it_ends_with_0() {
+    let stage = Stage::new().await;
+    for line in ["run --listen none", "run --once", "run --dry-run"] {
+        let database = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("postgres://relay@{}/relay?sslmode=disable", database.local_addr().unwrap());
+        let mut waiting = stage.start(&format!("{line} --store {url}"));
+        let _connection = timeout(PATIENCE, database.accept()).await.expect("it connects").unwrap();
+        waiting.signal("INT");
+        assert_eq!(waiting.ended().await.code(), Some(0), "{line}: {}", stage.logged());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_while_it_delivers_a_round_finishes_what_is_under_way_within_its_grace() {
+    let stage = Stage::new().await;
+    let answers = |answer| Fault { on: String::new(), times: None, answer };
+    stage.sandbox.http.fault(answers(slow(2 * PATIENCE)));
+    stage.receive(MESSAGES);
+    let begun = async |line: &str| {
+        let before = stage.sandbox.http.arrivals().len();
+        let round = stage.start(line);
+        stage.sandbox.http.wait_until(PATIENCE, |arrivals| arrivals.len() > before).await.unwrap();
+        round.signal("TERM");
+        round
+    };
+    let mut hung = begun("run --once --grace 200ms").await;
+    stage.until_logged(&hung, "the grace period ended").await;
+    assert_eq!(hung.ended().await.code(), Some(0), "{}", stage.logged());
+
+    let mut hung = begun("run --once --grace 60s").await;
+    stage.until_logged(&hung, "stopping").await;
+    hung.signal("INT");
+    assert_eq!(hung.ended().await.code(), Some(143), "a second signal ends it at once");
+
+    stage.sandbox.http.heal();
+    stage.sandbox.http.fault(answers(slow(Duration::from_millis(1_500))));
+    let mut busy = begun("run --once --grace 60s").await;
+    assert_eq!(busy.ended().await.code(), Some(0), "{}", stage.logged());
+    let counts = stage.store().await.counts(None).await.unwrap();
+    assert!(counts.sending == 0 && counts.delivered > 0, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

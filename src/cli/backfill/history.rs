@@ -59,7 +59,7 @@ fn accounts<'c>(wanted: Option<&str>, config: &'c Config) -> anyhow::Result<Vec<
     if let (true, Some(name)) = (accounts.is_empty(), wanted) {
         let known: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
         let text = format!("there is no account `{name}`; there are: {}", known.join(", "));
-        return Err(Stop::new(Exit::Usage, text));
+        return Err(Stop::new(Exit::Problem, text));
     }
     Ok(accounts)
 }

@@ -7,7 +7,9 @@ use crate::config::secret::Environment;
 
 /// Opens the address, if there is a screen and a program that opens browsers.
 pub(super) fn open(address: &str, environment: &Environment) {
-    let screen = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| environment.get(name).is_some());
+    let screen = ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|name| environment.get(name).is_some_and(|at| !at.is_empty()));
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     if !screen && !cfg!(target_os = "macos") {
         return;

@@ -108,7 +108,8 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     closing.cancel();
     stage.sandbox.stop().await;
     std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
-    if args.headless {
+    // What is no terminal is read by a program.
+    if args.headless || context.out.width().is_none() {
         context.out.json(&score.json())?;
     }
     Ok(if score.is_perfect() { Exit::Fine } else { Exit::Problem })
@@ -119,11 +120,11 @@ async fn listener(args: &Args) -> anyhow::Result<Option<(TcpListener, web::Setti
     let asked = match args.listen.as_deref() {
         Some("none") => return Ok(None),
         Some(address) => {
-            let address = parsed(address)?;
+            let address = parsed(address).await?;
             let settings = args.console.settings(address)?;
             return Ok(Some((bind(address).await?, settings)));
         }
-        None => parsed(LISTEN)?,
+        None => parsed(LISTEN).await?,
     };
     let settings = args.console.settings(asked)?;
     let free = SocketAddr::new(asked.ip(), 0);

@@ -99,14 +99,12 @@ impl Judge<'_> {
                 found.push(self.plain(codes::RULES, wanted.span, message, help));
             }
         }
-        if found.is_empty() && wanted.items.iter().map(|rule| rule.value.as_str()).ne(took.iter().copied()) {
-            let message = "these are the rules, but not in the order in which they apply".to_owned();
-            found.push(self.plain(
-                codes::RULES,
-                wanted.span,
-                message,
-                format!("in the file's order: {}", took.join(", ")),
-            ));
+        for (index, rule) in wanted.items.iter().enumerate() {
+            if wanted.items[..index].iter().any(|earlier| earlier.value == rule.value) {
+                let message = format!("the rule `{}` stands here twice", rule.value);
+                let help = "name each rule once, however many messages it takes".to_owned();
+                found.push(self.plain(codes::RULES, rule.span, message, help));
+            }
         }
         found
     }

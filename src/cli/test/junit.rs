@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Outcome, Ran};
+use crate::config::problem::Problem;
 
 /// The whole document.
 pub(super) fn document(ran: &[Ran]) -> String {
@@ -10,14 +11,32 @@ pub(super) fn document(ran: &[Ran]) -> String {
     let failures: usize = ran.iter().map(|ran| ran.outcomes.iter().filter(|one| !one.passed()).count()).sum();
     let errors: usize = ran.iter().filter(|ran| !ran.suite.problems.is_empty()).count();
     let seconds: f64 = ran.iter().map(seconds).sum();
+    whole((tests, failures, errors, seconds), |xml| ran.iter().for_each(|ran| suite(xml, ran)))
+}
+
+/// The document where the rules file itself has problems, so that no test was run.
+pub(super) fn of_problems(file: &str, problems: &[Problem]) -> String {
+    whole((1, 0, 1, 0.0), |xml| {
+        let file = escaped(file);
+        let _ = writeln!(
+            xml,
+            "  <testsuite name=\"{file}\" tests=\"1\" failures=\"0\" errors=\"1\" time=\"0.000\">"
+        );
+        broken(xml, &file, problems);
+        xml.push_str("  </testsuite>\n");
+    })
+}
+
+fn whole(
+    (tests, failures, errors, seconds): (usize, usize, usize, f64),
+    suites: impl FnOnce(&mut String),
+) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(
         xml,
         "<testsuites name=\"activity-relay\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds:.3}\">"
     );
-    for ran in ran {
-        suite(&mut xml, ran);
-    }
+    suites(&mut xml);
     xml.push_str("</testsuites>\n");
     xml
 }
@@ -41,23 +60,26 @@ fn suite(xml: &mut String, ran: &Ran) {
         seconds(ran)
     );
     if !ran.suite.problems.is_empty() {
-        let texts: Vec<String> = ran
-            .suite
-            .problems
-            .iter()
-            .map(|problem| format!("{}:{}: {}", problem.file, problem.line, problem.message))
-            .collect();
-        let _ = writeln!(
-            xml,
-            "    <testcase name=\"(the file itself)\" classname=\"{file}\" time=\"0.000\">\n      \
-             <error message=\"the file has problems\">{}</error>\n    </testcase>",
-            escaped(&texts.join("\n"))
-        );
+        broken(xml, &file, &ran.suite.problems);
     }
     for outcome in &ran.outcomes {
         case(xml, &file, outcome);
     }
     xml.push_str("  </testsuite>\n");
+}
+
+/// What is wrong with a file, as a case of its own.
+fn broken(xml: &mut String, file: &str, problems: &[Problem]) {
+    let texts: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}:{}: {}", problem.file, problem.line, problem.message))
+        .collect();
+    let _ = writeln!(
+        xml,
+        "    <testcase name=\"(the file itself)\" classname=\"{file}\" time=\"0.000\">\n      \
+         <error message=\"the file has problems\">{}</error>\n    </testcase>",
+        escaped(&texts.join("\n"))
+    );
 }
 
 fn case(xml: &mut String, file: &str, outcome: &Outcome) {

@@ -92,9 +92,6 @@ impl Outcome {
 /// Runs the command.
 pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let path = context.global.config.clone();
-    if !path.exists() {
-        context.config()?;
-    }
     let mut loaded = load_standing_in(&path, &context.environment);
     let Some(config) = loaded.config.take() else { return bad_rules(args, &loaded, context) };
     let config = Arc::new(config);
@@ -104,15 +101,11 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         ran.push(file(args, opened, &config, context, &mut reached).await?);
     }
     let coverage = reached.coverage(&config, &loaded);
-    if let Some(path) = &args.junit {
-        std::fs::write(path, junit::document(&ran)).map_err(|error| {
-            Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
-        })?;
-    }
     match args.format {
         Format::Json => context.out.json(&as_json(&ran, &coverage))?,
         Format::Text => show::all(&ran, args.coverage.then_some(&coverage), context)?,
     }
+    write_junit(args, || junit::document(&ran))?;
     let count: usize = ran.iter().map(|ran| ran.outcomes.len()).sum();
     let fine =
         ran.iter().all(|ran| ran.suite.problems.is_empty() && ran.outcomes.iter().all(Outcome::passed));
@@ -122,6 +115,14 @@ pub async fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Problem);
     }
     Ok(if fine { Exit::Fine } else { Exit::Problem })
+}
+
+/// Writes the report for CI systems where it is asked for.
+fn write_junit(args: &Args, document: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let Some(path) = &args.junit else { return Ok(()) };
+    std::fs::write(path, document()).map_err(|error| {
+        Stop::new(Exit::Unavailable, format!("{} cannot be written: {error}", path.display()))
+    })
 }
 
 /// The files to run: those named, or all that belong to the rules file.
@@ -164,9 +165,8 @@ async fn file(
         let loaded = load_standing_in(&context.global.config, &environment);
         let wrong = loaded.problems.iter().find(|problem| problem.severity == Severity::Error);
         if let Some(problem) = wrong {
-            let file = opened.path().display();
-            let message = format!("with `env` of {file}, the rules file has a problem: {}", problem.message);
-            return Err(Stop::new(Exit::Problem, message));
+            let suite = opened.unplayable(config, &environment, problem);
+            return Ok(Ran { suite, outcomes: Vec::new(), written: Vec::new() });
         }
         loaded.config.map(Arc::new)
     };
@@ -198,6 +198,8 @@ fn bad_rules(args: &Args, loaded: &Loaded, context: &Context) -> anyhow::Result<
             context.out.line("\nno test was run, as the rules file has errors")?;
         }
     }
+    let file = context.global.config.display().to_string();
+    write_junit(args, || junit::of_problems(&file, &loaded.problems))?;
     Ok(Exit::Problem)
 }
 

@@ -20,7 +20,7 @@ use crate::rules::timing::{Closes, Collapse, Digest, IfEmpty, Limit, Outside, Ti
 use crate::rules::window::{Cron, Days, Moments, Times};
 
 /// The shortest time that a digest may collect for.
-const EVERY_MIN: Duration = Duration::from_mins(1);
+const EVERY_MIN: Duration = Duration::from_secs(1);
 const ITEMS_MAX: u32 = 1_000;
 const LIMIT_MAX: u32 = 10_000;
 const OVER: [&str; 2] = ["drop", "digest"];

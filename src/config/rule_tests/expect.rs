@@ -245,7 +245,21 @@ impl Reading<'_, '_> {
         found
     }
 
+    /// One way of looking at a part, or a list of them, which all have to hold.
     fn matchers(
+        &mut self,
+        part: Part,
+        node: &Node,
+        target: &str,
+        test: (&str, usize),
+        found: &mut Vec<Check>,
+    ) {
+        for node in self.reader.one_or_more(node) {
+            self.matcher(part, node, target, test, found);
+        }
+    }
+
+    fn matcher(
         &mut self,
         part: Part,
         node: &Node,

@@ -114,7 +114,8 @@ pub(super) fn of_main_file(path: &Path) -> Vec<Opened> {
     found
 }
 
-fn entry<'n>(root: &'n Node, key: &str) -> Option<&'n Node> {
+/// What stands under a key of the outermost mapping.
+pub(super) fn entry<'n>(root: &'n Node, key: &str) -> Option<&'n Node> {
     let Kind::Map(entries) = &root.kind else { return None };
     entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
 }

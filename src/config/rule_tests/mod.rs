@@ -16,7 +16,7 @@ use crate::model::delivery::StateName;
 use crate::model::message::Message;
 use crate::model::names::Names;
 
-use super::codes::Code;
+use super::codes::{self, Code};
 use super::files::{self, read_text};
 use super::outline::Material;
 use super::problem::{Finding, Problem, Span};
@@ -85,7 +85,7 @@ pub struct Arrival {
 /// What is expected of a test; what is absent is not looked at.
 #[derive(Debug, Default)]
 pub struct Expect {
-    /// Exactly these rules take the messages, in file order.
+    /// Exactly these rules take the messages, in whatever order they stand here.
     pub rules: Option<Listed<String>>,
     /// Exactly these deliveries are made.
     pub deliveries: Option<Listed<ExpectedDelivery>>,
@@ -277,6 +277,21 @@ impl Opened {
         let files = [file.clone()];
         let problems = findings.into_iter().map(|finding| finding.into_problem(&files)).collect();
         Suite { stem: stem(&path), source: (file.clone(), text), file, folder, tests, problems }
+    }
+
+    /// The file where the rules file has a problem under its `env:`: none of its tests can be played.
+    pub fn unplayable(self, config: &Config, environment: &Environment, why: &Problem) -> Suite {
+        let span = self.root.as_ref().and_then(|root| file::entry(root, "env")).map(|env| env.span);
+        let mut suite = self.read(config, environment);
+        let message = format!(
+            "with this `env` the rules file has a problem, in {}:{}: {}",
+            why.file, why.line, why.message
+        );
+        let code = codes::find(why.code).unwrap_or(codes::FILE);
+        let problem = suite.problem(code, span.unwrap_or(Span::start_of(0)), message, why.help.clone());
+        suite.tests.clear();
+        suite.problems.push(problem);
+        suite
     }
 }
 
