@@ -97,7 +97,8 @@ pub fn open_digests(rules: &[Rule], account: &str, now: Timestamp) -> (Vec<Plann
                     messages: Vec::new(),
                     notice: None,
                     due_at: when.due_at,
-                    expires_at: None,
+                    // No message says when it was made: it lives from when it is due, unless one joins it.
+                    expires_at: deliver.expires_after.map(|life| after_now(when.due_at, life)),
                     withheld: None,
                     replay_of: None,
                     joins: Some(join.clone()),

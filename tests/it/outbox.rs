@@ -154,6 +154,30 @@ async fn what_was_not_delivered_in_time_expires_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_digest_that_is_sent_empty_too_expires_like_any_other() {
+    for messages in [0, 1] {
+        let rules =
+            HTTP.replace("expires_after: 1h", "expires_after: 2h, digest: { at: \"10:00\", if_empty: send }");
+        let world = World::new(&rules).await;
+        world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+        world.tick().await;
+        for _ in 0..messages {
+            world.receives("Ann", "Hello?");
+        }
+        // It closes after one hour: the message's two are over after another, those of an empty one an hour later.
+        for _ in 0..130 {
+            world.pass("1m").await;
+        }
+        let states: Vec<_> = world.rows().await.iter().map(|row| row.state.as_str()).collect();
+        assert_eq!(states[0], if messages == 0 { "pending" } else { "expired" }, "{}", world.owed().await);
+        for _ in 0..60 {
+            world.pass("1m").await;
+        }
+        assert_eq!(world.rows().await[0].state.as_str(), "expired", "{}", world.owed().await);
+    }
+}
+
+#[tokio::test]
 async fn stop_ends_the_list_and_every_other_match_applies() {
     let world = World::new(
         r#"

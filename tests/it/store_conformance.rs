@@ -494,6 +494,7 @@ behaviours! {
     a_digest_that_is_full_closes_and_the_next_message_opens_another
     each_message_puts_the_end_off_and_not_for_ever
     what_joins_lives_as_long_as_the_last_of_it
+    what_was_opened_without_a_message_lives_as_long_as_those_that_join_it
     what_is_withheld_or_too_old_joins_nothing
     what_was_rendered_once_takes_nothing_in_any_more
     what_is_over_the_limit_is_withheld_and_counted
