@@ -484,6 +484,7 @@ behaviours! {
     a_lease_of_a_page_is_lost_like_any_other messages_join_what_is_open_and_not_what_was_begun
     a_group_may_have_two_open_when_one_is_given_back
     what_was_gathered_once_is_not_gathered_into_the_same_again what_waits_is_listed_as_it_was_planned
+    what_a_parked_target_turned_away_gets_its_place_back
     a_trouble_and_its_end_are_told_once_each a_target_that_is_held_for_one_is_failing_and_sent_nothing
     a_backlog_is_gathered_into_one what_the_store_ends_by_itself_is_told a_cursor_never_goes_back
     trouble_is_remembered_until_its_backlog_was_seen

@@ -177,6 +177,14 @@ pub(crate) async fn end(store: &Store, job: Job, state: State, target: TargetCha
     settle(store, settlement(job, state, target, now), now).await
 }
 
+/// The target refuses it as if it refused everything.
+pub(crate) async fn turn_away(store: &Store, job: Job, due: Timestamp, probe_at: Timestamp, now: Timestamp) {
+    let park = TargetChange::Park { probe_at };
+    let mut refused = settlement(job, State::Pending { due_at: due }, park, now);
+    (refused.verdict.counts, refused.attempt.outcome) = (false, "target_broken".into());
+    assert!(settle(store, refused, now).await);
+}
+
 pub(crate) async fn state_of(store: &Store, id: &DeliveryId) -> StateName {
     store.delivery(id).await.unwrap().expect("the delivery is there").row.state
 }

@@ -129,6 +129,7 @@ async fn do_everything(store: &Store) {
     store.triples_since(at(39_990)).await.unwrap();
     store.prune(at(1), at(1), 50).await.unwrap();
     store.pause_target("desk", true, "by hand").await.unwrap();
+    store.pause_target("desk", false, "").await.unwrap();
 }
 
 /// All plans in a log: each a text of several lines behind the word `plan:`.

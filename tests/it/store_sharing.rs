@@ -10,7 +10,7 @@ use activity_relay::model::settle::TargetChange;
 use activity_relay::store::{Admission, Cursor, Filter, MessagePage, Store, StoreError, StoredMessage, Want};
 
 use super::store_kit::{
-    admitted, at, claim, claim_one, day, end, owe, page, planned, settlement, state_of, uids, want,
+    admitted, at, claim, claim_one, day, end, owe, page, planned, settlement, state_of, turn_away, uids, want,
 };
 
 const FAILING: TargetChange = TargetChange::Failing { rest_until: None };
@@ -227,6 +227,22 @@ pub(crate) async fn what_waits_is_listed_as_it_was_planned(store: Store) {
     assert_eq!(store.waiting("desk", at(10), 10).await.unwrap().len(), 4);
     assert_eq!(store.waiting("desk", at(10), 2).await.unwrap(), waiting[..2]);
     assert!(store.waiting("crm", at(10), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn what_a_parked_target_turned_away_gets_its_place_back(store: Store) {
+    owe(&store, "desk", &["a", "b", "c", "d"]).await;
+    let first = claim_one(&store, "desk", at(0)).await;
+    turn_away(&store, first, at(0), at(60), at(1)).await;
+    for (second, uid) in [(60, "a"), (180, "b")] {
+        let probe = claim_one(&store, "desk", at(second)).await;
+        assert_eq!(uids(std::slice::from_ref(&probe)), [uid], "what was refused goes behind");
+        let next = at(if second == 60 { 180 } else { 420 });
+        turn_away(&store, probe, next, next, at(second)).await;
+    }
+    let probe = claim_one(&store, "desk", at(420)).await;
+    assert_eq!(uids(std::slice::from_ref(&probe)), ["c"]);
+    assert!(end(&store, probe, DELIVERED(421), TargetChange::Healthy, at(421)).await);
+    assert_eq!(uids(&claim(&store, "desk", 9, at(421)).await), ["a", "b", "d"]);
 }
 
 pub(crate) async fn a_trouble_and_its_end_are_told_once_each(store: Store) {

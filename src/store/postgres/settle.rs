@@ -88,7 +88,7 @@ async fn write_down(
 ) -> Result<Vec<bool>> {
     let written = batch.write(tx).await?;
     crate::failpoint::pass("settle");
-    let mut notices: Vec<Planned> = Vec::new();
+    let (mut notices, mut recovered): (Vec<Planned>, Vec<&str>) = (Vec::new(), Vec::new());
     for (settlement, written) in settlements.iter().zip(&written) {
         if !written {
             continue;
@@ -100,10 +100,15 @@ async fn write_down(
             let reason = &settlement.attempt.reason;
             if standing.apply(settlement.verdict.target, reason, token, Some(now)) {
                 notices.extend_from_slice(&settlement.turn_notices);
+                let healthy = settlement.verdict.target == TargetChange::Healthy;
+                recovered.extend(healthy.then_some(&*settlement.target));
             }
         }
     }
     standings.write(tx).await?;
+    for target in recovered {
+        targets::put_in_order(tx, target).await?;
+    }
     owe(tx, &notices, now).await?;
     if written.contains(&false) { batch.or_written_before(tx, written).await } else { Ok(written) }
 }
