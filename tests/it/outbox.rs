@@ -154,6 +154,7 @@ async fn what_the_network_lost_is_no_refusal_of_the_message() {
 #[tokio::test]
 async fn a_person_who_resumes_a_target_does_not_wait_for_its_next_probe() {
     for answer in [says(404, "no_service"), busy(3_600)] {
+        let parks = answer.status == Some(404);
         let world = World::new(SLACK).await;
         world.receives("Ann", "Hello?");
         world.sandbox.slack.answers([answer]);
@@ -162,6 +163,10 @@ async fn a_person_who_resumes_a_target_does_not_wait_for_its_next_probe() {
         world.store().pause_target("desk", false, "").await.unwrap();
         world.send().await;
         assert_eq!(world.sandbox.slack.received().len(), 1);
+        let told: Vec<String> = world.sandbox.http.received().into_iter().map(|told| told.body).collect();
+        let words: &[&str] = if parks { &["is parked", "works again"] } else { &[] };
+        assert_eq!(told.len(), words.len(), "{told:?}");
+        assert!(told.iter().zip(words).all(|(told, word)| told.contains(word)), "{told:?}");
     }
 }
 

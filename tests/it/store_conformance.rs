@@ -485,6 +485,8 @@ behaviours! {
     a_group_may_have_two_open_when_one_is_given_back
     what_was_gathered_once_is_not_gathered_into_the_same_again what_waits_is_listed_as_it_was_planned
     what_a_parked_target_turned_away_gets_its_place_back
+    who_was_told_of_a_parking_is_told_when_it_takes_again_whoever_ended_it
+    within_a_batch_what_comes_later_sees_what_came_before
     a_trouble_and_its_end_are_told_once_each a_target_that_is_held_for_one_is_failing_and_sent_nothing
     a_backlog_is_gathered_into_one what_the_store_ends_by_itself_is_told a_cursor_never_goes_back
     trouble_is_remembered_until_its_backlog_was_seen

@@ -10,7 +10,8 @@ use activity_relay::model::settle::TargetChange;
 use activity_relay::store::{Admission, Cursor, Filter, MessagePage, Store, StoreError, StoredMessage, Want};
 
 use super::store_kit::{
-    admitted, at, claim, claim_one, day, end, owe, page, planned, settlement, state_of, turn_away, uids, want,
+    admitted, at, claim, claim_one, day, end, notice, owe, page, planned, settle, settlement, state_of,
+    turn_away, uids, want,
 };
 
 const FAILING: TargetChange = TargetChange::Failing { rest_until: None };
@@ -245,11 +246,46 @@ pub(crate) async fn what_a_parked_target_turned_away_gets_its_place_back(store: 
     assert_eq!(uids(&claim(&store, "desk", 9, at(421)).await), ["a", "b", "d"]);
 }
 
-pub(crate) async fn a_trouble_and_its_end_are_told_once_each(store: Store) {
-    let notice = |uid: &str| {
-        let notice = Notice { subject: uid.into(), text: "t".into() };
-        vec![Planned { notice: Some(notice), messages: vec![], ..planned("ops", uid, at(0)) }]
+pub(crate) async fn who_was_told_of_a_parking_is_told_when_it_takes_again_whoever_ended_it(store: Store) {
+    owe(&store, "desk", &["a", "b", "c"]).await;
+    let ends = async |second: i64, refused: bool| {
+        let now = at(second);
+        let (state, change) = if refused {
+            (State::Pending { due_at: at(0) }, TargetChange::Park { probe_at: at(second + 600) })
+        } else {
+            (State::Delivered { at: now }, TargetChange::Healthy)
+        };
+        let mut ended = settlement(claim_one(&store, "desk", now).await, state, change, now);
+        ended.turn_notices = vec![notice(&format!("{second}"))];
+        let before = store.counts(Some("ops")).await.unwrap().pending;
+        assert!(settle(&store, ended, now).await);
+        store.counts(Some("ops")).await.unwrap().pending > before
     };
+    assert!(ends(0, true).await, "parked");
+    store.pause_target("desk", false, "").await.unwrap();
+    assert!(ends(10, true).await, "a person resumed it too early");
+    assert_eq!(store.target_states().await.unwrap()[0].probes, 1);
+    store.pause_target("desk", false, "").await.unwrap();
+    store.pause_target("desk", false, "").await.unwrap();
+    assert_eq!(store.target_states().await.unwrap()[0].parked_until, None);
+    assert!(ends(20, false).await, "it takes again");
+    assert!(!ends(30, false).await);
+    store.recovery_seen("desk").await.unwrap();
+    assert!(store.target_states().await.unwrap().is_empty());
+}
+
+pub(crate) async fn within_a_batch_what_comes_later_sees_what_came_before(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    let mut jobs = claim(&store, "desk", 2, at(0)).await;
+    let fails = settlement(jobs.remove(0), State::Pending { due_at: at(9) }, FAILING, at(1));
+    let succeeds = settlement(jobs.remove(0), DELIVERED(1), TargetChange::Healthy, at(1));
+    assert_eq!(store.settle(vec![fails.into(), succeeds.into()], at(1)).await.unwrap(), [true, true]);
+    let state = store.target_states().await.unwrap().remove(0);
+    assert_eq!((state.failing_since, state.recovered_at, state.failures), (Some(at(1)), Some(at(1)), 0));
+}
+
+pub(crate) async fn a_trouble_and_its_end_are_told_once_each(store: Store) {
+    let notice = |uid: &str| vec![notice(uid)];
     let steps =
         [("a", false, false), ("b", true, true), ("c", true, false), ("d", false, true), ("e", false, false)];
     for (uid, lasts, told) in steps {

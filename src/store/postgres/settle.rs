@@ -128,7 +128,7 @@ async fn telling<'a>(tx: &Tx<'_>, settlements: &'a [Arc<Settlement>]) -> Result<
 
 fn says_something(settlement: &Settlement, standings: &Standings) -> bool {
     settlement.verdict.target != TargetChange::Healthy
-        || standings.of(&settlement.target).is_some_and(Standing::is_troubled)
+        || standings.now(&settlement.target).is_some_and(Standing::is_troubled)
 }
 
 /// Settlements by column, as `unnest` wants them.

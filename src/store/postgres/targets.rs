@@ -144,6 +144,11 @@ impl Standings {
         Ok(Self { before, after: BTreeMap::new() })
     }
 
+    /// One of them as it is to be; `None` where it has no row.
+    pub(super) fn now(&self, target: &str) -> Option<&Standing> {
+        self.after.get(&*text(target)).or_else(|| self.of(target))
+    }
+
     /// One of them as it was read; `None` where it has no row.
     pub(super) fn of(&self, target: &str) -> Option<&Standing> {
         self.before.get(&*text(target))
