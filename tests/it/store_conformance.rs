@@ -484,6 +484,7 @@ behaviours! {
     a_lease_of_a_page_is_lost_like_any_other messages_join_what_is_open_and_not_what_was_begun
     a_group_may_have_two_open_when_one_is_given_back
     what_was_gathered_once_is_not_gathered_into_the_same_again what_waits_is_listed_as_it_was_planned
+    what_waits_tells_what_it_has_behind_it what_is_made_of_several_may_be_known_if_one_of_them_may
     what_a_parked_target_turned_away_gets_its_place_back
     who_was_told_of_a_parking_is_told_when_it_takes_again_whoever_ended_it
     within_a_batch_what_comes_later_sees_what_came_before

@@ -105,6 +105,7 @@ async fn do_everything(store: &Store) {
     store.gather(planned("desk", "whole", now), std::slice::from_ref(&id), now).await.unwrap();
     store.discard(std::slice::from_ref(&id), now).await.unwrap();
     store.held("desk", now, 9).await.unwrap();
+    store.waiting("desk", now, 9).await.unwrap();
     store.flush(std::slice::from_ref(&id), now).await.unwrap();
     store.deliveries(Filter { open: true, ..Filter::default() }).await.unwrap();
     store.seen("main", &[uid.clone(), "new".into()]).await.unwrap();

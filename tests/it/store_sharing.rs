@@ -222,12 +222,55 @@ pub(crate) async fn what_waits_is_listed_as_it_was_planned(store: Store) {
     store.admit(page(vec![admitted("j", vec![joining])]), at(3)).await.unwrap();
     let late = admitted("z", vec![planned("desk", "z", at(0))]);
     store.admit(page(vec![late]), at(9)).await.unwrap();
+    let held = admitted("h", vec![planned("desk", "h", at(500))]);
+    store.admit(page(vec![held]), at(3)).await.unwrap();
     let waiting = store.waiting("desk", at(9), 10).await.unwrap();
     assert_eq!((waiting.len(), &waiting[0].id), (3, &backed_off), "{waiting:?}");
     assert_eq!((waiting[0].created_at, waiting[0].template.as_str()), (at(0), "default"));
     assert_eq!(store.waiting("desk", at(10), 10).await.unwrap().len(), 4);
     assert_eq!(store.waiting("desk", at(10), 2).await.unwrap(), waiting[..2]);
     assert!(store.waiting("crm", at(10), 10).await.unwrap().is_empty());
+    assert_eq!(store.waiting("desk", at(501), 10).await.unwrap().len(), 5, "its hours had begun");
+}
+
+pub(crate) async fn what_waits_tells_what_it_has_behind_it(store: Store) {
+    owe(&store, "desk", &["a", "b", "c", "d", "e"]).await;
+    let told = async || {
+        let waiting = store.waiting("desk", at(9_999), 9).await.unwrap();
+        waiting.into_iter().map(|one| (one.lost, one.doubted, one.turned_away)).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [(0, false, false); 5]);
+    drop(claim_one(&store, "desk", at(0)).await);
+    drop(claim_one(&store, "desk", at(31)).await);
+    store.claim(vec![], at(62)).await.unwrap();
+    let mut jobs = claim(&store, "desk", 5, at(62)).await;
+    store.release(vec![jobs.remove(0).claim], at(62)).await.unwrap();
+    for outcome in ["doubtful", "shape_refused", "retry"] {
+        let later = State::Pending { due_at: at(9_000) };
+        let mut ended = settlement(jobs.remove(0), later, TargetChange::None, at(63));
+        ended.attempt.outcome = outcome.into();
+        assert!(settle(&store, ended, at(63)).await);
+    }
+    turn_away(&store, jobs.remove(0), at(0), at(900), at(63)).await;
+    let own = [(2, false, false), (0, true, false), (0, true, false), (0, false, false), (0, false, true)];
+    assert_eq!(told().await, own);
+}
+
+pub(crate) async fn what_is_made_of_several_may_be_known_if_one_of_them_may(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    drop(claim_one(&store, "desk", at(0)).await);
+    store.claim(vec![], at(31)).await.unwrap();
+    let parts = ["a", "b"].map(|uid| planned("desk", uid, at(0)).id);
+    let whole = Planned { messages: Vec::new(), ..planned("desk", "whole", at(32)) };
+    let clean = Planned { messages: Vec::new(), ..planned("desk", "clean", at(32)) };
+    let ids = [whole.id.clone(), clean.id.clone()];
+    assert_eq!(store.gather(clean, &parts[1..], at(32)).await.unwrap(), 1);
+    assert_eq!(store.gather(whole, &parts, at(32)).await.unwrap(), 1);
+    let mut known = Vec::new();
+    for id in &ids {
+        known.push(store.delivery(id).await.unwrap().unwrap().row.maybe_duplicate);
+    }
+    assert_eq!(known, [true, false]);
 }
 
 pub(crate) async fn what_a_parked_target_turned_away_gets_its_place_back(store: Store) {
