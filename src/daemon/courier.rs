@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::model::delivery::{Attempt, Claim, Job, Outcome, Report, State, StateName};
 use crate::model::payload::Payload;
-use crate::model::settle::{Facts, TargetChange, Verdict, settle};
+use crate::model::settle::{TargetChange, Verdict, settle};
 use crate::store::{Admission, Claimed, Outlook, Settlement, Store, StoreError, Taken, TargetState};
 use crate::target::{Parcel, Target};
 
@@ -23,6 +23,7 @@ use super::clock::{Chance, Clock};
 use super::closing::nothing_left;
 use super::door::Door;
 use super::empties::Empties;
+use super::facts::facts;
 use super::gates::{Gates, Turn};
 pub use super::lanes::Ticked;
 use super::lanes::{LEASE_MARGIN, Lanes, TURN_WAIT_MAX, attempt_max, lasts};
@@ -263,11 +264,11 @@ impl Courier {
             let sent = AssertUnwindSafe(self.send(&mut job, target, &config)).catch_unwind().await;
             let settlement = match sent {
                 Ok(Sent::Attempted(report, payload)) => {
-                    self.judge(job, target, &config, &state, report, payload)
+                    self.judge(job, target, &config, &state, report, payload).await
                 }
                 Ok(Sent::Needless(why)) => self.withhold(job, why),
                 Ok(Sent::NotNow) => return self.release(job.claim).await,
-                Err(_) => self.judge(job, target, &config, &state, panicked(), None),
+                Err(_) => self.judge(job, target, &config, &state, panicked(), None).await,
             };
             self.shared.traces.attempted(begun, &settlement);
             if settlement.verdict.target.is_trouble() {
@@ -392,29 +393,20 @@ impl Courier {
     }
 
     /// What follows from the report, ready to be written.
-    fn judge(
+    async fn judge(
         &self,
         job: Job,
         target: &Target,
         config: &Config,
         state: &TargetState,
-        report: Report,
+        mut report: Report,
         payload: Option<Payload>,
     ) -> Settlement {
         let now = self.shared.clock.now();
-        let facts = Facts {
-            attempts: job.claim.attempts,
-            created_at: job.created_at,
-            first_due: job.first_due,
-            expires_at: job.expires_at,
-            plain: job.plain,
-            serial: target.concurrency.get() == 1,
-            probes: state.probes,
-            failures: state.failures,
-            failing_since: state.failing_since,
-        };
-        let verdict =
-            settle(facts, report.outcome, &report.reason, &target.retry, now, self.shared.chance.unit());
+        let (outcome, jitter) = (report.outcome, self.shared.chance.unit());
+        let facts = facts(&self.shared.store, &job, target, state, outcome).await;
+        let verdict = settle(facts, outcome, &report.reason, &target.retry, now, jitter);
+        report.outcome = facts.meant(outcome);
         self.count(&job, target, &report, &verdict);
         if matches!(verdict.target, TargetChange::Park { .. }) && state.parked_until.is_none() {
             tracing::error!(

@@ -10,6 +10,7 @@ pub mod door;
 pub mod driver;
 mod empties;
 pub mod events;
+mod facts;
 mod gates;
 pub mod gauges;
 pub mod hand;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::model::delivery::Job;
+use crate::model::delivery::{Job, StateName};
+use crate::model::id::DeliveryId;
 use crate::store::{Claimed, Ended, Settlement, Store, StoreError, Want};
 
 use super::clock::Clock;
@@ -181,12 +182,21 @@ impl Scribe {
         shared.written.notify_waiters();
         for (entry, written) in batch.iter().zip(written) {
             if !written {
-                shared.metrics.leases_lost.inc();
-                let delivery = &entry.settlement.claim.id;
-                tracing::warn!(%delivery, "the lease was lost while sending: somebody else sends it again");
+                self.say_why_not(&entry.settlement.claim.id).await;
             }
         }
         Ok(claimed)
+    }
+
+    /// Its lease was not there any more: a person discarded it, or it ran out.
+    async fn say_why_not(&self, delivery: &DeliveryId) {
+        let found = self.shared.store.delivery(delivery).await;
+        if matches!(found, Ok(Some(detail)) if detail.row.state == StateName::Discarded) {
+            tracing::warn!(%delivery, "a person discarded it while it was being sent: the target may have it");
+            return;
+        }
+        self.shared.metrics.leases_lost.inc();
+        tracing::warn!(%delivery, "the lease was lost while sending: somebody else sends it again");
     }
 
     fn desk<T>(&self, look: impl FnOnce(&mut Desk) -> T) -> T {

@@ -8,7 +8,6 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::model::delivery::{Attempt, Job, Planned, State};
-use crate::model::id::DeliveryId;
 use crate::model::settle::{TargetChange, Verdict};
 use crate::store::Mode;
 
@@ -84,4 +83,27 @@ async fn catching_up_waits_for_what_queued_up_as_well() {
     scribe.catch_up().await;
     let open = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'";
     assert_eq!(beside.query_one(open, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+/// Nobody else sends what a person discarded meanwhile.
+#[tokio::test]
+async fn what_was_discarded_while_it_was_sent_is_no_lost_lease() {
+    let store = Store::open("sqlite::memory:", Mode::Daemon).await.unwrap();
+    let (clock, now) = (Clock::System, Clock::System.now());
+    store.owe((0..2).map(|number| planned(number, now)).collect(), now).await.unwrap();
+    let claimed = async |now| {
+        let lease = Duration::from_mins(1);
+        let want = Want { target: "crm".into(), limit: 1, lease, rate: None, concurrency: 5, ahead: 0 };
+        store.claim(vec![want], now).await.unwrap().jobs.remove(0)
+    };
+    let metrics: Arc<Metrics> = Arc::default();
+    let scribe = Scribe::new(store.clone(), clock, metrics.clone(), TaskTracker::new());
+    let discarded = claimed(now).await;
+    store.discard(std::slice::from_ref(&discarded.claim.id), now).await.unwrap();
+    scribe.write(delivered(discarded, now), None).await;
+    assert_eq!(metrics.leases_lost.get(), 0);
+    let lost = claimed(now).await;
+    claimed(now + Duration::from_mins(2)).await;
+    scribe.write(delivered(lost, now), None).await;
+    assert_eq!(metrics.leases_lost.get(), 1);
 }

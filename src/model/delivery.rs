@@ -245,6 +245,12 @@ pub struct Waiting {
     pub created_at: Timestamp,
     /// When it stops being worth sending.
     pub expires_at: Option<Timestamp>,
+    /// Claims in a row that ended with the holder gone.
+    pub lost: u32,
+    /// The target refused it for what it says, or for its form.
+    pub doubted: bool,
+    /// The target refused it as if it refused everything.
+    pub turned_away: bool,
 }
 
 /// What happened on the wire, in the target's own judgement. What follows from it is for `settle` to say.

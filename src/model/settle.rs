@@ -13,13 +13,15 @@ const BUSY_PAUSE: Duration = Duration::from_secs(5);
 /// What a target may ask for at the least and at the most.
 const ASKED_MIN: Duration = Duration::from_secs(1);
 const ASKED_MAX: Duration = Duration::from_hours(24);
-/// A message that the target refuses is tried this often before it is dead.
-const DOUBTFUL_ATTEMPTS_MAX: u32 = 5;
+/// A message that the target refuses so often is dead.
+const DOUBTS_MAX: u32 = 5;
 /// The first wait between such tries.
 const DOUBTFUL_WAIT: Duration = Duration::from_mins(10);
 /// A parked target is probed after this long, doubling up to an hour.
 const PROBE_FIRST: Duration = Duration::from_mins(1);
 const PROBE_MAX: Duration = Duration::from_hours(1);
+/// Where the next wait would outlast a delivery's life, its last try is so long before the end.
+const LAST_TRY: Duration = Duration::from_secs(30);
 
 /// A target that takes one at a time waits so long at the most for one that is soon tried again.
 const HOLD_MAX: Duration = Duration::from_mins(1);
@@ -35,6 +37,10 @@ const REST_MAX: Duration = Duration::from_mins(1);
 pub struct Facts {
     /// Attempts before this one that reached the target.
     pub attempts: u32,
+    /// How often the target refused it before for what it says.
+    pub doubts: u32,
+    /// The target refused it before as if it refused everything.
+    pub turned_away: bool,
     /// When the delivery was planned.
     pub created_at: Timestamp,
     /// When it was first to be attempted: what waited for its moment has all its life before it then.
@@ -45,12 +51,29 @@ pub struct Facts {
     pub plain: bool,
     /// The target takes one at a time, so that what is sent there is read in order.
     pub serial: bool,
-    /// How often in a row the target's probe failed before.
+    /// How often in a row the target's probe failed before; 0 where it is not parked.
     pub probes: u32,
     /// Attempts at the target in a row that failed before, whatever they were about.
     pub failures: u32,
     /// When the first of them was.
     pub failing_since: Option<Timestamp>,
+    /// When it took something again after that, if it did.
+    pub recovered_at: Option<Timestamp>,
+}
+
+impl Facts {
+    /// What an outcome is taken for, which is what is recorded: a refusal of everything is one of this message where the target
+    /// takes others.
+    pub fn meant(&self, outcome: Outcome) -> Outcome {
+        let alone = outcome == Outcome::TargetBroken && self.is_refused_alone();
+        if alone { Outcome::Doubtful } else { outcome }
+    }
+
+    /// The target took something else since it refused this one as if it refused everything: it is not the target. (Each such
+    /// refusal is a failure of the target's, which only something that it takes ends.)
+    fn is_refused_alone(&self) -> bool {
+        self.turned_away && (self.failing_since.is_none() || self.recovered_at.is_some())
+    }
 }
 
 /// What follows for the target as a whole.
@@ -112,11 +135,12 @@ pub fn settle(
 ) -> Verdict {
     let attempts = facts.attempts.saturating_add(1);
     let verdict = |state, target| Verdict { state, counts: true, plain: facts.plain, target };
-    let dead = || State::Dead { at: now, why: reason.to_owned() };
-    match outcome {
+    let dead = |why: &str| State::Dead { at: now, why: why.to_owned() };
+    match facts.meant(outcome) {
         Outcome::Delivered => verdict(State::Delivered { at: now }, TargetChange::Healthy),
         Outcome::Retry { after } => {
-            let wait = after.map_or_else(|| policy.backoff.wait(attempts, jitter), asked);
+            let own = || within_life(facts, now, policy.backoff.wait(attempts, jitter));
+            let wait = after.map_or_else(own, asked);
             let (state, rest_until) = (later(facts, policy, now, wait, reason), rest_until(facts, now));
             if facts.serial && wait <= HOLD_MAX && matches!(state, State::Pending { .. }) {
                 let rest_until = rest_until.max(Some(after_now(now, wait)));
@@ -132,13 +156,18 @@ pub fn settle(
         }
         Outcome::TargetBroken => {
             let doubled = PROBE_FIRST.saturating_mul(1 << facts.probes.min(10)).min(PROBE_MAX);
-            let wait = scaled(doubled, 0.8 + 0.4 * jitter.clamp(0.0, 1.0));
-            let target = TargetChange::Park { probe_at: after_now(now, wait) };
-            // A person may mend and resume the target long before its probe: nothing is given up early.
-            let expired = facts.expires_at.is_some_and(|end| now >= end);
-            let waiting = State::Pending { due_at: now };
-            let state = if expired { State::Expired { at: now } } else { in_turn(facts, waiting, now) };
-            Verdict { counts: false, ..verdict(state, target) }
+            let probe_at = after_now(now, scaled(doubled, 0.8 + 0.4 * jitter.clamp(0.0, 1.0)));
+            let state = if facts.expires_at.is_some_and(|end| now >= end) {
+                State::Expired { at: now }
+            } else if facts.probes > 0 {
+                // It goes behind, and the next probe is another one: were it this message and not the target, nothing
+                // else would ever be tried. What is behind gets its place back when the target takes something.
+                State::Pending { due_at: probe_at }
+            } else {
+                // A person may mend and resume the target long before its probe: nothing is given up early.
+                in_turn(facts, State::Pending { due_at: now }, now)
+            };
+            Verdict { counts: false, ..verdict(state, TargetChange::Park { probe_at }) }
         }
         Outcome::ShapeRefused if !facts.plain => Verdict {
             plain: true,
@@ -147,11 +176,21 @@ pub fn settle(
                 TargetChange::None,
             )
         },
-        Outcome::Doubtful if attempts < DOUBTFUL_ATTEMPTS_MAX => {
-            let wait = scaled(DOUBTFUL_WAIT.saturating_mul(attempts), 0.8 + 0.4 * jitter.clamp(0.0, 1.0));
-            verdict(later(facts, policy, now, wait, reason), TargetChange::None)
+        Outcome::Doubtful => {
+            let (why, target) = if facts.is_refused_alone() {
+                let why = format!("refused while the target takes others: {reason}");
+                (why, TargetChange::Failing { rest_until: None })
+            } else {
+                (reason.to_owned(), TargetChange::None)
+            };
+            let doubts = facts.doubts.saturating_add(1);
+            if doubts >= DOUBTS_MAX {
+                return verdict(dead(&why), target);
+            }
+            let wait = scaled(DOUBTFUL_WAIT.saturating_mul(doubts), 0.8 + 0.4 * jitter.clamp(0.0, 1.0));
+            verdict(later(facts, policy, now, within_life(facts, now, wait), &why), target)
         }
-        Outcome::ShapeRefused | Outcome::Doubtful | Outcome::Refused => verdict(dead(), TargetChange::None),
+        Outcome::ShapeRefused | Outcome::Refused => verdict(dead(reason), TargetChange::None),
     }
 }
 
@@ -167,6 +206,14 @@ fn later(facts: Facts, policy: &RetryPolicy, now: Timestamp, wait: Duration, rea
         return State::Dead { at: now, why: format!("gave up after {after}: {reason}") };
     }
     State::Pending { due_at }
+}
+
+/// A wait of the relay's own choice, shorter where it would outlast the delivery's life: there is one last try shortly before
+/// the end. (What a target asks for is not cut short.)
+fn within_life(facts: Facts, now: Timestamp, wait: Duration) -> Duration {
+    let Some(end) = facts.expires_at.filter(|end| after_now(now, wait) >= *end) else { return wait };
+    let left = Duration::try_from(end.duration_since(now)).unwrap_or_default().saturating_sub(LAST_TRY);
+    if left.is_zero() { wait } else { left }
 }
 
 /// Until when a target that fails again and again is left alone.
@@ -211,6 +258,8 @@ mod tests {
     fn facts(attempts: u32) -> Facts {
         Facts {
             attempts,
+            doubts: 0,
+            turned_away: false,
             created_at: at(0),
             first_due: at(0),
             expires_at: None,
@@ -219,6 +268,7 @@ mod tests {
             probes: 0,
             failures: 0,
             failing_since: None,
+            recovered_at: None,
         }
     }
 
@@ -299,9 +349,56 @@ mod tests {
     }
 
     #[test]
-    fn a_doubtful_message_dies_at_the_fifth_no() {
-        assert!(matches!(judge(facts(3), Outcome::Doubtful, at(1)).state, State::Pending { .. }));
-        assert!(matches!(judge(facts(4), Outcome::Doubtful, at(1)).state, State::Dead { .. }));
+    fn a_doubtful_message_dies_at_the_fifth_no_however_often_the_network_failed() {
+        let after =
+            |attempts, doubts| judge(Facts { doubts, ..facts(attempts) }, Outcome::Doubtful, at(1)).state;
+        assert_eq!(after(40, 0), State::Pending { due_at: at(601) });
+        assert_eq!(after(40, 3), State::Pending { due_at: at(2401) });
+        assert!(matches!(after(4, 4), State::Dead { .. }));
+    }
+
+    #[test]
+    fn a_refused_probe_goes_behind_so_that_the_next_is_another_one() {
+        let verdict = judge(Facts { probes: 1, ..facts(0) }, Outcome::TargetBroken, at(60));
+        assert_eq!((verdict.state, verdict.counts), (State::Pending { due_at: at(180) }, false));
+        assert_eq!(verdict.target, TargetChange::Park { probe_at: at(180) });
+    }
+
+    #[test]
+    fn what_is_refused_while_the_target_takes_others_is_the_messages_own_and_dies() {
+        let again = Facts { turned_away: true, ..facts(0) };
+        let taken = |doubts| Facts { doubts, failing_since: Some(at(0)), recovered_at: Some(at(9)), ..again };
+        for facts in [again, taken(0)] {
+            let verdict = judge(facts, Outcome::TargetBroken, at(10));
+            assert_eq!(verdict.state, State::Pending { due_at: at(610) });
+            assert_eq!(verdict.target, TargetChange::Failing { rest_until: None });
+            assert_eq!((facts.meant(Outcome::TargetBroken), verdict.counts), (Outcome::Doubtful, true));
+        }
+        let why = "refused while the target takes others: because".to_owned();
+        let verdict = judge(taken(4), Outcome::TargetBroken, at(10));
+        assert_eq!(verdict.state, State::Dead { at: at(10), why });
+        let nothing = Facts { failing_since: Some(at(0)), doubts: 4, ..again };
+        for facts in [nothing, Facts { turned_away: false, ..taken(4) }] {
+            let verdict = judge(facts, Outcome::TargetBroken, at(10));
+            assert!(matches!(verdict.target, TargetChange::Park { .. }), "{verdict:?}");
+            assert_eq!(verdict.state, State::Pending { due_at: at(0) });
+            assert_eq!(facts.meant(Outcome::TargetBroken), Outcome::TargetBroken);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_outlasts_the_life_ends_with_a_last_try_before_the_end() {
+        let facts = Facts { expires_at: Some(at(100)), ..facts(9) };
+        for outcome in [Outcome::Retry { after: None }, Outcome::Doubtful] {
+            assert_eq!(judge(facts, outcome, at(10)).state, State::Pending { due_at: at(70) });
+            assert_eq!(judge(facts, outcome, at(70)).state, State::Expired { at: at(70) });
+        }
+        let asked = Outcome::Retry { after: Some(Duration::from_secs(95)) };
+        assert_eq!(
+            judge(facts, asked, at(10)).state,
+            State::Expired { at: at(10) },
+            "the target said not before"
+        );
     }
 
     fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -346,6 +443,7 @@ mod tests {
                 let free = matches!(outcome, Outcome::Busy { .. } | Outcome::TargetBroken);
                 prop_assert_eq!(verdict.counts, !free);
                 facts.attempts += u32::from(verdict.counts);
+                facts.doubts += u32::from(outcome == Outcome::Doubtful);
                 prop_assert!(!facts.plain || verdict.plain, "a plain delivery never goes back to the full layout");
                 facts.plain = verdict.plain;
                 let State::Pending { due_at } = verdict.state else { break };
@@ -386,8 +484,8 @@ mod tests {
             let moment = |second| Timestamp::from_second(second).unwrap();
             let since = Some(moment(created));
             let facts = Facts {
-                attempts, created_at: moment(created), first_due: moment(now), expires_at: None, plain, serial: plain, probes, failures: probes,
-                failing_since: since,
+                attempts, doubts: probes, turned_away: plain, created_at: moment(created), first_due: moment(now), expires_at: None, plain,
+                serial: plain, probes, failures: probes, failing_since: since, recovered_at: since,
             };
             let backoff =
                 Backoff { first: Duration::from_secs(first), max: Duration::from_secs(max) };

@@ -20,6 +20,8 @@ pub const BACKLOG: &str = "backlog";
 
 /// Deliveries that one takes the place of at the most; a longer backlog becomes several.
 const TOGETHER_MAX: usize = 500;
+/// What was lost with its holder so often in a row may be what takes it down, and is sent alone.
+const LOST_MANY: u32 = 2;
 
 /// What the matching rules owe for one message, due from `now` on: one delivery for each entry of a rule's
 /// `deliver:` and each of its recipients. The same message and rules always give the same ids. What a muted rule
@@ -97,7 +99,8 @@ pub fn open_digests(rules: &[Rule], account: &str, now: Timestamp) -> (Vec<Plann
                     messages: Vec::new(),
                     notice: None,
                     due_at: when.due_at,
-                    expires_at: None,
+                    // No message says when it was made: it lives from when it is due, unless one joins it.
+                    expires_at: deliver.expires_after.map(|life| after_now(when.due_at, life)),
                     withheld: None,
                     replay_of: None,
                     joins: Some(join.clone()),
@@ -143,7 +146,9 @@ fn delivery_id(
 
 /// What takes the place of a backlog that queued up for a target during an outage: a delivery, and those whose messages
 /// it is about, oldest first. Where no more than `over` wait for a recipient, nothing does. What has expired is left
-/// to expire, and what was sent together once stays as it is.
+/// to expire, and what was sent together once stays as it is. What may be refused for what it says, or may take the relay
+/// down, stays alone: it would do so to all the others with it. Of those that the target turned away while it took nothing that is
+/// the one, where it is only one: nothing says that the others would have been.
 ///
 /// One delivery stands for one rule, account and recipient, so that it can be told who owes it. It lives as long as the
 /// last of its parts would, and is due since the first of them was planned.
@@ -154,9 +159,11 @@ pub fn together(
     now: Timestamp,
 ) -> Vec<(Planned, Vec<DeliveryId>)> {
     let alive = |one: &&Waiting| one.template != BACKLOG && one.expires_at.is_none_or(|end| end > now);
+    let only_one = waiting.iter().filter(|one| one.turned_away).count() == 1;
+    let harmless = |one: &&Waiting| one.lost < LOST_MANY && !one.doubted && !(one.turned_away && only_one);
     let mut groups: Vec<Vec<&Waiting>> = Vec::new();
     let mut lengths: HashMap<Option<&str>, usize> = HashMap::new();
-    for one in waiting.iter().filter(alive) {
+    for one in waiting.iter().filter(alive).filter(harmless) {
         *lengths.entry(one.recipient.as_deref()).or_default() += 1;
         let like = |group: &&mut Vec<&Waiting>| group.first().is_some_and(|first| owed_alike(first, one));
         match groups.iter_mut().find(like) {

@@ -49,8 +49,11 @@ impl Open {
 
     /// Takes the messages in: it lives as long as the last of them, and may close later, or now.
     pub(super) fn take(&mut self, planned: &Planned, join: &Join, now: Timestamp) {
+        self.expires_at = match self.items {
+            0 => planned.expires_at,
+            _ => self.expires_at.and_then(|end| planned.expires_at.map(|other| end.max(other))),
+        };
         self.items += u64::try_from(planned.messages.len()).unwrap_or(u64::MAX);
-        self.expires_at = self.expires_at.and_then(|end| planned.expires_at.map(|other| end.max(other)));
         if let Some(max) = join.extend_max {
             let end = join.to.min(after_now(self.created_at, max)).max(self.to);
             self.due_at = self.due_at.max(end);

@@ -35,7 +35,7 @@ impl Standing {
     }
 
     /// Applies what follows from an attempt, or from anything else that knows (`token` and `now` are the attempt's).
-    /// `true` if the target is parked by it and was not before, or was and no longer is.
+    /// `true` if the target is parked by it and was not before, or takes something for the first time since it was.
     pub(super) fn apply(
         &mut self,
         change: TargetChange,
@@ -87,12 +87,13 @@ impl Standing {
         self.state.reason = Some(reason.to_owned());
     }
 
-    /// A person resumes it, whatever held it.
+    /// A person resumes it, whatever held it. Those who were told that it is parked are told, too, when it takes something
+    /// again: one probe stays noted until then.
     pub(super) fn resume(&mut self) {
         let state = &mut self.state;
         state.paused = false;
         (state.wait_until, state.parked_until, state.reason) = (None, None, None);
-        (state.probes, state.failures) = (0, 0);
+        (state.probes, state.failures) = (state.probes.min(1), 0);
         self.probe = None;
     }
 
@@ -123,25 +124,24 @@ impl Standing {
     /// parked says nothing new: it neither counts as a probe nor moves one.
     fn park(&mut self, probe_at: Timestamp, reason: &str, token: Option<&str>) -> bool {
         let state = &mut self.state;
-        let says_something =
-            state.parked_until.is_none() || token.is_none() || self.probe.as_deref() == token;
-        if !says_something {
+        let first = state.parked_until.is_none();
+        if !first && token.is_some() && self.probe.as_deref() != token {
             return false;
         }
         state.parked_until = Some(probe_at);
-        state.probes = state.probes.saturating_add(1);
+        state.probes = if first { 1 } else { state.probes.saturating_add(1) };
         if !state.paused {
             state.reason = Some(reason.to_owned());
         }
         self.probe = None;
-        state.probes == 1
+        first
     }
 
-    /// It took a message: no longer parked. A wait it asked for is kept to its end, because an attempt that was under
-    /// way before the 429 may well succeed after it.
+    /// It took a message: no longer parked, and those who were told so hear of it. A wait it asked for is kept to its end,
+    /// because an attempt that was under way before the 429 may well succeed after it.
     fn recover(&mut self, now: Option<Timestamp>) -> bool {
         let state = &mut self.state;
-        let parked = state.parked_until.take().is_some();
+        let told = state.parked_until.take().is_some() || state.probes > 0;
         self.probe = None;
         (state.probes, state.failures) = (0, 0);
         state.wait_until = state.wait_until.filter(|until| now.is_some_and(|now| *until > now));
@@ -149,6 +149,6 @@ impl Standing {
         if !state.paused && state.wait_until.is_none() {
             state.reason = None;
         }
-        parked
+        told
     }
 }

@@ -72,8 +72,8 @@ pub struct Settlement {
     pub maybe_duplicate: bool,
     /// Notices owed because of it (delivery dead).
     pub notices: Vec<Planned>,
-    /// Notices owed if it is this settlement that parks its target, or ends the parking: of several attempts that
-    /// end alike only the first does.
+    /// Notices owed if it is this settlement that parks its target, or is the first that it takes after that: of several
+    /// attempts that end alike only one is.
     pub turn_notices: Vec<Planned>,
 }
 
@@ -90,7 +90,7 @@ pub struct TargetState {
     pub parked_until: Option<Timestamp>,
     /// Why it is paused, waiting or parked.
     pub reason: Option<String>,
-    /// Failed probes in a row.
+    /// Failed probes in a row; after a person resumed a parked target one, until it takes something.
     pub probes: u32,
     /// The state of its rate: see [`Rate`].
     pub next_slot: Option<Timestamp>,

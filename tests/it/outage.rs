@@ -1,10 +1,15 @@
 //! After an outage: much of what queued up comes as one digest, little of it one by one, and nothing goes missing.
 
-use activity_relay::model::delivery::StateName;
+use std::num::NonZeroU32;
+
+use activity_relay::model::delivery::{StateName, Waiting};
+use activity_relay::model::id::DeliveryId;
+use activity_relay::rules::plan::together;
 use activity_relay::sandbox::inboxes::Arrival;
 use activity_relay::sandbox::script::{Answer, Cut, Fault, cut, says, status};
 use activity_relay::store::Row;
 
+use crate::store_kit::at;
 use crate::world::World;
 
 const SLACK: &str = r#"
@@ -214,6 +219,89 @@ async fn what_has_expired_is_not_in_the_digest() {
     assert_eq!(count(&rows, StateName::Expired), 10, "{}", world.owed().await);
     let digest = rows.iter().find(|row| row.template == "backlog").unwrap();
     assert_eq!((digest.messages.len(), digest.state), (29, StateName::Delivered));
+}
+
+#[tokio::test]
+async fn what_is_held_for_its_hours_is_not_sent_with_what_an_outage_held_up() {
+    let world = World::new(
+        r#"
+targets:
+  desk: { type: slack, webhook_url: "${SLACK}", allow_private: true, rate: 100/s, burst: 100 }
+schedules:
+  afternoon: { from: "14:00", to: "18:00" }
+rules:
+  - { name: ann, match: {}, where: 'client.name == "Ann"', deliver: [{ to: desk }] }
+  - { name: bob, match: {}, where: 'client.name == "Bob"', deliver: [{ to: desk, during: afternoon }] }
+"#,
+    )
+    .await;
+    for _ in 0..25 {
+        world.receives("Bob", "No hurry");
+    }
+    outage(&world, status(503), 25).await;
+    world.pass("1h").await;
+    let of = |rows: &[Row], rule: &str, state| {
+        rows.iter().filter(|row| row.rule == rule && row.state == state).count()
+    };
+    let rows = world.rows().await;
+    assert_eq!(of(&rows, "ann", StateName::Delivered), 2, "{}", world.owed().await);
+    assert_eq!(of(&rows, "bob", StateName::Pending), 25, "{}", world.owed().await);
+    world.pass("4h").await;
+    assert_eq!(of(&world.rows().await, "bob", StateName::Delivered), 1, "all of them when the hours open");
+    assert_nothing_is_lost(&world, 50).await;
+}
+
+#[tokio::test]
+async fn one_that_is_refused_alone_is_not_in_the_digest() {
+    let world = World::new(SLACK).await;
+    for number in 0..30 {
+        world.receives("Ann", &said(number));
+    }
+    let no = || says(403, "action_prohibited");
+    world.sandbox.slack.answers([no(), no(), activity_relay::sandbox::script::ok(), no()]);
+    for time in ["0s", "2m", "5m"] {
+        world.pass(time).await;
+    }
+    let posts = world.sandbox.slack.received();
+    assert_eq!(posts.len(), 2, "{}", world.owed().await);
+    assert!(posts[1].body.contains("28 messages while desk could not be reached"), "{}", posts[1].body);
+    assert!(!posts.iter().any(|post| post.body.contains(&said(0))));
+    settle(&world).await;
+    assert_nothing_is_lost(&world, 30).await;
+}
+
+#[test]
+fn what_would_take_the_others_with_it_stays_alone() {
+    let now = at(100);
+    let one = |number: i64| Waiting {
+        id: DeliveryId::derive(at(number), &[&number.to_string()]),
+        account: "main".into(),
+        rule: "all".into(),
+        recipient: None,
+        template: "default".into(),
+        created_at: at(number),
+        expires_at: None,
+        lost: 1,
+        doubted: false,
+        turned_away: false,
+    };
+    let gathered = |waiting: &[Waiting]| {
+        let wholes = together("desk", NonZeroU32::MIN, waiting, now);
+        wholes.into_iter().flat_map(|(_, parts)| parts).collect::<Vec<_>>()
+    };
+    let clean = [one(0), one(1), one(2)];
+    let ids: Vec<DeliveryId> = clean.iter().map(|one| one.id.clone()).collect();
+    assert_eq!(gathered(&clean), ids);
+    let bad = [
+        Waiting { lost: 2, ..one(3) },
+        Waiting { doubted: true, ..one(4) },
+        Waiting { turned_away: true, ..one(5) },
+    ];
+    for one in &bad {
+        assert_eq!(gathered(&[&clean[..], std::slice::from_ref(one)].concat()), ids, "{one:?}");
+    }
+    let broken: Vec<Waiting> = clean.iter().map(|one| Waiting { turned_away: true, ..one.clone() }).collect();
+    assert_eq!(gathered(&broken), ids, "where several were refused it was the target");
 }
 
 #[tokio::test]

@@ -76,8 +76,85 @@ async fn a_revoked_webhook_parks_the_target_until_a_probe_passes() {
 }
 
 #[tokio::test]
+async fn one_message_that_is_refused_alone_holds_up_no_other_and_dies_in_the_end() {
+    let world = World::new(SLACK).await;
+    let no = || says(403, "action_prohibited");
+    for line in ["the bad one", "first", "second"] {
+        world.receives("Ann", line);
+    }
+    // The bad one parks the target, and is its first probe; the next one passes, and the bad one is refused again.
+    world.sandbox.slack.answers([no(), no(), ok(), no()]);
+    for time in ["0s", "2m", "5m"] {
+        world.pass(time).await;
+    }
+    assert_snapshot!(world.owed().await, @r#"
+    all → desk  pending  due +683s  attempts 1  doubtful 403
+    all → desk  delivered  attempts 1  delivered 200
+    all → desk  delivered  attempts 1  delivered 200
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk works again”
+    "#);
+    for (minutes, line) in [(13, "third"), (25, "fourth"), (37, "fifth"), (49, "sixth")] {
+        world.receives("Ann", line);
+        world.sandbox.slack.answers([no()]);
+        world.pass(&format!("{minutes}m")).await;
+        assert!(world.sandbox.slack.received().last().unwrap().body.contains(line));
+    }
+    let row = &world.rows().await[0];
+    let why = row.why.as_deref().unwrap();
+    assert!(why.starts_with("refused while the target takes others: ") && why.contains("403"), "{why}");
+    assert_eq!((row.state.as_str(), row.attempts), ("dead", 5));
+    let told: Vec<String> =
+        world.rows().await.into_iter().filter_map(|row| Some(row.notice?.subject)).collect();
+    assert_eq!(told.len(), 3, "parked, works again, failed for good: {told:?}");
+}
+
+#[tokio::test]
+async fn while_a_target_is_broken_nothing_dies_and_its_order_is_kept() {
+    let world = World::new(SLACK).await;
+    world.sandbox.slack.fault(Fault { on: String::new(), times: None, answer: says(404, "no_service") });
+    let said: Vec<String> = (1..=5).map(|number| format!("line {number} of 5")).collect();
+    for line in &said {
+        world.receives("Ann", line);
+    }
+    // Each of them is the probe, several times; persons resume it too early.
+    for round in 0..48 {
+        if round % 8 == 0 {
+            world.store().pause_target("desk", false, "").await.unwrap();
+        }
+        world.pass("75m").await;
+    }
+    let rows = world.rows().await;
+    let open = rows.iter().filter(|row| row.rule == "all" && row.state.as_str() == "pending");
+    assert_eq!(open.filter(|row| row.attempts == 0).count(), 5, "{}", world.owed().await);
+    world.sandbox.slack.heal();
+    world.pass("75m").await;
+    let posts: Vec<String> = world.sandbox.slack.received().into_iter().map(|post| post.body).collect();
+    let mut order: Vec<usize> =
+        posts.iter().filter_map(|post| said.iter().position(|line| post.contains(line.as_str()))).collect();
+    let probe = order.remove(0);
+    let others: Vec<usize> = (0..5).filter(|number| *number != probe).collect();
+    assert_eq!(order, others, "all but the probe, as they came");
+}
+
+#[tokio::test]
+async fn what_the_network_lost_is_no_refusal_of_the_message() {
+    let world = World::new(HTTP).await;
+    world.receives("Ann", "Hello?");
+    world.sandbox.http.answers([status(503), status(503), status(503), status(503), status(400)]);
+    world.tick().await;
+    for time in ["5s", "30s", "2m", "10m"] {
+        world.pass(time).await;
+    }
+    assert_snapshot!(world.owed().await, @"all → crm  pending  due +519s  attempts 5  doubtful 400");
+    world.pass("15m").await;
+    assert_snapshot!(world.owed().await, @"all → crm  delivered  attempts 6  delivered 200");
+}
+
+#[tokio::test]
 async fn a_person_who_resumes_a_target_does_not_wait_for_its_next_probe() {
     for answer in [says(404, "no_service"), busy(3_600)] {
+        let parks = answer.status == Some(404);
         let world = World::new(SLACK).await;
         world.receives("Ann", "Hello?");
         world.sandbox.slack.answers([answer]);
@@ -86,6 +163,10 @@ async fn a_person_who_resumes_a_target_does_not_wait_for_its_next_probe() {
         world.store().pause_target("desk", false, "").await.unwrap();
         world.send().await;
         assert_eq!(world.sandbox.slack.received().len(), 1);
+        let told: Vec<String> = world.sandbox.http.received().into_iter().map(|told| told.body).collect();
+        let words: &[&str] = if parks { &["is parked", "works again"] } else { &[] };
+        assert_eq!(told.len(), words.len(), "{told:?}");
+        assert!(told.iter().zip(words).all(|(told, word)| told.contains(word)), "{told:?}");
     }
 }
 
@@ -140,17 +221,45 @@ async fn what_was_not_delivered_in_time_expires_and_says_so() {
     world.receives("Ann", "Now or never");
     world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
     world.tick().await;
-    for _ in 0..8 {
-        world.pass("10m").await;
+    let began = world.clock.now();
+    while let Some(due) = world.rows().await[0].due_at {
+        world.clock.advance(due.duration_since(world.clock.now()).unsigned_abs());
+        world.send().await;
     }
     let row = &world.rows().await[0];
     assert_eq!(row.state.as_str(), "expired");
+    let lived = row.settled_at.unwrap().duration_since(began).as_secs();
+    assert!((3_570..3_600).contains(&lived), "its last try is shortly before the end, after {lived} s");
     assert!(row.why.as_deref().unwrap().contains("time"), "{:?}", row.why);
     assert!(row.attempts > 1);
     let tried = world.sandbox.http.arrivals().len();
     world.sandbox.http.heal();
     world.pass("1h").await;
     assert_eq!(world.sandbox.http.arrivals().len(), tried, "an expired one is left alone");
+}
+
+#[tokio::test]
+async fn a_digest_that_is_sent_empty_too_expires_like_any_other() {
+    for messages in [0, 1] {
+        let rules =
+            HTTP.replace("expires_after: 1h", "expires_after: 2h, digest: { at: \"10:00\", if_empty: send }");
+        let world = World::new(&rules).await;
+        world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+        world.tick().await;
+        for _ in 0..messages {
+            world.receives("Ann", "Hello?");
+        }
+        // It closes after one hour: the message's two are over after another, those of an empty one an hour later.
+        for _ in 0..130 {
+            world.pass("1m").await;
+        }
+        let states: Vec<_> = world.rows().await.iter().map(|row| row.state.as_str()).collect();
+        assert_eq!(states[0], if messages == 0 { "pending" } else { "expired" }, "{}", world.owed().await);
+        for _ in 0..60 {
+            world.pass("1m").await;
+        }
+        assert_eq!(world.rows().await[0].state.as_str(), "expired", "{}", world.owed().await);
+    }
 }
 
 #[tokio::test]

@@ -488,6 +488,10 @@ behaviours! {
     a_lease_of_a_page_is_lost_like_any_other messages_join_what_is_open_and_not_what_was_begun
     a_group_may_have_two_open_when_one_is_given_back
     what_was_gathered_once_is_not_gathered_into_the_same_again what_waits_is_listed_as_it_was_planned
+    what_waits_tells_what_it_has_behind_it what_is_made_of_several_may_be_known_if_one_of_them_may
+    what_a_parked_target_turned_away_gets_its_place_back
+    who_was_told_of_a_parking_is_told_when_it_takes_again_whoever_ended_it
+    within_a_batch_what_comes_later_sees_what_came_before
     a_trouble_and_its_end_are_told_once_each a_target_that_is_held_for_one_is_failing_and_sent_nothing
     a_backlog_is_gathered_into_one what_the_store_ends_by_itself_is_told a_cursor_never_goes_back
     trouble_is_remembered_until_its_backlog_was_seen
@@ -498,6 +502,7 @@ behaviours! {
     a_digest_that_is_full_closes_and_the_next_message_opens_another
     each_message_puts_the_end_off_and_not_for_ever
     what_joins_lives_as_long_as_the_last_of_it
+    what_was_opened_without_a_message_lives_as_long_as_those_that_join_it
     what_is_withheld_or_too_old_joins_nothing
     what_was_rendered_once_takes_nothing_in_any_more
     what_is_over_the_limit_is_withheld_and_counted

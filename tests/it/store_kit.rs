@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use activity_relay::model::delivery::{Attempt, Job, Planned, State, StateName};
+use activity_relay::model::delivery::{Attempt, Job, Notice, Planned, State, StateName};
 use activity_relay::model::group::{Join, Kind};
 use activity_relay::model::id::DeliveryId;
 use activity_relay::model::message::{Message, Triple};
@@ -175,6 +175,20 @@ pub(crate) async fn settle(store: &Store, settlement: Settlement, now: Timestamp
 
 pub(crate) async fn end(store: &Store, job: Job, state: State, target: TargetChange, now: Timestamp) -> bool {
     settle(store, settlement(job, state, target, now), now).await
+}
+
+/// The target refuses it as if it refused everything.
+pub(crate) async fn turn_away(store: &Store, job: Job, due: Timestamp, probe_at: Timestamp, now: Timestamp) {
+    let park = TargetChange::Park { probe_at };
+    let mut refused = settlement(job, State::Pending { due_at: due }, park, now);
+    (refused.verdict.counts, refused.attempt.outcome) = (false, "target_broken".into());
+    assert!(settle(store, refused, now).await);
+}
+
+/// A notice to those who watch over the targets.
+pub(crate) fn notice(uid: &str) -> Planned {
+    let notice = Notice { subject: uid.into(), text: "t".into() };
+    Planned { notice: Some(notice), messages: vec![], ..planned("ops", uid, at(0)) }
 }
 
 pub(crate) async fn state_of(store: &Store, id: &DeliveryId) -> StateName {

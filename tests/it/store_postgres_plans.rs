@@ -105,6 +105,7 @@ async fn do_everything(store: &Store) {
     store.gather(planned("desk", "whole", now), std::slice::from_ref(&id), now).await.unwrap();
     store.discard(std::slice::from_ref(&id), now).await.unwrap();
     store.held("desk", now, 9).await.unwrap();
+    store.waiting("desk", now, 9).await.unwrap();
     store.flush(std::slice::from_ref(&id), now).await.unwrap();
     store.deliveries(Filter { open: true, ..Filter::default() }).await.unwrap();
     store.seen("main", &[uid.clone(), "new".into()]).await.unwrap();
@@ -129,6 +130,7 @@ async fn do_everything(store: &Store) {
     store.triples_since(at(39_990)).await.unwrap();
     store.prune(at(1), at(1), 50).await.unwrap();
     store.pause_target("desk", true, "by hand").await.unwrap();
+    store.pause_target("desk", false, "").await.unwrap();
 }
 
 /// All plans in a log: each a text of several lines behind the word `plan:`.

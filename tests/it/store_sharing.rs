@@ -10,7 +10,8 @@ use activity_relay::model::settle::TargetChange;
 use activity_relay::store::{Admission, Cursor, Filter, MessagePage, Store, StoreError, StoredMessage, Want};
 
 use super::store_kit::{
-    admitted, at, claim, claim_one, day, end, owe, page, planned, settlement, state_of, uids, want,
+    admitted, at, claim, claim_one, day, end, notice, owe, page, planned, settle, settlement, state_of,
+    turn_away, uids, want,
 };
 
 const FAILING: TargetChange = TargetChange::Failing { rest_until: None };
@@ -221,19 +222,113 @@ pub(crate) async fn what_waits_is_listed_as_it_was_planned(store: Store) {
     store.admit(page(vec![admitted("j", vec![joining])]), at(3)).await.unwrap();
     let late = admitted("z", vec![planned("desk", "z", at(0))]);
     store.admit(page(vec![late]), at(9)).await.unwrap();
+    let held = admitted("h", vec![planned("desk", "h", at(500))]);
+    store.admit(page(vec![held]), at(3)).await.unwrap();
     let waiting = store.waiting("desk", at(9), 10).await.unwrap();
     assert_eq!((waiting.len(), &waiting[0].id), (3, &backed_off), "{waiting:?}");
     assert_eq!((waiting[0].created_at, waiting[0].template.as_str()), (at(0), "default"));
     assert_eq!(store.waiting("desk", at(10), 10).await.unwrap().len(), 4);
     assert_eq!(store.waiting("desk", at(10), 2).await.unwrap(), waiting[..2]);
     assert!(store.waiting("crm", at(10), 10).await.unwrap().is_empty());
+    assert_eq!(store.waiting("desk", at(501), 10).await.unwrap().len(), 5, "its hours had begun");
+}
+
+pub(crate) async fn what_waits_tells_what_it_has_behind_it(store: Store) {
+    owe(&store, "desk", &["a", "b", "c", "d", "e"]).await;
+    let told = async || {
+        let waiting = store.waiting("desk", at(9_999), 9).await.unwrap();
+        waiting.into_iter().map(|one| (one.lost, one.doubted, one.turned_away)).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [(0, false, false); 5]);
+    drop(claim_one(&store, "desk", at(0)).await);
+    drop(claim_one(&store, "desk", at(31)).await);
+    store.claim(vec![], at(62)).await.unwrap();
+    let mut jobs = claim(&store, "desk", 5, at(62)).await;
+    store.release(vec![jobs.remove(0).claim], at(62)).await.unwrap();
+    for outcome in ["doubtful", "shape_refused", "retry"] {
+        let later = State::Pending { due_at: at(9_000) };
+        let mut ended = settlement(jobs.remove(0), later, TargetChange::None, at(63));
+        ended.attempt.outcome = outcome.into();
+        assert!(settle(&store, ended, at(63)).await);
+    }
+    turn_away(&store, jobs.remove(0), at(0), at(900), at(63)).await;
+    let own = [(2, false, false), (0, true, false), (0, true, false), (0, false, false), (0, false, true)];
+    assert_eq!(told().await, own);
+}
+
+pub(crate) async fn what_is_made_of_several_may_be_known_if_one_of_them_may(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    drop(claim_one(&store, "desk", at(0)).await);
+    store.claim(vec![], at(31)).await.unwrap();
+    let parts = ["a", "b"].map(|uid| planned("desk", uid, at(0)).id);
+    let whole = Planned { messages: Vec::new(), ..planned("desk", "whole", at(32)) };
+    let clean = Planned { messages: Vec::new(), ..planned("desk", "clean", at(32)) };
+    let ids = [whole.id.clone(), clean.id.clone()];
+    assert_eq!(store.gather(clean, &parts[1..], at(32)).await.unwrap(), 1);
+    assert_eq!(store.gather(whole, &parts, at(32)).await.unwrap(), 1);
+    let mut known = Vec::new();
+    for id in &ids {
+        known.push(store.delivery(id).await.unwrap().unwrap().row.maybe_duplicate);
+    }
+    assert_eq!(known, [true, false]);
+}
+
+pub(crate) async fn what_a_parked_target_turned_away_gets_its_place_back(store: Store) {
+    owe(&store, "desk", &["a", "b", "c", "d"]).await;
+    let first = claim_one(&store, "desk", at(0)).await;
+    turn_away(&store, first, at(0), at(60), at(1)).await;
+    for (second, uid) in [(60, "a"), (180, "b")] {
+        let probe = claim_one(&store, "desk", at(second)).await;
+        assert_eq!(uids(std::slice::from_ref(&probe)), [uid], "what was refused goes behind");
+        let next = at(if second == 60 { 180 } else { 420 });
+        turn_away(&store, probe, next, next, at(second)).await;
+    }
+    let probe = claim_one(&store, "desk", at(420)).await;
+    assert_eq!(uids(std::slice::from_ref(&probe)), ["c"]);
+    assert!(end(&store, probe, DELIVERED(421), TargetChange::Healthy, at(421)).await);
+    assert_eq!(uids(&claim(&store, "desk", 9, at(421)).await), ["a", "b", "d"]);
+}
+
+pub(crate) async fn who_was_told_of_a_parking_is_told_when_it_takes_again_whoever_ended_it(store: Store) {
+    owe(&store, "desk", &["a", "b", "c"]).await;
+    let ends = async |second: i64, refused: bool| {
+        let now = at(second);
+        let (state, change) = if refused {
+            (State::Pending { due_at: at(0) }, TargetChange::Park { probe_at: at(second + 600) })
+        } else {
+            (State::Delivered { at: now }, TargetChange::Healthy)
+        };
+        let mut ended = settlement(claim_one(&store, "desk", now).await, state, change, now);
+        ended.turn_notices = vec![notice(&format!("{second}"))];
+        let before = store.counts(Some("ops")).await.unwrap().pending;
+        assert!(settle(&store, ended, now).await);
+        store.counts(Some("ops")).await.unwrap().pending > before
+    };
+    assert!(ends(0, true).await, "parked");
+    store.pause_target("desk", false, "").await.unwrap();
+    assert!(ends(10, true).await, "a person resumed it too early");
+    assert_eq!(store.target_states().await.unwrap()[0].probes, 1);
+    store.pause_target("desk", false, "").await.unwrap();
+    store.pause_target("desk", false, "").await.unwrap();
+    assert_eq!(store.target_states().await.unwrap()[0].parked_until, None);
+    assert!(ends(20, false).await, "it takes again");
+    assert!(!ends(30, false).await);
+    store.recovery_seen("desk").await.unwrap();
+    assert!(store.target_states().await.unwrap().is_empty());
+}
+
+pub(crate) async fn within_a_batch_what_comes_later_sees_what_came_before(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    let mut jobs = claim(&store, "desk", 2, at(0)).await;
+    let fails = settlement(jobs.remove(0), State::Pending { due_at: at(9) }, FAILING, at(1));
+    let succeeds = settlement(jobs.remove(0), DELIVERED(1), TargetChange::Healthy, at(1));
+    assert_eq!(store.settle(vec![fails.into(), succeeds.into()], at(1)).await.unwrap(), [true, true]);
+    let state = store.target_states().await.unwrap().remove(0);
+    assert_eq!((state.failing_since, state.recovered_at, state.failures), (Some(at(1)), Some(at(1)), 0));
 }
 
 pub(crate) async fn a_trouble_and_its_end_are_told_once_each(store: Store) {
-    let notice = |uid: &str| {
-        let notice = Notice { subject: uid.into(), text: "t".into() };
-        vec![Planned { notice: Some(notice), messages: vec![], ..planned("ops", uid, at(0)) }]
-    };
+    let notice = |uid: &str| vec![notice(uid)];
     let steps =
         [("a", false, false), ("b", true, true), ("c", true, false), ("d", false, true), ("e", false, false)];
     for (uid, lasts, told) in steps {

@@ -75,6 +75,21 @@ pub(crate) async fn what_joins_lives_as_long_as_the_last_of_it(store: Store) {
     assert_eq!(claim_one(&store, "desk", at(100)).await.expires_at, Some(at(150)));
 }
 
+pub(crate) async fn what_was_opened_without_a_message_lives_as_long_as_those_that_join_it(store: Store) {
+    let empty = Planned { messages: vec![], expires_at: Some(at(900)), ..joining("empty", day(100)) };
+    assert_eq!(store.owe(vec![empty.clone()], at(0)).await.unwrap(), 1);
+    for (uid, end) in [("a", 150), ("b", 120)] {
+        take(&store, uid, 1, Planned { expires_at: Some(at(end)), ..joining(uid, day(100)) }).await;
+    }
+    let job = claim_one(&store, "desk", at(100)).await;
+    assert_eq!((job.messages.len(), job.expires_at), (2, Some(at(150))));
+    assert!(end(&store, job, State::Delivered { at: at(101) }, TargetChange::Healthy, at(101)).await);
+    let alone = Planned { joins: Some(day(200)), due_at: at(200), ..empty };
+    let alone = Planned { id: planned("desk", "z", at(0)).id, ..alone };
+    assert_eq!(store.owe(vec![alone], at(101)).await.unwrap(), 1);
+    assert_eq!(claim_one(&store, "desk", at(200)).await.expires_at, Some(at(900)));
+}
+
 pub(crate) async fn what_is_withheld_or_too_old_joins_nothing(store: Store) {
     take(&store, "a", 0, joining("a", day(100))).await;
     let withheld = Planned { withheld: Some("muted".into()), ..joining("b", day(100)) };

@@ -7,13 +7,18 @@ use super::Postgres;
 use super::connect::{query, transact};
 use super::owed::owe;
 use super::targets;
-use super::tx::{get, ms, rows, text, time, time_or_none};
+use super::tx::{get, ms, number, rows, text, time, time_or_none};
 use crate::model::delivery::{Planned, Waiting};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 
+/// What [`waiting`] reads of a delivery `d`.
+const WAITING: &str = "d.id, d.account, d.rule, d.recipient, d.template, d.created_at, d.expires_at, d.starts - d.attempts AS lost,
+  EXISTS (SELECT 1 FROM attempts WHERE delivery = d.seq AND outcome IN ('doubtful', 'shape_refused')) AS doubted,
+  EXISTS (SELECT 1 FROM attempts WHERE delivery = d.seq AND outcome = 'target_broken') AS turned_away";
+
 impl Postgres {
-    /// What waits for the target since before the moment, in the order in which it was planned.
+    /// What waits for the target since before the moment, in the order in which it was planned: not what its rule holds.
     pub(in crate::store) async fn waiting(
         &self,
         target: &str,
@@ -23,10 +28,13 @@ impl Postgres {
         query!(self.db, |tx| {
             let found = tx
                 .all(
-                    "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries
-                     WHERE target = $1 AND settled_at IS NULL AND state = 'pending' AND created_at < $2
-                       AND notice IS NULL AND replay_of IS NULL AND group_key IS NULL
-                     ORDER BY created_at, seq LIMIT $3",
+                    &format!(
+                        "SELECT {WAITING} FROM deliveries d
+                         WHERE d.target = $1 AND d.state = 'pending' AND d.created_at < $2
+                           AND (d.first_due IS NULL OR d.first_due < $2)
+                           AND d.notice IS NULL AND d.replay_of IS NULL AND d.group_key IS NULL
+                         ORDER BY d.created_at, d.seq LIMIT $3"
+                    ),
                     &[&text(target), &ms(before), &rows(limit)],
                 )
                 .await?;
@@ -44,10 +52,13 @@ impl Postgres {
         query!(self.db, |tx| {
             let found = tx
                 .all(
-                    "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries
-                     WHERE target = $1 AND first_due <= $2 AND state = 'pending' AND starts = 0
-                       AND first_due IS NOT NULL AND group_key IS NULL AND notice IS NULL AND replay_of IS NULL
-                     ORDER BY created_at, seq LIMIT $3",
+                    &format!(
+                        "SELECT {WAITING} FROM deliveries d
+                         WHERE d.target = $1 AND d.first_due <= $2 AND d.state = 'pending' AND d.starts = 0
+                           AND d.first_due IS NOT NULL AND d.group_key IS NULL AND d.notice IS NULL
+                           AND d.replay_of IS NULL
+                         ORDER BY d.created_at, d.seq LIMIT $3"
+                    ),
                     &[&text(target), &ms(until), &rows(limit)],
                 )
                 .await?;
@@ -98,7 +109,7 @@ impl Postgres {
                     "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
                            WHERE id = ANY ($1) AND state = 'pending' ORDER BY id FOR UPDATE)
                          UPDATE deliveries d SET state = 'withheld', settled_at = $2, due_at = NULL, why = $3
-                         FROM held WHERE d.seq = held.seq RETURNING d.seq",
+                         FROM held WHERE d.seq = held.seq RETURNING d.seq, d.maybe_duplicate",
                     &[&ids, &ms(now), &why],
                 )
                 .await?;
@@ -106,6 +117,8 @@ impl Postgres {
                 return Ok(0);
             }
             let seqs: Vec<i64> = ended.iter().map(|row| get(row, "seq")).collect::<Result<_>>()?;
+            let doubles =
+                ended.iter().map(|row| get(row, "maybe_duplicate")).collect::<Result<Vec<bool>>>()?;
             let messages = tx
                 .all(
                     "SELECT DISTINCT m.uid, m.created_at FROM unnest($1::bigint[]) AS part (seq)
@@ -116,6 +129,9 @@ impl Postgres {
                 .await?;
             let messages = messages.iter().map(|row| get(row, "uid")).collect::<Result<_>>()?;
             owe(tx, &[Planned { messages, ..whole.clone() }], now).await?;
+            if doubles.contains(&true) {
+                tx.run("UPDATE deliveries SET maybe_duplicate = true WHERE id = $1", &[&whole_id]).await?;
+            }
             Ok(ended.len())
         })
     }
@@ -130,5 +146,8 @@ fn waiting(row: &Row) -> Result<Waiting> {
         template: get(row, "template")?,
         created_at: time(row, "created_at")?,
         expires_at: time_or_none(row, "expires_at")?,
+        lost: number(row, "lost")?,
+        doubted: get(row, "doubted")?,
+        turned_away: get(row, "turned_away")?,
     })
 }

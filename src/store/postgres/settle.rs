@@ -88,7 +88,7 @@ async fn write_down(
 ) -> Result<Vec<bool>> {
     let written = batch.write(tx).await?;
     crate::failpoint::pass("settle");
-    let mut notices: Vec<Planned> = Vec::new();
+    let (mut notices, mut recovered): (Vec<Planned>, Vec<&str>) = (Vec::new(), Vec::new());
     for (settlement, written) in settlements.iter().zip(&written) {
         if !written {
             continue;
@@ -100,10 +100,15 @@ async fn write_down(
             let reason = &settlement.attempt.reason;
             if standing.apply(settlement.verdict.target, reason, token, Some(now)) {
                 notices.extend_from_slice(&settlement.turn_notices);
+                let healthy = settlement.verdict.target == TargetChange::Healthy;
+                recovered.extend(healthy.then_some(&*settlement.target));
             }
         }
     }
     standings.write(tx).await?;
+    for target in recovered {
+        targets::put_in_order(tx, target).await?;
+    }
     owe(tx, &notices, now).await?;
     if written.contains(&false) { batch.or_written_before(tx, written).await } else { Ok(written) }
 }
@@ -123,7 +128,7 @@ async fn telling<'a>(tx: &Tx<'_>, settlements: &'a [Arc<Settlement>]) -> Result<
 
 fn says_something(settlement: &Settlement, standings: &Standings) -> bool {
     settlement.verdict.target != TargetChange::Healthy
-        || standings.of(&settlement.target).is_some_and(Standing::is_troubled)
+        || standings.now(&settlement.target).is_some_and(Standing::is_troubled)
 }
 
 /// Settlements by column, as `unnest` wants them.

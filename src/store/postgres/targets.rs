@@ -49,17 +49,7 @@ impl Postgres {
                 return change(tx, target, |standing| standing.pause(reason)).await;
             }
             change(tx, target, Standing::resume).await?;
-            tx.run(
-                "WITH held AS MATERIALIZED (
-                       SELECT d.seq FROM deliveries d WHERE d.target = $1 AND d.state = 'pending'
-                         AND (SELECT outcome FROM attempts WHERE delivery = d.seq ORDER BY n DESC LIMIT 1)
-                           IN ('busy', 'target_broken')
-                       ORDER BY d.id FOR UPDATE)
-                     UPDATE deliveries d SET due_at = created_at FROM held WHERE d.seq = held.seq",
-                &[&text(target)],
-            )
-            .await
-            .map(|_| ())
+            put_in_order(tx, target).await
         })
     }
 
@@ -67,6 +57,22 @@ impl Postgres {
     pub(in crate::store) async fn recovery_seen(&self, target: &str) -> Result<()> {
         transact!(self.db, |tx| change(tx, target, Standing::recovery_seen).await)
     }
+}
+
+/// What the target itself had turned away is due at once, and before what came later. The target's lock is held; what another
+/// session is at is left to that one.
+pub(super) async fn put_in_order(tx: &Tx<'_>, target: &str) -> Result<()> {
+    tx.run(
+        "WITH held AS MATERIALIZED (
+           SELECT d.seq FROM deliveries d WHERE d.target = $1 AND d.state = 'pending' AND d.due_at > d.created_at
+             AND (SELECT outcome FROM attempts WHERE delivery = d.seq ORDER BY n DESC LIMIT 1)
+               IN ('busy', 'target_broken')
+           FOR UPDATE SKIP LOCKED)
+         UPDATE deliveries d SET due_at = created_at FROM held WHERE d.seq = held.seq",
+        &[&text(target)],
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Changes one target.
@@ -136,6 +142,11 @@ impl Standings {
             before.insert(standing.state.name.clone(), standing);
         }
         Ok(Self { before, after: BTreeMap::new() })
+    }
+
+    /// One of them as it is to be; `None` where it has no row.
+    pub(super) fn now(&self, target: &str) -> Option<&Standing> {
+        self.after.get(&*text(target)).or_else(|| self.of(target))
     }
 
     /// One of them as it was read; `None` where it has no row.

@@ -10,13 +10,21 @@ use crate::model::delivery::{Planned, StateName, Waiting};
 use crate::model::id::DeliveryId;
 use crate::store::Result;
 
-/// What waits for the target since before the moment, in the order in which it was planned.
+/// What [`waiting_row`] reads of a delivery `d`.
+const WAITING: &str = "d.id, d.account, d.rule, d.recipient, d.template, d.created_at, d.expires_at, d.starts - d.attempts AS lost,
+  EXISTS (SELECT 1 FROM attempts WHERE delivery = d.seq AND outcome IN ('doubtful', 'shape_refused')) AS doubted,
+  EXISTS (SELECT 1 FROM attempts WHERE delivery = d.seq AND outcome = 'target_broken') AS turned_away";
+
+/// What waits for the target since before the moment, in the order in which it was planned: not what its rule holds.
 pub(super) fn waiting(db: &Db, target: &str, before: Timestamp, limit: usize) -> Result<Vec<Waiting>> {
     db.all(
-        "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries d
-         WHERE target = ?1 AND settled_at IS NULL AND state = 'pending' AND created_at < ?2
-           AND notice IS NULL AND replay_of IS NULL AND group_key IS NULL
-         ORDER BY created_at, seq LIMIT ?3",
+        &format!(
+            "SELECT {WAITING} FROM deliveries d
+             WHERE d.target = ?1 AND d.state = 'pending' AND d.created_at < ?2
+               AND (d.first_due IS NULL OR d.first_due < ?2)
+               AND d.notice IS NULL AND d.replay_of IS NULL AND d.group_key IS NULL
+             ORDER BY d.created_at, d.seq LIMIT ?3"
+        ),
         params![target, Ms(before), rows(limit)],
         waiting_row,
     )
@@ -25,10 +33,12 @@ pub(super) fn waiting(db: &Db, target: &str, before: Timestamp, limit: usize) ->
 /// What its rule held for the target until then, and nobody attempted, in the order in which it was planned.
 pub(super) fn held(db: &Db, target: &str, until: Timestamp, limit: usize) -> Result<Vec<Waiting>> {
     db.all(
-        "SELECT id, account, rule, recipient, template, created_at, expires_at FROM deliveries
-         WHERE target = ?1 AND first_due <= ?2 AND state = 'pending' AND starts = 0 AND first_due IS NOT NULL
-           AND group_key IS NULL AND notice IS NULL AND replay_of IS NULL
-         ORDER BY created_at, seq LIMIT ?3",
+        &format!(
+            "SELECT {WAITING} FROM deliveries d
+             WHERE d.target = ?1 AND d.first_due <= ?2 AND d.state = 'pending' AND d.starts = 0
+               AND d.first_due IS NOT NULL AND d.group_key IS NULL AND d.notice IS NULL AND d.replay_of IS NULL
+             ORDER BY d.created_at, d.seq LIMIT ?3"
+        ),
         params![target, Ms(until), rows(limit)],
         waiting_row,
     )
@@ -43,6 +53,9 @@ fn waiting_row(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         template: row.get("template")?,
         created_at: time(row, "created_at")?,
         expires_at: time_or_none(row, "expires_at")?,
+        lost: row.get("lost")?,
+        doubted: row.get("doubted")?,
+        turned_away: row.get("turned_away")?,
     })
 }
 
@@ -56,19 +69,23 @@ pub(super) fn gather(db: &Db, mut whole: Planned, parts: &[DeliveryId], now: Tim
     let ids: Vec<&str> = parts.iter().map(DeliveryId::as_str).collect();
     let ended = db.all(
         "UPDATE deliveries SET state = 'withheld', settled_at = ?2, due_at = NULL, why = ?3
-         WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'pending' RETURNING seq, target",
+         WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'pending' RETURNING seq, target, maybe_duplicate",
         params![Json(&ids), Ms(now), format!("sent together with others in {}", whole.id)],
-        |row| Ok((row.get::<_, i64>("seq")?, row.get::<_, String>("target")?)),
+        |row| {
+            let (seq, target): (i64, String) = (row.get("seq")?, row.get("target")?);
+            Ok((seq, target, row.get::<_, bool>("maybe_duplicate")?))
+        },
     )?;
     if ended.is_empty() {
         return Ok(0);
     }
     let mut tally = Tally::default();
-    for (_, target) in &ended {
+    for (_, target, _) in &ended {
         tally.moved(target, StateName::Pending, StateName::Withheld, 1);
     }
     tally.write(db)?;
-    let ended: Vec<i64> = ended.into_iter().map(|(seq, _)| seq).collect();
+    let maybe_duplicate = ended.iter().any(|(.., maybe_duplicate)| *maybe_duplicate);
+    let ended: Vec<i64> = ended.into_iter().map(|(seq, ..)| seq).collect();
     whole.messages = db.all(
         "SELECT DISTINCT m.uid, m.created_at FROM json_each(?1) part
          CROSS JOIN delivery_messages dm ON dm.delivery = part.value
@@ -76,6 +93,10 @@ pub(super) fn gather(db: &Db, mut whole: Planned, parts: &[DeliveryId], now: Tim
         params![Json(&ended)],
         |row| row.get("uid"),
     )?;
+    let id = whole.id.clone();
     admit::owe(db, &[whole], now)?;
+    if maybe_duplicate {
+        db.run("UPDATE deliveries SET maybe_duplicate = 1 WHERE id = ?1", params![id.as_str()])?;
+    }
     Ok(ended.len())
 }

@@ -54,6 +54,9 @@ pub(super) fn settle(
             if turned {
                 admit::owe(db, &settlement.turn_notices, now)?;
             }
+            if turned && change == TargetChange::Healthy {
+                targets::put_in_order(db, target)?;
+            }
             troubled = targets::troubled(db)?;
         }
     }

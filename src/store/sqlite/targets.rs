@@ -110,10 +110,15 @@ pub(super) fn pause(db: &Db, target: &str, paused: bool, reason: &str) -> Result
         return change(db, target, |standing| standing.pause(reason));
     }
     change(db, target, Standing::resume)?;
+    put_in_order(db, target)
+}
+
+/// What the target itself had turned away is due at once, and before what came later.
+pub(super) fn put_in_order(db: &Db, target: &str) -> Result<()> {
     db.run(
         "UPDATE deliveries SET due_at = created_at WHERE seq IN (
            SELECT d.seq FROM deliveries d
-           WHERE d.target = ?1 AND d.settled_at IS NULL AND d.state = 'pending'
+           WHERE d.target = ?1 AND d.state = 'pending' AND d.due_at > d.created_at
              AND (SELECT outcome FROM attempts WHERE delivery = d.seq ORDER BY n DESC LIMIT 1)
                IN ('busy', 'target_broken'))",
         params![target],

@@ -1,0 +1,44 @@
+//! What the judge is to know of a delivery and its target.
+
+use crate::model::delivery::{Job, Outcome};
+use crate::model::settle::Facts;
+use crate::store::{Store, TargetState};
+use crate::target::Target;
+
+/// The facts, for an attempt that ended so. How the target answered earlier attempts is looked up where it matters; where that
+/// cannot be read, nothing is held against the delivery.
+pub(super) async fn facts(
+    store: &Store,
+    job: &Job,
+    target: &Target,
+    state: &TargetState,
+    outcome: Outcome,
+) -> Facts {
+    let history = match outcome {
+        Outcome::TargetBroken | Outcome::Doubtful => store.delivery(&job.claim.id).await,
+        _ => Ok(None),
+    };
+    let history = history.unwrap_or_else(|error| {
+        tracing::warn!(delivery = %job.claim.id, %error, "its earlier attempts cannot be read: it is judged without them");
+        None
+    });
+    let earlier = |outcome: Outcome| {
+        let attempts = history.iter().flat_map(|detail| &detail.history);
+        attempts.filter(|attempt| attempt.outcome == outcome.as_str()).count()
+    };
+    Facts {
+        attempts: job.claim.attempts,
+        doubts: u32::try_from(earlier(Outcome::Doubtful)).unwrap_or(u32::MAX),
+        turned_away: earlier(Outcome::TargetBroken) > 0,
+        created_at: job.created_at,
+        first_due: job.first_due,
+        expires_at: job.expires_at,
+        plain: job.plain,
+        serial: target.concurrency.get() == 1,
+        // One that a person resumed begins anew.
+        probes: state.parked_until.map_or(0, |_| state.probes),
+        failures: state.failures,
+        failing_since: state.failing_since,
+        recovered_at: state.recovered_at,
+    }
+}
