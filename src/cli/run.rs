@@ -1,6 +1,6 @@
 //! `run`: polls, matches and delivers until it is stopped.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,9 +182,12 @@ pub(super) async fn parsed(named: &str) -> anyhow::Result<SocketAddr> {
     }
     let found: Vec<SocketAddr> =
         tokio::net::lookup_host(named).await.map_or_else(|_| Vec::new(), Iterator::collect);
-    // A name often has addresses of both kinds; whoever dials it by that name tries IPv4 too.
-    let near = || found.iter().filter(|address| address.ip().is_loopback());
-    match near().find(|address| address.is_ipv4()).or_else(|| near().next()) {
+    // A name often has addresses of both kinds; whoever dials it by that name tries IPv4 too. One that others know is not narrowed
+    // to this machine, nor is it led to an address of it where nobody looks, as 127.0.1.1 is.
+    let here = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let near = found.iter().all(|address| address.ip().is_loopback());
+    let usual = here.iter().find_map(|ip| found.iter().find(|address| address.ip() == *ip));
+    match usual.filter(|_| near) {
         Some(address) => Ok(*address),
         None if found.is_empty() => wrong(&format!("the name {host} has no address; {form}")),
         None => wrong(&format!(

@@ -11,6 +11,8 @@ use crate::model::group::{Gathered, Kind};
 use crate::model::names::Names;
 use crate::model::settle::after_now;
 use crate::render::view::{Around, Resolved, Seen};
+use crate::rules::evaluate::surely_takes;
+use crate::rules::expression::Expression;
 use crate::rules::timing::{IfEmpty, LATE_MIN, Timing};
 use crate::rules::{Resolves, Rule};
 use crate::store::{MessagePage, Store, StoreError};
@@ -121,12 +123,17 @@ async fn makers_good<'c>(
         let more = messages.len() == PAGE && looked_at < LOOKED_AT_MAX;
         for stored in messages {
             let by = resolvers.iter().find(|(rule, _)| stored.rules.contains(&rule.name));
-            let Some((_, makes_good)) = by else { continue };
-            let seen = if makes_good.by.needs_names() {
+            let Some((rule, makes_good)) = by else { continue };
+            let looks_at_names = rule.filter.as_ref().is_some_and(Expression::needs_names);
+            let seen = if makes_good.by.needs_names() || looks_at_names {
                 soon.seen(stored.message).await
             } else {
                 Seen::new(stored.message, Names::default())
             };
+            // It may have been taken only because names were late.
+            if looks_at_names && !surely_takes(rule, &seen.message, &seen.names) {
+                continue;
+            }
             found.push((*makes_good, seen));
         }
         if !more {

@@ -108,6 +108,8 @@ enum Sent {
     Needless(String),
     /// Nothing was sent, and the claim is to be given back.
     NotNow,
+    /// Nothing was sent, as the lease would not last.
+    TooLate,
 }
 
 impl Courier {
@@ -268,6 +270,8 @@ impl Courier {
                 }
                 Ok(Sent::Needless(why)) => self.withhold(job, why),
                 Ok(Sent::NotNow) => return self.release(job.claim).await,
+                // Its lease runs out: that counts as a start, so that it is sent alone next, and does not go on without an end.
+                Ok(Sent::TooLate) => return,
                 Err(_) => self.judge(job, target, &config, &state, panicked(), None).await,
             };
             self.shared.traces.attempted(begun, &settlement);
@@ -337,8 +341,12 @@ impl Courier {
             shared.metrics.fallbacks.get_or_create(&OfTarget { target: target.name.clone() }).inc();
         }
         let now = shared.clock.now();
-        if shared.stop.is_cancelled() || !lasts(&job.claim.lease, target, now) {
+        if shared.stop.is_cancelled() {
             return Sent::NotNow;
+        }
+        if !lasts(&job.claim.lease, target, now) {
+            tracing::error!(delivery = %job.claim.id, "not sent: reading what it is about took too long; it is tried again, alone");
+            return Sent::TooLate;
         }
         let parcel =
             Parcel { id: job.claim.id.as_str(), payload: &payload, recipient: job.recipient.as_deref(), now };

@@ -355,12 +355,12 @@ async fn once_holding(relay: &Relay, grace: Duration) -> anyhow::Result<Round> {
             Err(error) => round.failed.push((name, error.to_string())),
         }
     }
-    drain(relay).await?;
-    if relay.stop.is_cancelled() {
+    let drained = drain(relay).await;
+    if drained.is_err() || relay.stop.is_cancelled() {
         within(grace, relay, relay.courier.idle()).await;
     }
     relay.traces.flush().await;
-    Ok(round)
+    drained.map(|()| round)
 }
 
 /// Delivers until nothing is left that is due and may be sent, or until it is told to stop. Waits for a target's pace, as

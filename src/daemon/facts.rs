@@ -1,6 +1,6 @@
 //! What the judge is to know of a delivery and its target.
 
-use crate::model::delivery::{Job, Outcome};
+use crate::model::delivery::{Attempt, Job, Outcome};
 use crate::model::settle::Facts;
 use crate::store::{Store, TargetState};
 use crate::target::Target;
@@ -26,10 +26,25 @@ pub(super) async fn facts(
         let attempts = history.iter().flat_map(|detail| &detail.history);
         attempts.filter(|attempt| attempt.outcome == outcome.as_str()).count()
     };
+    let refused = |attempt: &&Attempt| {
+        [Outcome::Doubtful, Outcome::TargetBroken].iter().any(|outcome| attempt.outcome == outcome.as_str())
+    };
+    let refused_at =
+        history.iter().flat_map(|detail| &detail.history).filter(refused).map(|attempt| attempt.at).max();
+    let refused_alone = match refused_at.filter(|_| earlier(Outcome::TargetBroken) > 0) {
+        Some(at) if outcome == Outcome::TargetBroken => {
+            let took = store.took_since(&target.name, at).await;
+            took.unwrap_or_else(|error| {
+                tracing::warn!(delivery = %job.claim.id, %error, "what its target took cannot be read: it is judged without");
+                false
+            })
+        }
+        _ => false,
+    };
     Facts {
         attempts: job.claim.attempts,
         doubts: u32::try_from(earlier(Outcome::Doubtful)).unwrap_or(u32::MAX),
-        turned_away: earlier(Outcome::TargetBroken) > 0,
+        refused_alone,
         created_at: job.created_at,
         first_due: job.first_due,
         expires_at: job.expires_at,
@@ -39,6 +54,5 @@ pub(super) async fn facts(
         probes: state.parked_until.map_or(0, |_| state.probes),
         failures: state.failures,
         failing_since: state.failing_since,
-        recovered_at: state.recovered_at,
     }
 }

@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::model::message::Message;
 use crate::model::mute::Mute;
 use crate::model::names::Names;
-use crate::rules::evaluate::matching;
+use crate::rules::Rule;
+use crate::rules::evaluate::taking;
 use crate::rules::good::makes_good;
 use crate::rules::plan::plan;
 use crate::store::Admitted;
@@ -21,8 +22,16 @@ pub(super) fn admit(
     mutes: &[Mute],
     now: Timestamp,
 ) -> Admitted {
-    let found = matching(&config.rules, &message, names);
-    let deliveries = plan(&found, &message, names, mutes, now);
+    let taking = taking(&config.rules, &message, names);
+    let found: Vec<&Rule> = taking.iter().map(|(rule, _)| *rule).collect();
+    let sure: Vec<&Rule> = taking.iter().filter(|(_, sure)| sure.0).map(|(rule, _)| *rule).collect();
+    let mut deliveries = plan(&found, &message, names, mutes, now);
+    for (rule, _) in taking.iter().filter(|(_, sure)| !sure.0) {
+        let (account, uid, rule) = (&message.account, &message.uid, &rule.name);
+        tracing::info!(account, uid, rule, "taken, as the names that its `where` looks at are late");
+        // It may not have been meant: what is meant is not held back for it.
+        deliveries.iter_mut().filter(|owed| owed.rule == *rule).for_each(|owed| owed.quota = None);
+    }
     for rule in &found {
         let missing = rule.deliver.iter().flat_map(|deliver| deliver.timing.missing(&message, names));
         for field in missing.collect::<BTreeSet<_>>() {
@@ -37,6 +46,6 @@ pub(super) fn admit(
         }
     }
     let rules = found.iter().map(|rule| rule.name.clone()).collect();
-    let makes_good = makes_good(&found, &message, names);
+    let makes_good = makes_good(&sure, &message, names);
     Admitted { message, rules, deliveries, makes_good }
 }

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::clock::Clock;
 use crate::model::message::Message;
-use crate::model::names::{Business, Client, Names, Staff};
+use crate::model::names::{Business, Client, Late, Names, Staff};
 use crate::render::view::Seen;
 use crate::source::Account;
 use crate::source::fault::ApiError;
@@ -137,7 +137,9 @@ impl NameBook {
         if gathered.is_err() {
             tracing::debug!(account = self.inner.account, uid = message.uid, "names are not here in time");
         }
-        let late = keys.iter().any(|key| self.inner.is_late(key));
+        let of = |kind: NameKind| keys.iter().any(|key| key.0 == kind && self.inner.is_late(key));
+        let (client, staff, business) = (of(NameKind::Client), of(NameKind::Staff), of(NameKind::Business));
+        let late = Late { client, staff, business };
         Names { late, ..self.inner.known_names(message) }
     }
 
@@ -298,7 +300,8 @@ impl Inner {
                 let wait = error.asked_to_wait().and_then(|wait| i64::try_from(wait.as_secs()).ok());
                 let until = later(now, wait.unwrap_or(0).max(FAILED_SECONDS));
                 // What is refused now is refused the next time: there is nothing to wait for.
-                let failed = !(error.token_refused() || matches!(error, ApiError::Refused { .. }));
+                let lasting = matches!(error, ApiError::Refused { .. } | ApiError::TooLong(_));
+                let failed = !(lasting || error.token_refused());
                 self.note(key.clone(), Known { value: None, until, failed });
                 tracing::debug!(account = self.account, kind = ?key.0, %error, "a name cannot be looked up");
             }
@@ -336,7 +339,7 @@ impl Inner {
             client: message.client_uid.as_ref().map(client),
             staff: message.staff_uid.as_ref().map(staff),
             business: business.or_else(uid_only),
-            late: false,
+            late: Late::default(),
         }
     }
 }

@@ -385,14 +385,6 @@ impl Poller {
             } else {
                 Names::default()
             };
-            if names.late {
-                let uid = message.uid.as_str();
-                tracing::info!(
-                    account = self.account.name,
-                    uid,
-                    "names are late: rules that depend on them take it"
-                );
-            }
             admitted.push(admit(config, message, &names, &mutes, now));
         }
         for mute in mutes.iter().filter(|mute| Mute::of(&mutes, &mute.rule, now) == Some(mute)) {

@@ -111,7 +111,8 @@ impl Sweeps {
         sweep.refusals += 1;
         let again = sweep.refusals < REFUSALS_MAX;
         if again {
-            self.restart(sweep);
+            sweep.walk = self.walk(sweep.window);
+            self.waiting.push_back(sweep);
         }
         again
     }

@@ -116,10 +116,9 @@ impl Teller {
     /// The notices for what was given up lately, most of which are owed already.
     async fn ended_before(&self, config: &Config, now: Timestamp) -> Result<Vec<Planned>, StoreError> {
         let since = now.checked_sub(TOLD_AGAIN).unwrap_or(Timestamp::MIN);
-        let rows = self.store.ended_since(since, TOLD_AGAIN_MAX).await?;
-        let given_up = rows
-            .into_iter()
-            .filter(|row| matches!(row.state, StateName::Dead | StateName::Expired) && row.replays == 0);
+        let states = &[StateName::Dead, StateName::Expired];
+        let rows = self.store.ended_since(states, since, TOLD_AGAIN_MAX).await?;
+        let given_up = rows.into_iter().filter(|row| row.replays == 0);
         let notices = given_up.flat_map(|row| {
             let at = row.settled_at.unwrap_or(now);
             let why = row.why.unwrap_or_default();

@@ -48,6 +48,24 @@ pub struct Business {
     pub time_zone: Option<String>,
 }
 
+/// Of whom nothing is known for now beyond the uid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Late {
+    /// The client.
+    pub client: bool,
+    /// The staff member.
+    pub staff: bool,
+    /// The business.
+    pub business: bool,
+}
+
+impl Late {
+    /// Of anybody.
+    pub fn any(self) -> bool {
+        self.client || self.staff || self.business
+    }
+}
+
 /// What is known about the people behind one message. Nothing here is ever required: a lookup may be
 /// slow, refused or switched off, and the delivery goes out all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -58,7 +76,7 @@ pub struct Names {
     pub staff: Option<Staff>,
     /// The account's business.
     pub business: Option<Business>,
-    /// Some of it could not be had for now: what is missing here may be known in a moment.
+    /// What of it could not be had for now: if it is missing here, it may be known in a moment.
     #[serde(skip)]
-    pub late: bool,
+    pub late: Late,
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::catalog;
 use super::id::hex_of;
 use super::message::{Triple, key};
-use super::names::{Business, Client, Names, Staff};
+use super::names::{Business, Client, Late, Names, Staff};
 use super::settle::after_now;
 
 /// The sample business's identifier.
@@ -38,7 +38,7 @@ pub fn names() -> Names {
             name: Some("Harbour Massage & Physiotherapy".to_owned()),
             time_zone: Some("Europe/London".to_owned()),
         }),
-        late: false,
+        late: Late::default(),
     }
 }
 

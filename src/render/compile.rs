@@ -228,7 +228,10 @@ impl Work {
         });
         match parsed {
             Ok(mut template) => {
-                put_out_names(&mut template, 0);
+                // A partial may be given something of that name.
+                if !path.starts_with("_partials/") {
+                    put_out_names(&mut template, 0);
+                }
                 Some(Source { file: path.to_owned(), text: file.to_owned(), leaf_at, asked: false, template })
             }
             Err(mistake) => {
@@ -321,7 +324,7 @@ fn put_out_names(template: &mut Template, depth: usize) {
                 call.template.iter_mut().for_each(|template| put_out_names(template, inner));
                 call.inverse.iter_mut().for_each(|template| put_out_names(template, depth));
             }
-            TemplateElement::PartialBlock(call) | TemplateElement::DecoratorBlock(call) => {
+            TemplateElement::PartialBlock(call) => {
                 call.template.iter_mut().for_each(|template| put_out_names(template, depth));
             }
             _ => {}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::model::catalog;
 use crate::model::delivery::Notice;
 use crate::model::message::{Meeting, Message, Triple};
-use crate::model::names::{Business, Client, Names, Staff};
+use crate::model::names::{Business, Client, Late, Names, Staff};
 use crate::model::payload::{Format, HttpBody, Mail, Payload};
 
 use super::view::{Around, Seen, View};
@@ -67,7 +67,7 @@ pub(super) fn names(name: &str) -> Names {
         }),
         staff: Some(Staff { uid: "s1".into(), name: Some("Bea".into()), email: None }),
         business: Some(Business { uid: Some("b1".into()), name: Some("Calm Hands".into()), time_zone: None }),
-        late: false,
+        late: Late::default(),
     }
 }
 
@@ -415,7 +415,7 @@ fn what_has_a_name_stands_for_it_in_a_tag() {
             "t/text.hbs",
             "{{#if client}}{{rule}}{{/if}}{{#each items}} {{../rule}} {{@root.account}}{{/each}}{{> end}}\n{{#with message.raw}}{{rule}}{{/with}}",
         ),
-        ("_partials/end.hbs", " {{target}}"),
+        ("_partials/end.hbs", " {{target.name}}"),
     ]);
     assert_eq!(problems, Vec::<String>::new());
     let mut view = cancelled("Ann");

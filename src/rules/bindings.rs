@@ -76,8 +76,8 @@ pub(super) fn staff(message: &Message, names: &Names) -> Value {
     fields.into()
 }
 
-/// The variable `account`.
-pub(super) fn account(message: &Message, names: &Names) -> Value {
+/// The variable `account`, with its business or without.
+pub(super) fn account(message: &Message, names: &Names, with_business: bool) -> Value {
     let mut business = Fields::new();
     text(&mut business, "uid", message.business_uid.as_deref());
     if let Some(known) = &names.business {
@@ -87,7 +87,9 @@ pub(super) fn account(message: &Message, names: &Names) -> Value {
     }
     let mut fields = Fields::new();
     text(&mut fields, "name", Some(&message.account));
-    fields.insert("business".to_owned(), business.into());
+    if with_business {
+        fields.insert("business".to_owned(), business.into());
+    }
     fields.into()
 }
 

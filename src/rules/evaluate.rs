@@ -33,15 +33,29 @@ impl Reason {
     }
 }
 
+/// Whether a rule is known to take a message, or takes it because names are late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sure(pub bool);
+
+/// The rule is known to take the message: names that are late would make no difference.
+pub fn surely_takes(rule: &Rule, message: &Message, names: &Names) -> bool {
+    judge(rule, &Subject::of(message), message, names).is_ok_and(|reason| !reason.unsure)
+}
+
 /// The rules that match, in file order, `stop` observed. Looks only at rules that can match. Where names are late, a rule
 /// whose `where` depends on them takes the message, and does not stop: better one too many than one that is never told of.
 pub fn matching<'a>(rules: &'a Rules, message: &Message, names: &Names) -> Vec<&'a Rule> {
+    taking(rules, message, names).into_iter().map(|(rule, _)| rule).collect()
+}
+
+/// The same, and which of them take it to be on the safe side only.
+pub fn taking<'a>(rules: &'a Rules, message: &Message, names: &Names) -> Vec<(&'a Rule, Sure)> {
     let subject = Subject::of(message);
     let mut found = Vec::new();
     for position in rules.index.candidates(&message.account, &subject) {
         let rule = &rules.list[position];
         if let Ok(reason) = judge(rule, &subject, message, names) {
-            found.push(rule);
+            found.push((rule, Sure(!reason.unsure)));
             if rule.stop && !reason.unsure {
                 break;
             }
@@ -103,7 +117,7 @@ fn judge(rule: &Rule, subject: &Subject<'_>, message: &Message, names: &Names) -
     let Some(filter) = &rule.filter else {
         return Ok(Reason::new(format!("{which} takes {}", message.triple), point));
     };
-    if names.late && filter.needs_names() && filter.judge_without_names(message).is_none() {
+    if filter.waits_for_names(message, names) {
         let text = format!(
             "{which} takes {}; `where` looks at names that could not be had in time, so it is taken",
             message.triple

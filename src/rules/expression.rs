@@ -9,7 +9,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, SourceInfo, oper
 use cel::{Context, Env, ExecutionError, IdedExpr, ParseErrors, Value};
 
 use crate::model::message::Message;
-use crate::model::names::Names;
+use crate::model::names::{Late, Names};
 use crate::parallel;
 
 use super::{bindings, kinds, vocabulary};
@@ -103,9 +103,9 @@ impl Expression {
         self.decide(message, names).map_err(|undecided| undecided.why)
     }
 
-    /// What it says of the message whatever the names may be; `None` if that depends on them.
-    pub fn judge_without_names(&self, message: &Message) -> Option<bool> {
-        self.decide_with(message, None).ok()
+    /// It looks at names of which some are late, and what it says of the message depends on these.
+    pub fn waits_for_names(&self, message: &Message, names: &Names) -> bool {
+        names.late.any() && self.needs_names() && self.decide_with(message, names, names.late).is_err()
     }
 
     /// The same, with what there is to say of a message that could not be judged.
@@ -113,17 +113,18 @@ impl Expression {
     /// # Errors
     /// It could not be judged.
     pub fn decide(&self, message: &Message, names: &Names) -> Result<bool, Undecided> {
-        self.decide_with(message, Some(names))
+        self.decide_with(message, names, Late::default())
     }
 
-    /// Without names there are no people: whatever depends on them cannot be judged.
-    fn decide_with(&self, message: &Message, names: Option<&Names>) -> Result<bool, Undecided> {
+    /// Who is `left_out` is not there at all: whatever depends on him cannot be judged.
+    fn decide_with(&self, message: &Message, names: &Names, left_out: Late) -> Result<bool, Undecided> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_variable_from_value("message", bindings::message(message, self.uses.raw));
-        let business = names.cloned().unwrap_or_default();
-        context.add_variable_from_value("account", bindings::account(message, &business));
-        if let Some(names) = names {
+        context.add_variable_from_value("account", bindings::account(message, names, !left_out.business));
+        if !left_out.client {
             context.add_variable_from_value("client", bindings::client(message, names));
+        }
+        if !left_out.staff {
             context.add_variable_from_value("staff", bindings::staff(message, names));
         }
         let rounds = AtomicU32::new(0);

@@ -27,15 +27,15 @@ pub struct Moment {
     pub deliveries: u64,
 }
 
-/// The numbers of the deliveries that ended last since a moment, as SQL: a walk back through each state's part of the index.
-pub(super) fn ended_last(since: &str, limit: &str) -> String {
-    let last = StateName::ENDS.map(|state| {
+/// The numbers of the deliveries that ended so last since a moment, as SQL: a walk back through each state's part of the index.
+pub(super) fn ended_last(states: &[StateName], since: &str, limit: &str) -> String {
+    let last = states.iter().map(|state| {
         format!(
             "SELECT * FROM (SELECT seq, settled_at FROM deliveries WHERE state = '{state}' AND settled_at IS NOT NULL
                AND settled_at >= {since} ORDER BY settled_at DESC LIMIT {limit}) AS {state}"
         )
     });
-    let last = last.join(" UNION ALL ");
+    let last = last.collect::<Vec<_>>().join(" UNION ALL ");
     format!("SELECT seq FROM ({last} ORDER BY settled_at DESC LIMIT {limit}) AS ended")
 }
 
@@ -78,11 +78,24 @@ impl Store {
         }
     }
 
-    /// The deliveries that ended last, of those that ended since, the newest first.
-    pub async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
+    /// The deliveries that ended last, of those that ended in one of the states since, the newest first.
+    pub async fn ended_since(
+        &self,
+        states: &'static [StateName],
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
         match self {
-            Self::Sqlite(store) => store.ended_since(since, limit).await,
-            Self::Postgres(store) => store.ended_since(since, limit).await,
+            Self::Sqlite(store) => store.ended_since(states, since, limit).await,
+            Self::Postgres(store) => store.ended_since(states, since, limit).await,
+        }
+    }
+
+    /// Whether the target took a delivery at that moment or since.
+    pub async fn took_since(&self, target: &str, since: Timestamp) -> Result<bool> {
+        match self {
+            Self::Sqlite(store) => store.took_since(target, since).await,
+            Self::Postgres(store) => store.took_since(target, since).await,
         }
     }
 

@@ -49,6 +49,9 @@ pub enum Unsafe {
          --console-host away"
     )]
     NamedWithoutToken(String),
+    /// It is no name.
+    #[error("--console-host {0}: a name is meant, such as relay.example.com, and no address of a page")]
+    NoName(String),
     /// It can be guessed.
     #[error(
         "the console's token has fewer than {TOKEN_BYTES_MIN} characters: take a longer one, such as the output of \
@@ -63,6 +66,9 @@ impl Settings {
     /// # Errors
     /// There is no token where one is needed, or it is too short.
     pub fn check(&self, address: SocketAddr) -> Result<(), Unsafe> {
+        if let Some(address) = self.hosts.iter().find(|name| name.contains('/')) {
+            return Err(Unsafe::NoName(address.clone()));
+        }
         match &self.token {
             Some(token) if token.expose_secret().len() < TOKEN_BYTES_MIN => Err(Unsafe::ShortToken),
             Some(_) => Ok(()),
@@ -143,7 +149,7 @@ impl Access {
         name.parse::<IpAddr>().is_ok()
             || same("localhost")
             || same(&self.own_name)
-            || self.settings.hosts.iter().any(|known| same(known))
+            || self.settings.hosts.iter().any(|known| same(name_of(known)))
     }
 
     /// Looks at a token that was shown; wrong ones slow their sender down. The right one never waits: behind a proxy all

@@ -204,7 +204,7 @@ impl Events {
         since: Timestamp,
     ) -> Result<(Vec<(i64, StoredMessage)>, Vec<Row>)> {
         let messages = self.relay.store.arrivals(message, NEWS_MAX).await?;
-        Ok((messages, self.relay.store.ended_since(since, NEWS_MAX).await?))
+        Ok((messages, self.relay.store.ended_since(&StateName::ENDS, since, NEWS_MAX).await?))
     }
 
     /// Keeps what is new of it; returns the number of the last thing that happened.

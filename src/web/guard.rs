@@ -10,7 +10,7 @@ use axum::extract::rejection::ExtensionRejection;
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use url::form_urlencoded;
@@ -100,7 +100,8 @@ pub(super) async fn guard(
 async fn pass(console: &Console, peer: SocketAddr, request: Request) -> Result<Request, Box<Response>> {
     let access = &console.access;
     let refuse = |status, title: &str, words: &str| Err(Box::new(problem(status, title, words)));
-    if !access.is_guarded() && is_proxied(request.headers()) && !request.uri().path().starts_with(ASSETS) {
+    let passed_on = is_proxied(request.headers(), request.version());
+    if !access.is_guarded() && passed_on && !request.uri().path().starts_with(ASSETS) {
         let words = format!(
             "The request came through a proxy, and the relay demands no token: whoever reaches the proxy could change \
              everything. To open the console to others, {SET_A_TOKEN}, and start the relay again."
@@ -279,14 +280,15 @@ pub(super) fn shown_token(headers: &HeaderMap) -> Option<&str> {
     text(headers, "authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::trim)
 }
 
-/// Whether a request says that somebody passed it on.
-fn is_proxied(headers: &HeaderMap) -> bool {
-    PROXIED.iter().any(|name| headers.contains_key(*name))
+/// Whether a request looks as if somebody passed it on. HTTP/1.0 is what nginx speaks to what is behind it unless it is told otherwise, and
+/// browsers do not.
+fn is_proxied(headers: &HeaderMap, version: Version) -> bool {
+    version < Version::HTTP_11 || PROXIED.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Whether a program on this machine asks, and for itself.
-pub(super) fn is_near(peer: SocketAddr, headers: &HeaderMap) -> bool {
-    peer.ip().to_canonical().is_loopback() && !is_proxied(headers)
+pub(super) fn is_near(peer: SocketAddr, headers: &HeaderMap, version: Version) -> bool {
+    peer.ip().to_canonical().is_loopback() && !is_proxied(headers, version)
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
@@ -40,8 +40,8 @@ impl Ill {
         Self { near: error.to_string(), far }
     }
 
-    fn told(self, peer: SocketAddr, headers: &HeaderMap) -> (StatusCode, String) {
-        let words = if is_near(peer, headers) { self.near.as_str() } else { self.far };
+    fn told(self, near: bool) -> (StatusCode, String) {
+        let words = if near { self.near.as_str() } else { self.far };
         (StatusCode::SERVICE_UNAVAILABLE, format!("{words}\n"))
     }
 }
@@ -73,6 +73,7 @@ pub(super) async fn livez() -> &'static str {
 pub(super) async fn readyz(
     State(console): State<Console>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    version: Version,
     headers: HeaderMap,
 ) -> (StatusCode, String) {
     if console.relay.stop.is_cancelled() {
@@ -80,7 +81,7 @@ pub(super) async fn readyz(
     }
     match console.readiness.of(&console).await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-        Err(ill) => ill.told(peer, &headers),
+        Err(ill) => ill.told(is_near(peer, &headers, version)),
     }
 }
 
@@ -89,10 +90,11 @@ pub(super) async fn readyz(
 pub(super) async fn metrics(
     State(console): State<Console>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    version: Version,
     headers: HeaderMap,
 ) -> Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if is_near(peer, &headers) && !console.access.knows_host(host) {
+    if peer.ip().to_canonical().is_loopback() && !console.access.knows_host(host) {
         let words = "ask by the relay's address, or name the host with --console-host\n";
         return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
     }
@@ -101,6 +103,6 @@ pub(super) async fn metrics(
             let text = console.relay.metrics.render_with(&gauges);
             ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
         }
-        Err(error) => Ill::of(&error).told(peer, &headers).into_response(),
+        Err(error) => Ill::of(&error).told(is_near(peer, &headers, version)).into_response(),
     }
 }

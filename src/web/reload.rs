@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -24,9 +24,11 @@ const FETCH_SITE: &str = "sec-fetch-site";
 pub(super) async fn reload(
     State(console): State<Console>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    version: Version,
     headers: HeaderMap,
 ) -> Response {
-    if let Err((status, why)) = may_ask(&console.access, peer, &headers, console.relay.clock.now()) {
+    let near = is_near(peer, &headers, version);
+    if let Err((status, why)) = may_ask(&console.access, (peer, near), &headers, console.relay.clock.now()) {
         let mut refusal = (status, format!("{why}\n")).into_response();
         if status == StatusCode::UNAUTHORIZED {
             refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -51,7 +53,7 @@ pub(super) async fn reload(
 /// host of its own that leads here.
 fn may_ask(
     access: &Access,
-    peer: SocketAddr,
+    (peer, near): (SocketAddr, bool),
     headers: &HeaderMap,
     now: Timestamp,
 ) -> Result<(), (StatusCode, String)> {
@@ -60,7 +62,6 @@ fn may_ask(
     if text("origin").is_some() || text(FETCH_SITE).is_some_and(|site| site != "none") {
         return forbidden("a page in a browser may not ask for a reload");
     }
-    let near = is_near(peer, headers);
     if let Some(token) = shown_token(headers).filter(|_| access.is_guarded()) {
         return match access.admit(token, peer.ip(), now) {
             Admittance::Session(_) if access.is_read_only() && !near => forbidden(
@@ -131,7 +132,9 @@ mod tests {
     fn answered(settings: Settings, peer: &str, headers: &[(&'static str, &str)]) -> u16 {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let (access, now) = (Access::new(settings), Timestamp::UNIX_EPOCH);
-        let refused = may_ask(&access, peer.parse().unwrap(), &headers.collect(), now).err();
+        let (peer, headers): (SocketAddr, HeaderMap) = (peer.parse().unwrap(), headers.collect());
+        let near = is_near(peer, &headers, Version::HTTP_11);
+        let refused = may_ask(&access, (peer, near), &headers, now).err();
         refused.map_or(200, |(status, _)| status.as_u16())
     }
 

@@ -23,6 +23,36 @@ rules:
 "#;
 
 #[tokio::test]
+async fn what_is_taken_for_want_of_a_name_holds_back_nothing_that_is_meant() {
+    let world = World::new(
+        r#"
+targets:
+  crm: { type: http, url: "${HTTP}", allow_private: true }
+rules:
+  - name: vip
+    match: {}
+    where: 'client.name.startsWith("Ann")'
+    deliver: [{ to: crm, throttle: { limit: 1, per: 1h } }]
+"#,
+    )
+    .await;
+    let on = "/platform/v1/clients".to_owned();
+    world.sandbox.business.fault(Fault { on, times: None, answer: status(503) });
+    world.receives("Bob", "Who is it?");
+    world.pass("0s").await;
+    world.sandbox.business.heal();
+    world.pass("2m").await;
+    world.receives("Ann", "It is me");
+    world.receives("Ann", "once more");
+    world.pass("0s").await;
+    assert_snapshot!(world.owed().await, @"
+    vip → crm  delivered  attempts 1  delivered 200
+    vip → crm  delivered  attempts 1  delivered 200
+    vip → crm  withheld  attempts 0
+    ");
+}
+
+#[tokio::test]
 async fn slack_says_wait_thirty_seconds() {
     let world = World::new(SLACK).await;
     world.receives("Ann", "Are you open today?");
@@ -107,6 +137,41 @@ async fn one_message_that_is_refused_alone_holds_up_no_other_and_dies_in_the_end
     let told: Vec<String> =
         world.rows().await.into_iter().filter_map(|row| Some(row.notice?.subject)).collect();
     assert_eq!(told.len(), 3, "parked, works again, failed for good: {told:?}");
+}
+
+#[tokio::test]
+async fn several_that_are_refused_alone_hold_up_nothing_and_on_a_quiet_channel_park_nothing() {
+    let world = World::new(SLACK).await;
+    let no = || says(403, "action_prohibited");
+    for line in ["the bad one", "the other bad one", "a good one"] {
+        world.receives("Ann", line);
+    }
+    world.sandbox.slack.answers([no(), no(), no(), ok(), no(), no()]);
+    for time in ["0s", "2m", "3m", "6m"] {
+        world.pass(time).await;
+    }
+    assert_snapshot!(world.owed().await, @r#"
+    all → desk  pending  due +495s  attempts 1  doubtful 403
+    all → desk  pending  due +518s  attempts 1  doubtful 403
+    all → desk  delivered  attempts 1  delivered 200
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk works again”
+    "#);
+    // Nothing else is sent: that they are refused again says nothing new, and parks nothing.
+    for time in ["15m", "30m"] {
+        world.sandbox.slack.answers([no(), no()]);
+        world.pass(time).await;
+    }
+    assert_snapshot!(world.owed().await, @r#"
+    all → desk  pending  due +1821s  attempts 2  target_broken 403
+    all → desk  pending  due +1840s  attempts 2  target_broken 403
+    all → desk  delivered  attempts 1  delivered 200
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
+    relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk works again”
+    "#);
+    world.receives("Bob", "a later one");
+    world.pass("0s").await;
+    assert!(world.sandbox.slack.received().last().unwrap().body.contains("a later one"));
 }
 
 #[tokio::test]

@@ -289,7 +289,8 @@ async fn a_rule_takes_what_it_cannot_judge_while_names_cannot_be_had_and_stops_n
     let vip =
         Rule { stop: true, ..rule("vip", Some(r#"has(client.name) && client.name.startsWith("Ann")"#)) };
     let long = rule("long", Some(r#"message.body.size() > 100 && client.name == "Ann Lee""#));
-    world.config.rules = Rules::new(vec![vip, long, rule("all", None)]);
+    let business = rule("business", Some(r#"has(account.business.name) && account.business.name == "none""#));
+    world.config.rules = Rules::new(vec![vip, long, business, rule("all", None)]);
     let on = "/platform/v1/clients".to_owned();
     world.sandbox.business.fault(script::Fault { on, times: None, answer: script::status(503) });
     world.receive("who is it?");

@@ -50,11 +50,11 @@ pub(crate) async fn news_is_what_is_behind_what_is_known(store: Store) {
     assert_eq!(uids, ["m2", "m1", "m0"]);
     let newer = store.arrivals(Some(all[1].0), 9).await.unwrap();
     assert_eq!((newer.len(), newer[0].1.message.uid.as_str()), (1, "m2"));
-    let ended = store.ended_since(at(0), 9).await.unwrap();
+    let ended = store.ended_since(&StateName::ENDS, at(0), 9).await.unwrap();
     let states: Vec<StateName> = ended.iter().map(|row| row.state).collect();
     assert_eq!(states, [StateName::Dead, StateName::Delivered]);
-    assert_eq!(store.ended_since(at(1), 9).await.unwrap().len(), 1);
-    let last = store.ended_since(at(0), 1).await.unwrap();
+    assert_eq!(store.ended_since(&StateName::ENDS, at(1), 9).await.unwrap().len(), 1);
+    let last = store.ended_since(&StateName::ENDS, at(0), 1).await.unwrap();
     assert_eq!((last.len(), last[0].state), (1, StateName::Dead), "where there are more, the newest");
 }
 

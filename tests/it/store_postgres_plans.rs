@@ -123,14 +123,20 @@ async fn do_everything(store: &Store) {
     store.deliveries(Filter { limit: Some(9), ..Filter::default() }).await.unwrap();
     store.deliveries(Filter { made_good_by: Some("y".into()), ..Filter::default() }).await.unwrap();
     store.page(Filter { limit: Some(9), before: Some(50), ..Filter::default() }).await.unwrap();
-    store.ended_per(at(39_990), Duration::from_hours(1)).await.unwrap();
-    store.latencies(&[(at(39_990), at(39_999))], 9).await.unwrap();
-    store.arrivals(Some(5), 9).await.unwrap();
-    store.ended_since(at(39_990), 9).await.unwrap();
-    store.triples_since(at(39_990)).await.unwrap();
+    watch_everything(store).await;
     store.prune(at(1), at(1), 50).await.unwrap();
     store.pause_target("desk", true, "by hand").await.unwrap();
     store.pause_target("desk", false, "").await.unwrap();
+}
+
+/// What the console asks, once.
+async fn watch_everything(store: &Store) {
+    store.ended_per(at(39_990), Duration::from_hours(1)).await.unwrap();
+    store.latencies(&[(at(39_990), at(39_999))], 9).await.unwrap();
+    store.arrivals(Some(5), 9).await.unwrap();
+    store.ended_since(&StateName::ENDS, at(39_990), 9).await.unwrap();
+    store.took_since("desk", at(39_990)).await.unwrap();
+    store.triples_since(at(39_990)).await.unwrap();
 }
 
 /// All plans in a log: each a text of several lines behind the word `plan:`.

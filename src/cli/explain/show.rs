@@ -163,8 +163,11 @@ impl Teller<'_> {
             self.say(2, WARN, text)?;
         }
         if !lost.is_empty() {
-            let text =
-                format!("when it came it was taken by {}, which would not take it today", lost.join(", "));
+            let text = format!(
+                "when it came it was taken by {}, which would not take it today (a `where` that looks at names takes what it \
+                 cannot judge for want of them)",
+                lost.join(", ")
+            );
             self.say(2, WARN, text)?;
         }
         Ok(())

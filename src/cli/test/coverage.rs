@@ -22,7 +22,7 @@ pub(super) struct Reached {
 }
 
 /// What there is, and what of it no test reached.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Coverage {
     rules: Share,
     /// Of rules with several blocks.

@@ -191,7 +191,9 @@ async fn file(
 fn bad_rules(args: &Args, loaded: &Loaded, context: &Context) -> anyhow::Result<Exit> {
     match args.format {
         Format::Json => {
-            context.out.json(&json!({ "tests": [], "coverage": {}, "problems": loaded.problems }))?;
+            let (coverage, problems) = (Coverage::default().json(), &loaded.problems);
+            let document = json!({ "tests": [], "coverage": coverage, "problems": problems, "written": [] });
+            context.out.json(&document)?;
         }
         Format::Text => {
             context.out.line(report::render_text(&loaded.problems, &loaded.sources, true).trim_end())?;

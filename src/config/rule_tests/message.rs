@@ -13,7 +13,7 @@ use crate::config::read::{Fields, Spot};
 use crate::config::yaml::{Kind, Node};
 use crate::model::catalog;
 use crate::model::message::{Message, Triple, key};
-use crate::model::names::{Business, Client, Names, Staff};
+use crate::model::names::{Business, Client, Late, Names, Staff};
 use crate::model::sample;
 use crate::source::wire;
 
@@ -381,6 +381,6 @@ fn names(message: &Message, changes: &[Change]) -> Names {
         client: message.client_uid.is_some().then_some(client),
         staff: message.staff_uid.is_some().then_some(staff),
         business: Some(business),
-        late: false,
+        late: Late::default(),
     }
 }

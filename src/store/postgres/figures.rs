@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Postgres;
 use super::connect::query;
 use super::listing::{COLUMNS, row, stored};
-use super::tx::{get, ms, rows, state, time};
+use super::tx::{get, ms, rows, state, text, time};
 use crate::model::delivery::StateName;
 use crate::model::message::Triple;
 use crate::store::figures::{Window, ended_last};
@@ -78,14 +78,33 @@ impl Postgres {
     }
 
     /// The deliveries that ended last.
-    pub(in crate::store) async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
+    pub(in crate::store) async fn ended_since(
+        &self,
+        states: &[StateName],
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
         query!(self.db, |tx| {
             let sql = format!(
                 "SELECT {OPEN} AS open, {COLUMNS} WHERE d.seq IN ({}) ORDER BY d.settled_at DESC, d.seq DESC",
-                ended_last("$1", "$2")
+                ended_last(states, "$1", "$2")
             );
             let found = tx.all(&sql, &[&ms(since), &rows(limit)]).await?;
             found.iter().map(row).collect()
+        })
+    }
+
+    /// Whether the target took a delivery since.
+    pub(in crate::store) async fn took_since(&self, target: &str, since: Timestamp) -> Result<bool> {
+        query!(self.db, |tx| {
+            let taken = tx
+                .one(
+                    "SELECT 1 FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL
+                       AND settled_at >= $2 AND target = $1 LIMIT 1",
+                    &[&text(target), &ms(since)],
+                )
+                .await?;
+            Ok(taken.is_some())
         })
     }
 

@@ -167,8 +167,18 @@ impl Sqlite {
         self.read(move |db| figures::arrivals(db, after, limit)).await
     }
 
-    pub(in crate::store) async fn ended_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
-        self.read(move |db| figures::ended_since(db, since, limit)).await
+    pub(in crate::store) async fn ended_since(
+        &self,
+        states: &'static [StateName],
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        self.read(move |db| figures::ended_since(db, states, since, limit)).await
+    }
+
+    pub(in crate::store) async fn took_since(&self, target: &str, since: Timestamp) -> Result<bool> {
+        let target = target.to_owned();
+        self.read(move |db| figures::took_since(db, &target, since)).await
     }
 
     pub(in crate::store) async fn moments(&self, now: Timestamp, limit: usize) -> Result<Vec<Moment>> {

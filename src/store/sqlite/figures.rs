@@ -55,12 +55,23 @@ pub(super) fn arrivals(db: &Db, after: Option<i64>, limit: usize) -> Result<Vec<
 }
 
 /// The deliveries that ended last.
-pub(super) fn ended_since(db: &Db, since: Timestamp, limit: usize) -> Result<Vec<Row>> {
+pub(super) fn ended_since(db: &Db, states: &[StateName], since: Timestamp, limit: usize) -> Result<Vec<Row>> {
     let sql = format!(
         "SELECT {OPEN} AS open, {COLUMNS} WHERE d.seq IN ({}) ORDER BY d.settled_at DESC, d.seq DESC",
-        ended_last("?1", "?2")
+        ended_last(states, "?1", "?2")
     );
     db.all(&sql, params![Ms(since), rows(limit)], row)
+}
+
+/// Whether the target took a delivery since.
+pub(super) fn took_since(db: &Db, target: &str, since: Timestamp) -> Result<bool> {
+    let taken = db.one(
+        "SELECT 1 FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL AND settled_at >= ?2
+           AND target = ?1 LIMIT 1",
+        params![target, Ms(since)],
+        |_| Ok(()),
+    )?;
+    Ok(taken.is_some())
 }
 
 /// What waits for a moment that its rule said: what is held, and what gathers messages.

@@ -176,7 +176,8 @@ fn show_everything(db: &Db, id: &DeliveryId) {
     figures::ended_per(db, at(0), Duration::from_hours(1)).unwrap();
     figures::latencies(db, &[(at(0), at(9))], 9).unwrap();
     figures::arrivals(db, None, 9).unwrap();
-    figures::ended_since(db, at(0), 9).unwrap();
+    figures::ended_since(db, &StateName::ENDS, at(0), 9).unwrap();
+    figures::took_since(db, "desk", at(0)).unwrap();
     figures::triples_since(db, at(0)).unwrap();
     figures::moments(db, at(0), 9).unwrap();
 }

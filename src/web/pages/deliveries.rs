@@ -188,7 +188,7 @@ impl Line {
 
 /// `GET /deliveries`
 pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
-    let frame = Frame::new(&console, visitor, "/deliveries").told(console.told.take(&asked.told));
+    let frame = Frame::new(&console, visitor, "/deliveries");
     let mut found = console.relay.store.page(asked.filter(&frame, ROWS + 1)?).await?;
     let more = found.len() > ROWS;
     found.truncate(ROWS);
@@ -209,6 +209,7 @@ pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): 
             .filter(|name| !config.targets.contains_key(name)),
     );
     let rules = config.rules.list().iter().map(|rule| rule.name.clone()).collect();
+    let frame = frame.told(console.told.take(&asked.told));
     page(&List { frame, asked, rows, rules, targets, older })
 }
 

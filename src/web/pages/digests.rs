@@ -95,7 +95,7 @@ pub(in crate::web) struct Asked {
 
 /// `GET /digests`
 pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
-    let frame = Frame::new(&console, visitor, "/digests").told(console.told.take(&asked.told));
+    let frame = Frame::new(&console, visitor, "/digests");
     let wrong = |_| Failure::Wrong("`skip` is a number.".to_owned());
     let skipped = if asked.skip.is_empty() { 0 } else { asked.skip.parse().map_err(wrong)? };
     let rows = digests::open_rows(&console.relay.store).await?;
@@ -109,6 +109,7 @@ pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): 
         |rule: &&crate::rules::Rule| rule.deliver.iter().any(|deliver| deliver.timing.digest.is_some());
     let rules = config.rules.list().iter().filter(gathers).map(|rule| rule.name.clone()).collect();
     let targets = console.relay.store.target_states().await?;
+    let frame = frame.told(console.told.take(&asked.told));
     page(&List { frame, config, targets, open, all, skipped, messages, rules })
 }
 

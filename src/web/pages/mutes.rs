@@ -32,9 +32,10 @@ pub(in crate::web) struct Asked {
 
 /// `GET /mutes`
 pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
-    let frame = Frame::new(&console, visitor, "/mutes").told(console.told.take(&asked.told));
+    let frame = Frame::new(&console, visitor, "/mutes");
     let mutes = console.relay.store.mutes(frame.now).await?;
     let rules = console.relay.config().rules.list().iter().map(|rule| rule.name.clone()).collect();
+    let frame = frame.told(console.told.take(&asked.told));
     page(&List { frame, mutes, rules })
 }
 

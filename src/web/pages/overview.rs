@@ -11,6 +11,7 @@ use crate::answers::status::{Account, Held, Reload, Status};
 use crate::answers::targets::{self, Listed};
 use crate::answers::when;
 use crate::config::Config;
+use crate::daemon::reload::Outcome;
 use crate::daemon::watch::patience;
 use crate::model::delivery::StateName;
 use crate::web::guard::Call;
@@ -123,7 +124,10 @@ pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): 
         None => Figures::fitting(store, now).await?,
     };
     let status = Status { reload: Reload::refused(&console.reloader), ..status };
-    let silent = silent(&status, &config, console.relay.started);
+    // An account may have been there for no longer than the configuration.
+    let replaced = console.reloader.last().filter(|last| matches!(last.reload.outcome, Outcome::Replaced(_)));
+    let since = replaced.map_or(console.relay.started, |last| last.at.max(console.relay.started));
+    let silent = silent(&status, &config, since);
     page(&Overview {
         notes: notes(&status, &config, &silent, due),
         longest: targets.iter().map(|target| target.pending).max().unwrap_or(0),

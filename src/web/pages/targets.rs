@@ -39,13 +39,16 @@ pub(in crate::web) struct Asked {
 
 /// `GET /targets`
 pub(in crate::web) async fn list(Call { console, visitor }: Call, Query(asked): Query<Asked>) -> Answer {
+    let frame = Frame::new(&console, visitor, "/targets");
+    let targets = targets::list(&console.relay.store, &console.relay.config(), frame.now).await?;
     let tested = asked.test.parse().ok().and_then(|number| console.tests.find(number));
     let lost = !asked.test.is_empty() && tested.is_none();
-    let lost = lost.then(|| "What this test came to is no longer kept.".to_owned());
-    let told = console.told.take(&asked.told).or(lost);
-    let (frame, tested) = (Frame::new(&console, visitor, "/targets").told(told), tested.unwrap_or_default());
-    let targets = targets::list(&console.relay.store, &console.relay.config(), frame.now).await?;
-    page(&List { frame, targets, tested })
+    let lost = lost.then(|| {
+        "What this test came to is not known here: it is no longer kept, or another instance sent it."
+            .to_owned()
+    });
+    let frame = frame.told(console.told.take(&asked.told).or(lost));
+    page(&List { frame, targets, tested: tested.unwrap_or_default() })
 }
 
 fn known<'f>(config: &Config, fields: &'f Fields) -> Result<&'f str, Failure> {
