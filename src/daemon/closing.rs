@@ -122,19 +122,22 @@ async fn makers_good<'c>(
         after = messages.last().map(|last| (last.message.created_at, last.message.uid.clone()));
         let more = messages.len() == PAGE && looked_at < LOOKED_AT_MAX;
         for stored in messages {
-            let by = resolvers.iter().find(|(rule, _)| stored.rules.contains(&rule.name));
-            let Some((rule, makes_good)) = by else { continue };
-            let looks_at_names = rule.filter.as_ref().is_some_and(Expression::needs_names);
-            let seen = if makes_good.by.needs_names() || looks_at_names {
+            let took_it = |(rule, _): &&(&Rule, &Resolves)| stored.rules.contains(&rule.name);
+            let by: Vec<&(&Rule, &Resolves)> = resolvers.iter().filter(took_it).collect();
+            if by.is_empty() {
+                continue;
+            }
+            let looks = |rule: &Rule| rule.filter.as_ref().is_some_and(Expression::needs_names);
+            let seen = if by.iter().any(|(rule, resolves)| resolves.by.needs_names() || looks(rule)) {
                 soon.seen(stored.message).await
             } else {
                 Seen::new(stored.message, Names::default())
             };
-            // It may have been taken only because names were late.
-            if looks_at_names && !surely_takes(rule, &seen.message, &seen.names) {
-                continue;
+            // One may have taken it only because names were late.
+            let surely = |rule: &Rule| !looks(rule) || surely_takes(rule, &seen.message, &seen.names);
+            if let Some((_, makes_good)) = by.into_iter().find(|(rule, _)| surely(rule)) {
+                found.push((*makes_good, seen));
             }
-            found.push((*makes_good, seen));
         }
         if !more {
             return Ok(found);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,9 +27,9 @@ use super::empties::Empties;
 use super::facts::facts;
 use super::gates::{Gates, Turn};
 pub use super::lanes::Ticked;
-use super::lanes::{LEASE_MARGIN, Lanes, TURN_WAIT_MAX, attempt_max, lasts};
+use super::lanes::{LEASE_MARGIN, Lanes, TURN_WAIT_MAX, attempt_max};
 use super::metrics::{self, Metrics, OfAttempt, OfEnd, OfTarget};
-use super::names::NameBooks;
+use super::names::{NameBooks, WAIT_MAX};
 use super::scribe::{Next, Scribe};
 use super::telling::{Teller, owed};
 use super::traces::Traces;
@@ -108,8 +109,6 @@ enum Sent {
     Needless(String),
     /// Nothing was sent, and the claim is to be given back.
     NotNow,
-    /// Nothing was sent, as the lease would not last.
-    TooLate,
 }
 
 impl Courier {
@@ -270,8 +269,6 @@ impl Courier {
                 }
                 Ok(Sent::Needless(why)) => self.withhold(job, why),
                 Ok(Sent::NotNow) => return self.release(job.claim).await,
-                // Its lease runs out: that counts as a start, so that it is sent alone next, and does not go on without an end.
-                Ok(Sent::TooLate) => return,
                 Err(_) => self.judge(job, target, &config, &state, panicked(), None).await,
             };
             self.shared.traces.attempted(begun, &settlement);
@@ -320,7 +317,7 @@ impl Courier {
 
     /// Renders and sends.
     async fn send(&self, job: &mut Job, target: &Target, config: &Config) -> Sent {
-        let shared = &self.shared;
+        let (shared, begun) = (&self.shared, Instant::now());
         let view = match view(job, config, &shared.store, &shared.names, shared.clock.now()).await {
             Ok(view) => view,
             Err(error @ StoreError::Corrupt(_)) => return Sent::Attempted(unreadable(&error), None),
@@ -344,9 +341,9 @@ impl Courier {
         if shared.stop.is_cancelled() {
             return Sent::NotNow;
         }
-        if !lasts(&job.claim.lease, target, now) {
-            tracing::error!(delivery = %job.claim.id, "not sent: reading what it is about took too long; it is tried again, alone");
-            return Sent::TooLate;
+        if begun.elapsed() > WAIT_MAX + LEASE_MARGIN {
+            let reason = "not sent: reading what it tells of took longer than its lease allows".to_owned();
+            return Sent::Attempted(Report { outcome: Outcome::Doubtful, ..unsent(reason) }, None);
         }
         let parcel =
             Parcel { id: job.claim.id.as_str(), payload: &payload, recipient: job.recipient.as_deref(), now };

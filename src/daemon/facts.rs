@@ -45,6 +45,7 @@ pub(super) async fn facts(
         attempts: job.claim.attempts,
         doubts: u32::try_from(earlier(Outcome::Doubtful)).unwrap_or(u32::MAX),
         refused_alone,
+        put_off: history.as_ref().and_then(|detail| put_off(&detail.history)),
         created_at: job.created_at,
         first_due: job.first_due,
         expires_at: job.expires_at,
@@ -55,4 +56,14 @@ pub(super) async fn facts(
         failures: state.failures,
         failing_since: state.failing_since,
     }
+}
+
+/// How often the target turned it away since such a refusal was held against it: the attempts, oldest first.
+fn put_off(history: &[Attempt]) -> Option<u32> {
+    let is = |attempt: &Attempt, outcome: Outcome| attempt.outcome == outcome.as_str();
+    let first = history.iter().position(|attempt| is(attempt, Outcome::TargetBroken))?;
+    let last =
+        history.iter().rposition(|attempt| is(attempt, Outcome::Doubtful)).filter(|last| *last > first)?;
+    let since = history[last..].iter().filter(|attempt| is(attempt, Outcome::TargetBroken)).count();
+    Some(u32::try_from(since).unwrap_or(u32::MAX))
 }

@@ -29,8 +29,10 @@ pub(super) fn admit(
     for (rule, _) in taking.iter().filter(|(_, sure)| !sure.0) {
         let (account, uid, rule) = (&message.account, &message.uid, &rule.name);
         tracing::info!(account, uid, rule, "taken, as the names that its `where` looks at are late");
-        // It may not have been meant: what is meant is not held back for it.
-        deliveries.iter_mut().filter(|owed| owed.rule == *rule).for_each(|owed| owed.quota = None);
+        // It may not have been meant: such ones are limited among themselves, and what is meant is not held back for them.
+        let quotas =
+            deliveries.iter_mut().filter(|owed| owed.rule == *rule).filter_map(|owed| owed.quota.as_mut());
+        quotas.for_each(|quota| quota.key.push_str(" (names late)"));
     }
     for rule in &found {
         let missing = rule.deliver.iter().flat_map(|deliver| deliver.timing.missing(&message, names));

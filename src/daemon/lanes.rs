@@ -11,7 +11,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::model::delivery::Lease;
 use crate::model::rate::{CLOCKS_APART_MAX, Rate};
 use crate::model::settle::{FAILURES_MANY, after_now};
 use crate::store::{Outlook, TargetState, Want};
@@ -266,11 +265,6 @@ fn with_ahead(wants: Vec<(Want, usize)>, room: usize) -> Vec<Want> {
 /// What an attempt takes at the most, the waiting for names included.
 pub(super) fn attempt_max(target: &Target) -> Duration {
     target.attempt_time_max() + WAIT_MAX
-}
-
-/// The lease outlives the request that is made now: reading what a delivery is about may have taken long.
-pub(super) fn lasts(lease: &Lease, target: &Target, now: Timestamp) -> bool {
-    after_now(now, target.attempt_time_max()) <= lease.until
 }
 
 /// How much of the room a target may take that has so many under way: the last quarter is for targets with few.

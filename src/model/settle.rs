@@ -17,6 +17,8 @@ const ASKED_MAX: Duration = Duration::from_hours(24);
 const DOUBTS_MAX: u32 = 5;
 /// The first wait between such tries.
 const DOUBTFUL_WAIT: Duration = Duration::from_mins(10);
+/// So often what was refused alone before is put off before its target is parked for it.
+const PUT_OFF_MAX: u32 = 3;
 /// A parked target is probed after this long, doubling up to an hour.
 const PROBE_FIRST: Duration = Duration::from_mins(1);
 const PROBE_MAX: Duration = Duration::from_hours(1);
@@ -41,6 +43,8 @@ pub struct Facts {
     pub doubts: u32,
     /// The target refused it before as if it refused everything, and took something else since.
     pub refused_alone: bool,
+    /// How often it was put off since such a refusal was held against it, as nothing else was sent meanwhile; `None` where none was.
+    pub put_off: Option<u32>,
     /// When the delivery was planned.
     pub created_at: Timestamp,
     /// When it was first to be attempted: what waited for its moment has all its life before it then.
@@ -145,14 +149,16 @@ pub fn settle(
             let state = in_turn(facts, later(facts, policy, now, wait, reason), now);
             Verdict { counts: false, ..verdict(state, target) }
         }
-        // It was refused alone before, and nothing else was sent since: the next one tells, and waits for no probe.
-        Outcome::TargetBroken if facts.doubts > 0 => Verdict {
-            counts: false,
-            ..verdict(
-                later(facts, policy, now, within_life(facts, now, doubtful_wait(facts, jitter)), reason),
-                TargetChange::None,
-            )
-        },
+        // It was refused alone before, and nothing else was sent since: the next one tells, and waits for no probe. If none comes
+        // for long, it may be the target after all, and people are told.
+        Outcome::TargetBroken
+            if facts.probes == 0 && facts.put_off.is_some_and(|times| times < PUT_OFF_MAX) =>
+        {
+            let due_at = after_now(now, within_life(facts, now, doubtful_wait(facts, jitter)));
+            let expired = facts.expires_at.is_some_and(|end| now >= end);
+            let state = if expired { State::Expired { at: now } } else { State::Pending { due_at } };
+            Verdict { counts: false, ..verdict(state, TargetChange::None) }
+        }
         Outcome::TargetBroken => {
             let doubled = PROBE_FIRST.saturating_mul(1 << facts.probes.min(10)).min(PROBE_MAX);
             let probe_at = after_now(now, scaled(doubled, 0.8 + 0.4 * jitter.clamp(0.0, 1.0)));

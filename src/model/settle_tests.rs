@@ -16,6 +16,7 @@ fn facts(attempts: u32) -> Facts {
         attempts,
         doubts: 0,
         refused_alone: false,
+        put_off: None,
         created_at: at(0),
         first_due: at(0),
         expires_at: None,
@@ -129,11 +130,21 @@ fn what_is_refused_while_the_target_takes_others_is_the_messages_own_and_dies() 
 
 #[test]
 fn what_was_refused_alone_parks_nothing_while_nothing_else_was_sent() {
-    let verdict = judge(Facts { doubts: 4, ..facts(0) }, Outcome::TargetBroken, at(10));
+    let put_off = |times| Facts { doubts: 4, put_off: Some(times), ..facts(0) };
+    let late = at(9 * DAY_SECONDS);
+    let verdict = judge(put_off(0), Outcome::TargetBroken, late);
     assert_eq!((verdict.target, verdict.counts), (TargetChange::None, false));
-    assert_eq!(verdict.state, State::Pending { due_at: at(10 + 3_000) });
-    let first = judge(facts(0), Outcome::TargetBroken, at(10));
-    assert!(matches!(first.target, TargetChange::Park { .. }), "{first:?}");
+    assert_eq!(
+        verdict.state,
+        State::Pending { due_at: after_now(late, Duration::from_secs(3_000)) },
+        "nothing is given up"
+    );
+    let probe = Facts { probes: 1, ..put_off(0) };
+    for facts in [facts(0), Facts { doubts: 1, ..facts(0) }, put_off(3), probe] {
+        let verdict = judge(facts, Outcome::TargetBroken, late);
+        assert!(matches!(verdict.target, TargetChange::Park { .. }), "{verdict:?}");
+        assert!(matches!(verdict.state, State::Pending { .. }), "{verdict:?}");
+    }
 }
 
 #[test]
@@ -175,7 +186,7 @@ proptest! {
     /// time and one wait, but for the time that the target is parked.
     #[test]
     fn every_delivery_ends(
-        outcomes in prop::collection::vec((outcomes(), 0.0..1.0_f64), 1..400),
+        outcomes in prop::collection::vec((outcomes(), 0.0..1.0_f64, any::<bool>()), 1..400),
         give_up_seconds in 0_i64..4 * DAY_SECONDS,
         first_ms in 0_u64..1_000_000,
         life_seconds in prop::option::of(0_i64..2 * DAY_SECONDS),
@@ -187,13 +198,20 @@ proptest! {
         };
         let expires_at = life_seconds.map(at);
         let mut facts = Facts { expires_at, serial, ..facts(0) };
-        let (mut now, mut parked) = (at(0), 0_i64);
-        for (outcome, jitter) in outcomes {
+        let (mut now, mut parked, mut turned_away) = (at(0), 0_i64, false);
+        for (outcome, jitter, took_others) in outcomes {
+            facts.refused_alone = turned_away && took_others;
             let verdict = settle(facts, outcome, "because", &policy, now, jitter);
+            let outcome = facts.meant(outcome);
             let free = matches!(outcome, Outcome::Busy { .. } | Outcome::TargetBroken);
             prop_assert_eq!(verdict.counts, !free);
             facts.attempts += u32::from(verdict.counts);
             facts.doubts += u32::from(outcome == Outcome::Doubtful);
+            match outcome {
+                Outcome::TargetBroken => (turned_away, facts.put_off) = (true, facts.put_off.map(|times| times + 1)),
+                Outcome::Doubtful => facts.put_off = turned_away.then_some(0),
+                _ => {}
+            }
             prop_assert!(!facts.plain || verdict.plain, "a plain delivery never goes back to the full layout");
             facts.plain = verdict.plain;
             let State::Pending { due_at } = verdict.state else { break };
@@ -207,6 +225,9 @@ proptest! {
                 TargetChange::Failing { rest_until } => rest_until.unwrap_or(now),
                 TargetChange::None | TargetChange::Healthy => now,
             };
+            if outcome == Outcome::TargetBroken && verdict.target == TargetChange::None {
+                parked += due_at.duration_since(now).as_secs() + 1;
+            }
             let next = due_at.max(held);
             prop_assert!(due_at >= at(0));
             // Zero waits are bounded by the one change to the plain layout.
@@ -234,7 +255,7 @@ proptest! {
         let moment = |second| Timestamp::from_second(second).unwrap();
         let since = Some(moment(created));
         let facts = Facts {
-            attempts, doubts: probes, refused_alone: plain, created_at: moment(created), first_due: moment(now), expires_at: None, plain,
+            attempts, doubts: probes, refused_alone: plain, put_off: Some(probes), created_at: moment(created), first_due: moment(now), expires_at: None, plain,
             serial: plain, probes, failures: probes, failing_since: since,
         };
         let backoff =

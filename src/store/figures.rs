@@ -27,6 +27,9 @@ pub struct Moment {
     pub deliveries: u64,
 }
 
+/// So many of those that were delivered last are looked through for one of a target.
+pub(super) const TAKEN_LOOKED_AT: usize = 10_000;
+
 /// The numbers of the deliveries that ended so last since a moment, as SQL: a walk back through each state's part of the index.
 pub(super) fn ended_last(states: &[StateName], since: &str, limit: &str) -> String {
     let last = states.iter().map(|state| {
@@ -91,7 +94,7 @@ impl Store {
         }
     }
 
-    /// Whether the target took a delivery at that moment or since.
+    /// Whether the target took a delivery at that moment or since; what lies behind so many that all targets took since is not seen.
     pub async fn took_since(&self, target: &str, since: Timestamp) -> Result<bool> {
         match self {
             Self::Sqlite(store) => store.took_since(target, since).await,

@@ -10,7 +10,7 @@ use super::listing::{COLUMNS, row, stored};
 use super::tx::{get, ms, rows, state, text, time};
 use crate::model::delivery::StateName;
 use crate::model::message::Triple;
-use crate::store::figures::{Window, ended_last};
+use crate::store::figures::{TAKEN_LOOKED_AT, Window, ended_last};
 use crate::store::gathering::OPEN;
 use crate::store::{Moment, Result, Row, StoredMessage};
 
@@ -99,9 +99,9 @@ impl Postgres {
         query!(self.db, |tx| {
             let taken = tx
                 .one(
-                    "SELECT 1 FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL
-                       AND settled_at >= $2 AND target = $1 LIMIT 1",
-                    &[&text(target), &ms(since)],
+                    "SELECT 1 FROM (SELECT target FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL
+                       AND settled_at >= $2 ORDER BY settled_at DESC LIMIT $3) AS last WHERE target = $1 LIMIT 1",
+                    &[&text(target), &ms(since), &rows(TAKEN_LOOKED_AT)],
                 )
                 .await?;
             Ok(taken.is_some())

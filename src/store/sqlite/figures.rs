@@ -9,7 +9,7 @@ use super::db::{Db, Json, Ms, rows, state, time};
 use super::listing::{COLUMNS, row, stored};
 use crate::model::delivery::StateName;
 use crate::model::message::Triple;
-use crate::store::figures::{Window, ended_last};
+use crate::store::figures::{TAKEN_LOOKED_AT, Window, ended_last};
 use crate::store::gathering::OPEN;
 use crate::store::{Moment, Result, Row, StoredMessage};
 
@@ -66,9 +66,9 @@ pub(super) fn ended_since(db: &Db, states: &[StateName], since: Timestamp, limit
 /// Whether the target took a delivery since.
 pub(super) fn took_since(db: &Db, target: &str, since: Timestamp) -> Result<bool> {
     let taken = db.one(
-        "SELECT 1 FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL AND settled_at >= ?2
-           AND target = ?1 LIMIT 1",
-        params![target, Ms(since)],
+        "SELECT 1 FROM (SELECT target FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL AND settled_at >= ?2
+           ORDER BY settled_at DESC LIMIT ?3) WHERE target = ?1 LIMIT 1",
+        params![target, Ms(since), rows(TAKEN_LOOKED_AT)],
         |_| Ok(()),
     )?;
     Ok(taken.is_some())
