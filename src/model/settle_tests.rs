@@ -136,7 +136,7 @@ fn what_was_refused_alone_parks_nothing_while_nothing_else_was_sent() {
     assert_eq!((verdict.target, verdict.counts), (TargetChange::None, false));
     assert_eq!(
         verdict.state,
-        State::Pending { due_at: after_now(late, Duration::from_secs(3_000)) },
+        State::Pending { due_at: after_now(late, Duration::from_mins(50)) },
         "nothing is given up"
     );
     let probe = Facts { probes: 1, ..put_off(0) };
