@@ -86,7 +86,7 @@ async fn forget_messages(tx: &Tx<'_>, before: Timestamp, limit: i64) -> Result<i
     let old = tx
         .all(
             "SELECT m.id FROM messages m LEFT JOIN accounts a ON a.name = m.account
-             WHERE m.seen_at < $1 AND m.created_at < coalesce(a.watermark - $2, CASE WHEN a.floor IS NULL THEN 9223372036854775807 END)
+             WHERE m.seen_at < $1 AND m.created_at < coalesce(a.watermark - $2, 9223372036854775807)
                AND NOT EXISTS (SELECT 1 FROM delivery_messages dm WHERE dm.message = m.id)
              ORDER BY m.seen_at LIMIT $3 FOR UPDATE OF m SKIP LOCKED",
             &[&ms(before), &(LOOK_BACK_SECONDS * 1_000), &limit],
