@@ -19,6 +19,9 @@ def ask(path, **arguments):
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as refused:
+        # While it starts it answers 503 in plain words.
+        if refused.code == 503:
+            return {"status": "error", "error": "not ready yet"}
         return json.load(refused)
     except OSError:
         return {"status": "error", "error": "not there yet"}
