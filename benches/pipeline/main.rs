@@ -3,7 +3,7 @@
 //!
 //! Each arm is a process of its own, so that its CPU time and its peak memory are its own. The PostgreSQL arm runs where
 //! `PIPELINE_POSTGRES` names a database for it alone. `PIPELINE_DELIVERIES` sets how many each arm sends. With the
-//! argument `neighbours`, it measures instead what one dead target costs the others.
+//! argument `neighbours`, it measures instead what one dead target costs the others, with `claims` what a claim costs in a long queue.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_macros,
@@ -14,6 +14,7 @@
 mod arms;
 #[path = "../bed/mod.rs"]
 mod bed;
+mod claims;
 mod neighbours;
 
 use std::process::{Command, Stdio};
@@ -36,8 +37,9 @@ fn main() {
             runtime.block_on(arms::run(&rest));
         }
         Some("neighbours") => {
-            neighbours::compare(&stores(), |arm, store| output(&["arm", arm, &anew(store)]));
+            neighbours::compare(&stores(), |arm, store| output(&["arm", arm, &emptied(store)]));
         }
+        Some("claims") => runtime.block_on(claims::compare(&stores(), anew)),
         _ => compare(),
     }
 }
@@ -78,7 +80,7 @@ fn compare() {
         );
     }
     for (name, store) in stores() {
-        println!("{name}: {}", output(&["arm", "latency", &anew(&store)]).trim());
+        println!("{name}: {}", output(&["arm", "latency", &emptied(&store)]).trim());
     }
 }
 
@@ -88,19 +90,22 @@ fn stores() -> Vec<(&'static str, String)> {
 }
 
 /// A round begins with an empty store: another file, or the database's schema made anew. (Posts alone have none.)
-fn anew(store: &str) -> String {
+async fn anew(store: &str) -> String {
     if !store.starts_with("postgres") {
         return sqlite();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(store, tokio_postgres::NoTls).await.unwrap();
-        let connection = tokio::spawn(connection);
-        client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
-        drop(client);
-        connection.await.unwrap().unwrap();
-    });
+    let (client, connection) = tokio_postgres::connect(store, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
+    drop(client);
+    connection.await.unwrap().unwrap();
     store.to_owned()
+}
+
+/// The same, of an arm's own process.
+fn emptied(store: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(anew(store))
 }
 
 /// A file of its own for each arm; the folder stays until the process ends.
@@ -110,7 +115,7 @@ fn sqlite() -> String {
 }
 
 fn measure(arm: &str, store: &str) -> Figures {
-    Figures::parse(&output(&["arm", arm, &anew(store)]))
+    Figures::parse(&output(&["arm", arm, &emptied(store)]))
 }
 
 fn output(arguments: &[&str]) -> String {

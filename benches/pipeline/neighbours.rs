@@ -9,16 +9,16 @@ use activity_relay::daemon::clock::Clock;
 use activity_relay::daemon::metrics::{OfAttempt, OfEnd};
 use activity_relay::daemon::{Relay, driver};
 use activity_relay::model::delivery::StateName;
-use activity_relay::store::{Admission, Store};
+use activity_relay::store::Admission;
 use tokio::net::TcpSocket;
 
 use crate::bed::{admitted, peak_mib, relay_of, seen};
+use crate::claims::queue;
 
 const OTHERS: usize = 49;
 const DEAD: &str = "dead";
 /// Queued for the dead one before the others' messages come.
 const QUEUED: usize = 100_000;
-const QUEUED_PAGE: usize = 1_000;
 /// The others' pace, over all of them: pages of so many deliveries, so often, for so long.
 const PAGE: usize = 5;
 const PAGE_EVERY: Duration = Duration::from_millis(50);
@@ -98,7 +98,8 @@ pub(crate) async fn run(arm: &str, store: &str, url: &str) {
     let relay =
         relay_of(store, &rules(), &[("HTTP", url), ("DEAD", &dead), ("API", "http://127.0.0.1:9")]).await;
     if arm != "beside-nothing" {
-        queue(&relay.store).await;
+        // There before the others' messages come.
+        queue(&relay.store, DEAD, QUEUED).await;
     }
     let sender = relay.clone();
     let sending = tokio::spawn(async move { driver::send_for_ever(&sender).await });
@@ -114,16 +115,6 @@ pub(crate) async fn run(arm: &str, store: &str, url: &str) {
     let at =
         |percent: usize| f64::from(i32::try_from(ways[(ways.len() - 1) * percent / 100]).unwrap()) / 1000.0;
     println!("{} {} {} {} {attempts}", at(50), at(95), at(99), peak_mib());
-}
-
-/// Everything that the dead one is owed, there before the others' messages come.
-async fn queue(store: &Store) {
-    for first in (0..QUEUED).step_by(QUEUED_PAGE) {
-        let now = Clock::System.now();
-        let messages = (first..first + QUEUED_PAGE).map(|number| admitted(&format!("q{number}"), DEAD, now));
-        let page = Admission { account: "main".into(), messages: messages.collect(), ..Admission::default() };
-        store.admit(page, now).await.unwrap();
-    }
 }
 
 /// Pages come at a steady pace, each for a few of the others in turn. Returns when the admission of each began, in

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use activity_relay::model::delivery::{State, StateName};
 use activity_relay::model::good::MakesGood;
@@ -16,7 +16,6 @@ use serde_json::Value;
 
 use super::postgres::Cluster;
 use super::store_kit::{admitted, at, claim, day, end, page, planned, settlement, want};
-use super::world::say;
 
 /// Tables that grow with history; no statement of the daily work may read one from end to end.
 const GROWING: [&str; 5] = ["deliveries", "messages", "attempts", "payloads", "delivery_messages"];
@@ -205,75 +204,4 @@ async fn no_statement_reads_the_history_from_end_to_end() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
-}
-
-/// What claiming and settling 64 at a time costs, in the middle of many rounds.
-async fn claim_cost(store: &Store) -> Duration {
-    let mut times = Vec::new();
-    for _ in 0..15 {
-        let began = Instant::now();
-        let jobs = claim(store, "desk", 64, at(5_000)).await;
-        times.push(began.elapsed());
-        assert_eq!(jobs.len(), 64);
-        let ends = jobs.into_iter().map(|job| {
-            Arc::new(settlement(job, State::Delivered { at: at(5_000) }, TargetChange::Healthy, at(5_000)))
-        });
-        store.settle(ends.collect(), at(5_000)).await.unwrap();
-    }
-    times.sort();
-    times[times.len() / 2]
-}
-
-/// Deliveries to a target, all of them pending, written past the program.
-fn backlog_in_sqlite(path: &std::path::Path, rows: i64) {
-    let message = serde_json::to_string(&super::store_kit::message("m")).unwrap();
-    let series = format!(
-        "(WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM c WHERE value < {rows}) SELECT value FROM c)"
-    );
-    let connection = rusqlite::Connection::open(path).unwrap();
-    connection
-        .execute_batch(&format!(
-            "PRAGMA synchronous = OFF; BEGIN;
-             INSERT INTO messages (account, uid, activity_type, message_type, direction, created_at, seen_at, rules, message)
-               SELECT 'main', 'u' || value, 'Meeting', 'cancelled', 'client_to_pivot', {at} + value, {at} + value, '[]', '{message}'
-               FROM {series};
-             INSERT INTO deliveries (id, account, rule, target, template, state, due_at, created_at)
-               SELECT 'd' || value, 'main', 'r', 'desk', 'default', 'pending', {at}, {at} + value FROM {series};
-             INSERT INTO counts VALUES ('desk', 'pending', {rows});
-             INSERT INTO delivery_messages SELECT d.seq, 0, m.id FROM deliveries d
-               CROSS JOIN messages m ON m.account = 'main' AND m.uid = 'u' || substr(d.id, 2);
-             COMMIT;",
-            at = at(0).as_millisecond()
-        ))
-        .unwrap();
-}
-
-#[tokio::test]
-#[ignore = "takes minutes, and times on a busy machine say little: `cargo test --test it claim_cost -- --include-ignored --nocapture`"]
-async fn claim_cost_does_not_grow_with_the_backlog() {
-    let mut figures = Vec::new();
-    for rows in [1_000, 1_000_000] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("relay.db");
-        let url = format!("sqlite://{}", path.display());
-        drop(Store::open(&url, Mode::Daemon).await.unwrap());
-        backlog_in_sqlite(&path, rows);
-        let store = Store::open(&url, Mode::Daemon).await.unwrap();
-        figures.push(("sqlite", rows, claim_cost(&store).await));
-    }
-    if let Some(cluster) = Cluster::start(&[("max_wal_size", "8GB")]) {
-        for rows in [1_000, 1_000_000] {
-            let name = cluster.database().await;
-            let store = Store::open(&cluster.url(&name), Mode::Daemon).await.unwrap();
-            fill(&cluster, &name, "desk", rows, 1).await;
-            figures.push(("postgres", rows, claim_cost(&store).await));
-        }
-    }
-    for (store, rows, time) in &figures {
-        say(&format!("claim of 64 from {rows} pending on {store}: {time:?}"));
-    }
-    for pair in figures.chunks(2) {
-        let (small, large) = (pair[0].2, pair[1].2);
-        assert!(large <= small * 2, "{}: {large:?} against {small:?}", pair[0].0);
-    }
 }
