@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn guessing_is_slow_and_locks_nobody_out() {
+    fn who_guesses_is_told_to_wait_and_locks_nobody_out() {
         let (access, peer) = (guarded(), "10.0.0.9".parse().unwrap());
         let mut now = at(0);
         let mut looked_at = 0;
@@ -325,7 +325,7 @@ mod tests {
                 looked_at += 1;
             }
         }
-        assert!(looked_at < 30, "{looked_at} guesses in ten minutes");
+        assert!(looked_at < 30, "{looked_at} of them are not told to wait, in ten minutes");
         assert!(matches!(access.admit("guess", peer, now), Admittance::Wait(1..=61)));
         for peer in [peer, "10.0.0.10".parse().unwrap()] {
             assert!(matches!(access.admit("a-token-that-is-long", peer, now), Admittance::Session(_)));
