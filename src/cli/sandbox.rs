@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -120,7 +121,7 @@ fn behaviour(args: &Args) -> Behaviour {
 /// Nobody on the same machine should be able to guess it.
 fn made_up_token() -> String {
     let chance = Chance::system();
-    let parts = [chance.unit().to_string(), chance.unit().to_string(), chance.unit().to_string()];
+    let parts = ["one", "two", "three"].map(|part| chance.unit(part, Timestamp::UNIX_EPOCH).to_string());
     hex_of(&parts.each_ref().map(String::as_str), 16)
 }
 
@@ -264,6 +265,6 @@ fn arrival_line(arrival: &Arrival) -> String {
     format!("{} {} {status} {}{problem}", clock_time(arrival.at), paint(style, inbox), arrival.shown)
 }
 
-fn clock_time(at: jiff::Timestamp) -> String {
+fn clock_time(at: Timestamp) -> String {
     at.strftime("%H:%M:%SZ").to_string()
 }

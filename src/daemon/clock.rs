@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::model::id::digest;
 use crate::model::settle::after_now;
 
 /// Where "now" comes from.
@@ -40,23 +41,26 @@ impl Clock {
     }
 }
 
-/// Where random numbers come from.
-#[derive(Debug, Clone)]
-pub struct Chance(Arc<Mutex<fastrand::Rng>>);
+/// Where random numbers come from: each follows from the seed, from whom it is drawn for and when, and not from what others draw
+/// meanwhile, so that the same seed gives the same run whichever of two answers comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct Chance(u64);
 
 impl Chance {
     /// Seeded by the system.
     pub fn system() -> Self {
-        Self(Arc::new(Mutex::new(fastrand::Rng::new())))
+        Self(fastrand::u64(..))
     }
 
     /// The same numbers for the same seed.
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))))
+        Self(seed)
     }
 
     /// A number in `0.0..1.0`.
-    pub fn unit(&self) -> f64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).f64()
+    pub fn unit(self, whose: &str, at: Timestamp) -> f64 {
+        let drawn = digest(&[&self.0.to_string(), whose, &at.as_nanosecond().to_string()]);
+        let [a, b, c, d, e, f, g, h, ..] = drawn;
+        fastrand::Rng::with_seed(u64::from_be_bytes([a, b, c, d, e, f, g, h])).f64()
     }
 }

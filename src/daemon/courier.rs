@@ -408,7 +408,7 @@ impl Courier {
         payload: Option<Payload>,
     ) -> Settlement {
         let now = self.shared.clock.now();
-        let (outcome, jitter) = (report.outcome, self.shared.chance.unit());
+        let (outcome, jitter) = (report.outcome, self.shared.chance.unit(job.claim.id.as_str(), now));
         let facts = facts(&self.shared.store, &job, target, state, outcome).await;
         let verdict = settle(facts, outcome, &report.reason, &target.retry, now, jitter);
         report.outcome = facts.meant(outcome);

@@ -180,8 +180,9 @@ pub async fn poll_handing(relay: &Relay, post: &Post) -> Tick {
 async fn poll_counted(relay: &Relay, post: &Post, hand: Option<Hand>) -> Tick {
     let mut poller = post.poller().await;
     let began = Instant::now();
-    let tick = poller.tick(&relay.config(), hand, relay.clock.now(), relay.chance.unit()).await;
     let of = OfAccount { account: poller.account().name.clone() };
+    let now = relay.clock.now();
+    let tick = poller.tick(&relay.config(), hand, now, relay.chance.unit(&of.account, now)).await;
     let metrics = &relay.metrics;
     metrics.poll_duration.observe(began.elapsed().as_secs_f64());
     tick.arrivals.count(metrics, &of.account);

@@ -134,7 +134,7 @@ impl Relay {
         let parts = Parts {
             store: store.clone(),
             clock: clock.clone(),
-            chance: chance.clone(),
+            chance,
             metrics: metrics.clone(),
             names: names.clone(),
             traces: traces.clone(),

@@ -46,16 +46,21 @@ pub fn bounded(text: String, bytes_max: usize) -> String {
     format!("{}…{}", &text[..end], hex_of(&[&text], DIGEST_BYTES))
 }
 
-/// The first `bytes` bytes of SHA-256 over the parts, in hexadecimal; no two different lists of parts run together.
+/// The first `bytes` bytes of their [`digest`], in hexadecimal.
 pub fn hex_of(parts: &[&str], bytes: usize) -> String {
     use fmt::Write;
+    digest(parts).iter().take(bytes).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// SHA-256 over the parts; no two different lists of parts run together.
+pub fn digest(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().iter().take(bytes).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hash.finalize().into()
 }

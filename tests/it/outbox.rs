@@ -86,11 +86,11 @@ async fn a_revoked_webhook_parks_the_target_until_a_probe_passes() {
     world.pass("2m").await;
     assert_eq!(world.sandbox.slack.arrivals().len(), 2, "and one probe");
     assert_snapshot!(world.owed().await, @r#"
-    all → desk  pending  due +96s  attempts 0  target_broken 404
-    all → desk  pending  due +96s  attempts 0
-    all → desk  pending  due +96s  attempts 0
+    all → desk  pending  due +115s  attempts 0  target_broken 404
+    all → desk  pending  due +115s  attempts 0
+    all → desk  pending  due +115s  attempts 0
     relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
-    all → desk  pending  due +96s  attempts 0
+    all → desk  pending  due +115s  attempts 0
     "#);
     world.sandbox.slack.heal();
     world.pass("5m").await;
@@ -118,7 +118,7 @@ async fn one_message_that_is_refused_alone_holds_up_no_other_and_dies_in_the_end
         world.pass(time).await;
     }
     assert_snapshot!(world.owed().await, @r#"
-    all → desk  pending  due +683s  attempts 1  doubtful 403
+    all → desk  pending  due +669s  attempts 1  doubtful 403
     all → desk  delivered  attempts 1  delivered 200
     all → desk  delivered  attempts 1  delivered 200
     relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
@@ -151,8 +151,8 @@ async fn several_that_are_refused_alone_hold_up_nothing_and_on_a_quiet_channel_p
         world.pass(time).await;
     }
     assert_snapshot!(world.owed().await, @r#"
-    all → desk  pending  due +495s  attempts 1  doubtful 403
-    all → desk  pending  due +518s  attempts 1  doubtful 403
+    all → desk  pending  due +664s  attempts 1  doubtful 403
+    all → desk  pending  due +696s  attempts 1  doubtful 403
     all → desk  delivered  attempts 1  delivered 200
     relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
     relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk works again”
@@ -163,8 +163,8 @@ async fn several_that_are_refused_alone_hold_up_nothing_and_on_a_quiet_channel_p
         world.pass(time).await;
     }
     assert_snapshot!(world.owed().await, @r#"
-    all → desk  pending  due +1821s  attempts 2  target_broken 403
-    all → desk  pending  due +1840s  attempts 2  target_broken 403
+    all → desk  pending  due +1930s  attempts 2  target_broken 403
+    all → desk  pending  due +1470s  attempts 2  target_broken 403
     all → desk  delivered  attempts 1  delivered 200
     relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk is parked”
     relay → crm  delivered  attempts 1  delivered 200  “Relay: target desk works again”
@@ -211,7 +211,7 @@ async fn what_the_network_lost_is_no_refusal_of_the_message() {
     for time in ["5s", "30s", "2m", "10m"] {
         world.pass(time).await;
     }
-    assert_snapshot!(world.owed().await, @"all → crm  pending  due +519s  attempts 5  doubtful 400");
+    assert_snapshot!(world.owed().await, @"all → crm  pending  due +655s  attempts 5  doubtful 400");
     world.pass("15m").await;
     assert_snapshot!(world.owed().await, @"all → crm  delivered  attempts 6  delivered 200");
 }
@@ -270,7 +270,7 @@ async fn what_is_unavailable_is_tried_later_with_the_same_bytes() {
     world.receives("Ann", "Hello?");
     world.sandbox.http.answers([status(503), status(500)]);
     world.tick().await;
-    assert_snapshot!(world.owed().await, @"all → crm  pending  due +2s  attempts 1  retry 503");
+    assert_snapshot!(world.owed().await, @"all → crm  pending  due +1s  attempts 1  retry 503");
     world.pass("5s").await;
     world.pass("30s").await;
     assert_snapshot!(world.owed().await, @"all → crm  delivered  attempts 3  delivered 200");
