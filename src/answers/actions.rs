@@ -7,7 +7,7 @@ use super::asked::Refusal;
 use super::deliveries::one;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
-use crate::store::{Filter, Result, Row, Store};
+use crate::store::{Filter, Picked, Result, Row, Store};
 
 /// So many are replayed or discarded in one transaction.
 const BATCH: usize = 200;
@@ -110,9 +110,9 @@ impl Change {
     ///
     /// # Errors
     /// The store cannot be written; the steps before are done.
-    pub async fn run(self, store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<Changed>> {
-        let mut told = Vec::with_capacity(ids.len());
-        for id in self.write(store, ids, now).await? {
+    pub async fn run(self, store: &Store, picked: &[Picked], now: Timestamp) -> Result<Vec<Changed>> {
+        let mut told = Vec::with_capacity(picked.len());
+        for id in self.write(store, picked, now).await? {
             let replay_of = match self {
                 Self::Replay => store.delivery(&id).await?.and_then(|detail| detail.row.replay_of),
                 Self::Discard => None,
@@ -122,12 +122,15 @@ impl Change {
         Ok(told)
     }
 
-    async fn write(self, store: &Store, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
-        let mut changed = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(BATCH) {
+    async fn write(self, store: &Store, picked: &[Picked], now: Timestamp) -> Result<Vec<DeliveryId>> {
+        let mut changed = Vec::with_capacity(picked.len());
+        for batch in picked.chunks(BATCH) {
             changed.extend(match self {
                 Self::Replay => store.replay(batch, now).await?,
-                Self::Discard => store.discard(batch, now).await?,
+                Self::Discard => {
+                    let ids: Vec<DeliveryId> = batch.iter().map(|one| one.id.clone()).collect();
+                    store.discard(&ids, now).await?
+                }
             });
         }
         Ok(changed)

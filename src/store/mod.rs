@@ -18,7 +18,7 @@ pub use admission::{AccountStatus, Admission, Admitted, Cursor, Quarantined, Tak
 pub use figures::{Moment, Window};
 pub use roles::{Hold, Instance};
 pub use rows::{Counts, Detail, Filter, MessagePage, Row, StoredMessage};
-pub use work::{Claimed, Ended, Outlook, Settlement, TargetState, Want};
+pub use work::{Claimed, Ended, Outlook, Picked, Settlement, TargetState, Want};
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -216,9 +216,10 @@ impl Store {
     }
 
     /// Plans replays: a new delivery for each one that is settled (in whatever way), `replay_of` set, due at
-    /// once, rendered anew, without an end of life. Returns the new ids; unknown and open ones are passed over.
-    pub async fn replay(&self, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
-        both!(self.replay(ids, now).await)
+    /// once, rendered anew, without an end of life. Returns the new ids; unknown and open ones are passed over, and those
+    /// that somebody else replayed since they were picked.
+    pub async fn replay(&self, picked: &[Picked], now: Timestamp) -> Result<Vec<DeliveryId>> {
+        both!(self.replay(picked, now).await)
     }
 
     /// A person decides that these are not to be sent. Returns the ids that changed (pending, sending or dead ones).

@@ -10,6 +10,7 @@ use crate::model::id::DeliveryId;
 use crate::model::payload::Payload;
 use crate::model::rate::{CLOCKS_APART_MAX, Rate};
 use crate::model::settle::Verdict;
+use crate::store::rows::Row;
 
 /// What to claim for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,35 @@ pub struct Ended {
     pub state: StateName,
     /// Why, in words for a person.
     pub why: String,
+}
+
+/// A delivery that a person picked to be sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picked {
+    /// Which one.
+    pub id: DeliveryId,
+    /// How often it was replayed when the person looked at it: if that is no longer so, somebody else was faster, and it is passed
+    /// over. `None` to send it again however often it was.
+    pub replays: Option<u32>,
+}
+
+impl Picked {
+    /// One that was not sent again before.
+    pub fn unsent(id: DeliveryId) -> Self {
+        Self { id, replays: Some(0) }
+    }
+}
+
+impl From<&Row> for Picked {
+    fn from(row: &Row) -> Self {
+        Self { id: row.id.clone(), replays: Some(row.replays) }
+    }
+}
+
+impl From<DeliveryId> for Picked {
+    fn from(id: DeliveryId) -> Self {
+        Self { id, replays: None }
+    }
 }
 
 /// One attempt's end, to be written.

@@ -50,8 +50,6 @@ pub(crate) struct Console {
     /// What test messages came to.
     tests: Arc<Kept<Arc<Vec<Tested>>>>,
     readiness: Arc<Readiness>,
-    /// Held by whoever changes deliveries: two who were shown the same do not both do it.
-    changing: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when nothing more is served.
     closing: CancellationToken,
 }
@@ -74,7 +72,6 @@ pub async fn serve(
         mails: Arc::default(),
         tests: Arc::default(),
         readiness: Arc::default(),
-        changing: Arc::default(),
         closing: closing.clone(),
         relay,
         reloader,

@@ -318,7 +318,7 @@ async fn a_digest_is_found_again_after_a_crash_and_can_be_replayed() {
     settle(&world).await;
     assert_eq!(world.sandbox.slack.received().len(), 2);
     let digest = world.rows().await.pop().unwrap();
-    world.store().replay(std::slice::from_ref(&digest.id), world.clock.now()).await.unwrap();
+    world.store().replay(&[digest.id.clone().into()], world.clock.now()).await.unwrap();
     world.send().await;
     let posts = world.sandbox.slack.received();
     assert_eq!((posts.len(), posts.iter().filter(|post| is_digest(post)).count()), (3, 2));

@@ -393,7 +393,7 @@ async fn a_replay_is_a_new_delivery_rendered_anew() {
     world.tick().await;
     let dead = world.rows().await.remove(0);
     assert_eq!(dead.state.as_str(), "dead");
-    let new = world.store().replay(std::slice::from_ref(&dead.id), world.clock.now()).await.unwrap();
+    let new = world.store().replay(&[dead.id.clone().into()], world.clock.now()).await.unwrap();
     world.send().await;
     assert_snapshot!(world.owed().await, @r#"
     all → crm  dead  attempts 1  refused 302

@@ -4,7 +4,7 @@ use activity_relay::model::delivery::{Notice, Planned, State, StateName};
 use activity_relay::model::id::DeliveryId;
 use activity_relay::model::payload::Payload;
 use activity_relay::model::settle::TargetChange;
-use activity_relay::store::{Admission, Cursor, Filter, Mode, NameKind, Quarantined, Store};
+use activity_relay::store::{Admission, Cursor, Filter, Mode, NameKind, Picked, Quarantined, Store};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -320,10 +320,11 @@ async fn a_replay_is_a_new_delivery(store: Store) {
     store.admit(page(vec![admitted("m1", vec![plan])]), at(0)).await.unwrap();
     let job = claim_one(&store, "desk", at(0)).await;
     let id = job.claim.id.clone();
-    assert!(store.replay(std::slice::from_ref(&id), at(1)).await.unwrap().is_empty(), "it is still open");
+    assert!(store.replay(&[id.clone().into()], at(1)).await.unwrap().is_empty(), "it is still open");
     assert!(end(&store, job, dead(at(2)), TargetChange::None, at(2)).await);
     let unknown = DeliveryId::from_text("dnone");
-    let mut new = store.replay(&[id.clone(), unknown, id.clone()], at(100)).await.unwrap();
+    let mut new =
+        store.replay(&[id.clone().into(), unknown.into(), id.clone().into()], at(100)).await.unwrap();
     assert_eq!(new.len(), 2);
     assert_ne!(new[0], new[1]);
     let jobs = claim(&store, "desk", 9, at(100)).await;
@@ -337,6 +338,22 @@ async fn a_replay_is_a_new_delivery(store: Store) {
     new.sort();
     assert_eq!(claimed, new);
     assert_eq!(state_of(&store, &id).await, StateName::Dead, "the original keeps its story");
+}
+
+async fn two_people_who_saw_the_same_replay_it_once(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    for job in claim(&store, "desk", 2, at(0)).await {
+        assert!(end(&store, job, dead(at(1)), TargetChange::None, at(1)).await);
+    }
+    let seen: Vec<Picked> =
+        store.deliveries(Filter::default()).await.unwrap().0.iter().map(Picked::from).collect();
+    let (one, other) = tokio::join!(store.replay(&seen, at(2)), store.replay(&seen, at(2)));
+    let (one, other) = (one.unwrap().len(), other.unwrap().len());
+    assert_eq!((one.max(other), one.min(other)), (2, 0));
+    // What one sees anew, one may send anew.
+    let row = store.delivery(&seen[0].id).await.unwrap().unwrap().row;
+    assert_eq!(row.replays, 1);
+    assert_eq!(store.replay(&[Picked::from(&row), seen[1].clone()], at(3)).await.unwrap().len(), 1);
 }
 
 async fn discarded_ones_are_never_sent(store: Store) {
@@ -478,7 +495,7 @@ behaviours! {
     released_claims_go_first_and_uncounted settling_writes_attempt_state_payload_and_notices
     a_refused_shape_is_not_sent_again pauses_and_waits_hold_everything a_late_success_does_not_cut_a_wait_short
     a_parked_target_is_probed_by_one a_probe_without_a_verdict_is_followed_by_the_next
-    a_replay_is_a_new_delivery discarded_ones_are_never_sent lists_are_filtered_and_counted
+    a_replay_is_a_new_delivery two_people_who_saw_the_same_replay_it_once discarded_ones_are_never_sent lists_are_filtered_and_counted
     counts_follow_every_change pruning_keeps_what_is_open_or_may_be_met_again names_are_cached it_answers
     mutes_last_until_they_end_or_are_lifted messages_of_a_period_come_in_pages
     a_rate_is_held_by_the_claims no_more_is_under_way_than_the_target_takes

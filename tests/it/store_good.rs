@@ -115,7 +115,7 @@ pub(crate) async fn a_replay_is_as_good_as_what_it_replays(store: Store) {
     let job = claim_one(&store, "desk", at(1)).await;
     assert!(end(&store, job, dead(at(1)), TargetChange::None, at(1)).await);
     let original = rows(&store).await[0].id.clone();
-    store.replay(std::slice::from_ref(&original), at(2)).await.unwrap();
+    store.replay(&[original.clone().into()], at(2)).await.unwrap();
     take(&store, vec![maker("p", "ann", vec![])], at(3)).await;
     let all = rows(&store).await;
     assert_eq!((all[0].replays, all[1].replays), (1, 0));
@@ -128,7 +128,7 @@ pub(crate) async fn a_replay_is_as_good_as_what_it_replays(store: Store) {
     assert_eq!(good, [false, true], "what died was not sent; its replay will be");
     let job = claim_one(&store, "desk", at(4)).await;
     assert!(end(&store, job, State::Delivered { at: at(4) }, TargetChange::Healthy, at(4)).await);
-    store.replay(std::slice::from_ref(&all[1].id), at(5)).await.unwrap();
+    store.replay(&[all[1].id.clone().into()], at(5)).await.unwrap();
     assert_eq!(rows(&store).await[2].made_good, all[1].made_good);
     let last = message("a");
     assert_eq!(store.message(None, "a").await.unwrap().unwrap().message, last);

@@ -100,7 +100,7 @@ async fn do_everything(store: &Store) {
     store.counts_by_target().await.unwrap();
     store.oldest_due().await.unwrap();
     store.target_states().await.unwrap();
-    store.replay(std::slice::from_ref(&id), now).await.unwrap();
+    store.replay(&[id.clone().into()], now).await.unwrap();
     store.gather(planned("desk", "whole", now), std::slice::from_ref(&id), now).await.unwrap();
     store.discard(std::slice::from_ref(&id), now).await.unwrap();
     store.held("desk", now, 9).await.unwrap();

@@ -168,7 +168,7 @@ pub(crate) async fn a_person_closes_a_digest_or_takes_it_out(store: Store) {
     assert!(store.flush(std::slice::from_ref(&row.id), at(6)).await.unwrap().is_empty(), "it is being sent");
     assert_eq!(store.deliveries(open).await.unwrap(), (Vec::new(), 0));
     assert!(end(&store, job, State::Delivered { at: at(6) }, TargetChange::Healthy, at(6)).await);
-    let replays = store.replay(std::slice::from_ref(&row.id), at(7)).await.unwrap();
+    let replays = store.replay(&[row.id.clone().into()], at(7)).await.unwrap();
     take(&store, "b", 8, joining("b", day(100))).await;
     let replay = claim_one(&store, "desk", at(8)).await;
     assert_eq!((&replay.claim.id, replay.messages.len()), (&replays[0], 1), "nothing joins a replay");

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::daemon::clock::Clock;
 use crate::model::id::DeliveryId;
 use crate::model::mute::Mute;
-use crate::store::{Counts, Filter, Store};
+use crate::store::{Counts, Filter, Picked, Store};
 
 /// The store, and the rules file if it loads.
 #[derive(Debug)]
@@ -69,7 +69,8 @@ impl Here {
 
     pub(super) async fn change_named(&self, change: Change, ids: &[String]) -> anyhow::Result<Vec<Changed>> {
         let rows = change.named(&self.store, ids).await.map_err(stop)?;
-        self.change_found(change, rows.into_iter().map(|row| row.id).collect()).await
+        let picked: Vec<Picked> = rows.into_iter().map(|row| row.id.into()).collect();
+        Ok(change.run(&self.store, &picked, self.clock.now()).await?)
     }
 
     pub(super) async fn change_found(
@@ -77,7 +78,8 @@ impl Here {
         change: Change,
         ids: Vec<DeliveryId>,
     ) -> anyhow::Result<Vec<Changed>> {
-        Ok(change.run(&self.store, &ids, self.clock.now()).await?)
+        let picked: Vec<Picked> = ids.into_iter().map(Picked::unsent).collect();
+        Ok(change.run(&self.store, &picked, self.clock.now()).await?)
     }
 
     pub(super) async fn status(&self) -> anyhow::Result<Status> {

@@ -8,28 +8,32 @@ use super::Postgres;
 use super::connect::transact;
 use super::tx::{get, ms, number, text};
 use crate::model::id::DeliveryId;
-use crate::store::Result;
 use crate::store::ends::DISCARDED;
 use crate::store::gathering::OPEN;
+use crate::store::{Picked, Result};
 
 impl Postgres {
-    /// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
+    /// Plans a new delivery for each settled one of these; unknown, open and meanwhile replayed ones are passed over.
     pub(in crate::store) async fn replay(
         &self,
-        ids: &[DeliveryId],
+        picked: &[Picked],
         now: Timestamp,
     ) -> Result<Vec<DeliveryId>> {
-        let wanted = texts(ids);
+        let wanted: Vec<&str> = picked.iter().map(|one| one.id.as_str()).collect();
+        let seen: Vec<Option<i64>> = picked.iter().map(|one| one.replays.map(i64::from)).collect();
         transact!(self.db, |tx| {
             // The ordinal makes every replay of the same delivery a delivery of its own.
             let counted = tx
                     .all(
                         "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
-                           WHERE id = ANY ($1) AND settled_at IS NOT NULL ORDER BY id FOR UPDATE)
+                           WHERE id = ANY ($1) AND settled_at IS NOT NULL
+                             AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::bigint[]) AS w (id, seen)
+                                             WHERE w.id = deliveries.id AND w.seen <> deliveries.replays)
+                           ORDER BY id FOR UPDATE)
                          UPDATE deliveries d
                          SET replays = replays + (SELECT count(*) FROM unnest($1::text[]) AS w (id) WHERE w.id = d.id)
                          FROM held WHERE d.seq = held.seq RETURNING d.id, d.replays",
-                        &[&wanted],
+                        &[&wanted, &seen],
                     )
                     .await?;
             let mut left = HashMap::new();
@@ -39,7 +43,7 @@ impl Postgres {
             let mut originals = Vec::new();
             let mut planned = Vec::new();
             for id in wanted.iter().rev() {
-                let Some(ordinal) = left.get_mut(id) else { continue };
+                let Some(ordinal) = left.get_mut(*id) else { continue };
                 planned.push(DeliveryId::derive(now, &["replay", id, &ordinal.to_string()]));
                 originals.push(id);
                 *ordinal -= 1;

@@ -18,7 +18,8 @@ use crate::model::settle::TargetChange;
 use crate::store::standing::Standing;
 use crate::store::{
     AccountStatus, Admission, Claimed, Counts, Cursor, Detail, Filter, Hold, Instance, MessagePage, Moment,
-    NameKind, Outlook, Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want, Window,
+    NameKind, Outlook, Picked, Quarantined, Result, Row, Settlement, StoredMessage, Taken, TargetState, Want,
+    Window,
 };
 
 impl Sqlite {
@@ -100,11 +101,11 @@ impl Sqlite {
 
     pub(in crate::store) async fn replay(
         &self,
-        ids: &[DeliveryId],
+        picked: &[Picked],
         now: Timestamp,
     ) -> Result<Vec<DeliveryId>> {
-        let ids = ids.to_vec();
-        self.write(move |db| replay::replay(db, &ids, now)).await
+        let picked = picked.to_vec();
+        self.write(move |db| replay::replay(db, &picked, now)).await
     }
 
     pub(in crate::store) async fn discard(

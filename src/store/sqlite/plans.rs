@@ -143,7 +143,7 @@ fn do_everything(db: &Db) {
     settle::release(db, &[other.claim], at(1)).unwrap();
     claim::next_due(db, &["desk".into()]).unwrap();
     claim::outlook(db, &["desk".into()]).unwrap();
-    replay::replay(db, std::slice::from_ref(&id), at(2)).unwrap();
+    replay::replay(db, &[id.clone().into()], at(2)).unwrap();
     replay::discard(db, std::slice::from_ref(&id), at(2)).unwrap();
     let park = TargetChange::Park { probe_at: at(9) };
     targets::change(db, "desk", |it| it.apply(park, "why", None, None)).unwrap();

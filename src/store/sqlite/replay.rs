@@ -8,19 +8,20 @@ use super::good;
 use super::tally::{self, Tally};
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
-use crate::store::Result;
 use crate::store::ends::DISCARDED;
 use crate::store::gathering::OPEN;
+use crate::store::{Picked, Result};
 
-/// Plans a new delivery for each settled one of these; unknown and open ones are passed over.
-pub(super) fn replay(db: &Db, ids: &[DeliveryId], now: Timestamp) -> Result<Vec<DeliveryId>> {
-    let (mut planned, mut tally) = (Vec::with_capacity(ids.len()), Tally::default());
-    for id in ids {
+/// Plans a new delivery for each settled one of these; unknown, open and meanwhile replayed ones are passed over.
+pub(super) fn replay(db: &Db, picked: &[Picked], now: Timestamp) -> Result<Vec<DeliveryId>> {
+    let (mut planned, mut tally) = (Vec::with_capacity(picked.len()), Tally::default());
+    for Picked { id, replays } in picked {
         // The ordinal makes every replay of the same delivery a delivery of its own.
         let original = db.one(
-            "UPDATE deliveries SET replays = replays + 1 WHERE id = ?1 AND settled_at IS NOT NULL
+            "UPDATE deliveries SET replays = replays + 1
+             WHERE id = ?1 AND settled_at IS NOT NULL AND replays = coalesce(?2, replays)
              RETURNING seq, replays, target",
-            params![id.as_str()],
+            params![id.as_str(), replays],
             |row| {
                 let target: String = row.get("target")?;
                 Ok((row.get::<_, i64>("seq")?, row.get::<_, u32>("replays")?, target))

@@ -16,7 +16,7 @@ use crate::answers::deliveries::{Listed, Shown, again, detail, known};
 use crate::answers::when;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
-use crate::store::Filter;
+use crate::store::{Filter, Picked};
 use crate::web::Console;
 use crate::web::guard::{Call, Visitor};
 
@@ -127,7 +127,7 @@ pub(in crate::web) struct Chosen {
     filter: Option<Asked>,
     #[serde(default)]
     dry_run: bool,
-    /// The ids are whole ones; what is unknown or in no state for it is passed over.
+    /// The ids are whole ones; what is unknown, in no state for it or sent again before is passed over.
     #[serde(default)]
     pass_over: bool,
 }
@@ -200,30 +200,27 @@ async fn discard(Call { console, visitor }: Call, _: Query, Body(chosen): Body<C
 }
 
 async fn change(change: Change, console: &Console, visitor: &Visitor, chosen: &Chosen) -> Answer {
-    let (ids, passed_over) = ids(change, console, chosen).await?;
+    let (picked, passed_over) = picked(change, console, chosen).await?;
     if chosen.dry_run {
-        let would: Vec<Changed> = ids.into_iter().map(|id| Changed { id, replay_of: None }).collect();
+        let would: Vec<Changed> =
+            picked.into_iter().map(|one| Changed { id: one.id, replay_of: None }).collect();
         return json(&json!({ "deliveries": would, "passed_over": passed_over }));
     }
-    let done = change.run(&console.relay.store, &ids, console.relay.clock.now()).await?;
+    let done = change.run(&console.relay.store, &picked, console.relay.clock.now()).await?;
     console.relay.owed.notify_one();
     tracing::info!(peer = %visitor.peer, did = change.as_str(), count = done.len(), "changed by the API");
     json(&json!({ "deliveries": done, "passed_over": passed_over }))
 }
 
 /// Those that are meant and can be changed so, and how many a filter passes over.
-async fn ids(
-    change: Change,
-    console: &Console,
-    chosen: &Chosen,
-) -> Result<(Vec<DeliveryId>, usize), Problem> {
+async fn picked(change: Change, console: &Console, chosen: &Chosen) -> Result<(Vec<Picked>, usize), Problem> {
     let store = &console.relay.store;
     match (&chosen.ids, &chosen.filter) {
         (Some(ids), None) if (1..=CHANGED_MAX).contains(&ids.len()) && !ids.iter().any(String::is_empty) => {
             if chosen.pass_over && !chosen.dry_run {
-                return Ok((ids.iter().map(DeliveryId::from_text).collect(), 0));
+                return Ok((ids.iter().map(DeliveryId::from_text).map(Picked::unsent).collect(), 0));
             }
-            Ok((change.named(store, ids).await?.into_iter().map(|row| row.id).collect(), 0))
+            Ok((change.named(store, ids).await?.into_iter().map(|row| row.id.into()).collect(), 0))
         }
         (None, Some(asked)) if !chosen.pass_over => {
             let filter = Filter { limit: Some(CHANGED_MAX), ..asked.filter(console)? };
@@ -238,7 +235,7 @@ async fn ids(
             }
             rows.retain(|row| change.fits(row.state));
             rows.reverse();
-            Ok((rows.into_iter().map(|row| row.id).collect(), passed_over))
+            Ok((rows.iter().map(Picked::from).collect(), passed_over))
         }
         _ => Err(Problem::wrong(format!("give either `ids` (1 to {CHANGED_MAX}, none empty) or `filter`"))),
     }

@@ -19,7 +19,7 @@ use crate::model::catalog;
 use crate::model::delivery::StateName;
 use crate::model::id::DeliveryId;
 use crate::model::payload::Payload;
-use crate::store::{Detail, Filter, Row, StoredMessage};
+use crate::store::{Detail, Filter, Picked, Row, StoredMessage};
 use crate::web::Console;
 use crate::web::form::Fields;
 use crate::web::guard::Call;
@@ -358,9 +358,13 @@ fn as_seen(rows: &[Row], fields: &Fields) -> Result<(), Failure> {
     if rows.iter().all(|row| is_seen(&row)) {
         return Ok(());
     }
+    Err(meanwhile())
+}
+
+fn meanwhile() -> Failure {
     let words = "Nothing was done now: of what you chose, something was sent again since you looked at it, by a second click or \
                  by somebody else. The page of each delivery says as what. If it is to be sent once more, choose it anew.";
-    Err(Failure::Conflict(words.to_owned()))
+    Failure::Conflict(words.to_owned())
 }
 
 /// `POST /deliveries/review`: which ones would be changed.
@@ -385,7 +389,6 @@ pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String
     let fields = Fields::of(&body);
     let (change, peer) = (change_of(&fields)?, visitor.peer);
     let frame = Frame::new(&console, visitor, "/deliveries");
-    let one_at_a_time = console.changing.lock().await;
     let Chosen { mut rows, by_id, .. } = chosen(change, &console, &frame, &fields).await?;
     rows.retain(|row| change.fits(row.state));
     if by_id && change == Change::Replay {
@@ -393,9 +396,11 @@ pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String
     }
     // They are sent again in the order in which they were planned.
     rows.sort_unstable_by_key(|row| row.number);
-    let fit: Vec<DeliveryId> = rows.into_iter().map(|row| row.id).collect();
-    let changed = change.run(&console.relay.store, &fit, frame.now).await?;
-    drop(one_at_a_time);
+    let picked: Vec<Picked> = rows.iter().map(Picked::from).collect();
+    let changed = change.run(&console.relay.store, &picked, frame.now).await?;
+    if by_id && change == Change::Replay && changed.is_empty() && !picked.is_empty() {
+        return Err(meanwhile());
+    }
     console.relay.owed.notify_one();
     let did = change.as_str();
     tracing::info!(%peer, did, deliveries = changed.len(), "changed in the console");

@@ -62,7 +62,7 @@ async fn a_redirect_loop_is_one_request() {
     let why = row.why.clone().unwrap();
     assert!(row.state.as_str() == "dead" && why.contains("which is not followed"), "{row:?}");
     world.sandbox.http.heal();
-    world.store().replay(std::slice::from_ref(&row.id), world.clock.now()).await.unwrap();
+    world.store().replay(&[row.id.clone().into()], world.clock.now()).await.unwrap();
     world.send().await;
     let saw = "one request, never followed; dead with the Location in the reason; a replay was delivered";
     let observed = Observed::of(&world, 2, &world.sandbox.http.arrivals(), saw).await;
