@@ -409,7 +409,7 @@ impl Courier {
     ) -> Settlement {
         let now = self.shared.clock.now();
         let (outcome, jitter) = (report.outcome, self.shared.chance.unit(job.claim.id.as_str(), now));
-        let facts = facts(&self.shared.store, &job, target, state, outcome).await;
+        let facts = facts(&self.shared.store, &job, target, state, outcome, now).await;
         let verdict = settle(facts, outcome, &report.reason, &target.retry, now, jitter);
         report.outcome = facts.meant(outcome);
         self.count(&job, target, &report, &verdict);

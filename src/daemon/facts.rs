@@ -1,7 +1,9 @@
 //! What the judge is to know of a delivery and its target.
 
+use jiff::Timestamp;
+
 use crate::model::delivery::{Attempt, Job, Outcome};
-use crate::model::settle::Facts;
+use crate::model::settle::{ASKED_MAX, Facts, after_now};
 use crate::store::{Store, TargetState};
 use crate::target::Target;
 
@@ -13,9 +15,13 @@ pub(super) async fn facts(
     target: &Target,
     state: &TargetState,
     outcome: Outcome,
+    now: Timestamp,
 ) -> Facts {
     let history = match outcome {
         Outcome::TargetBroken | Outcome::Doubtful => store.delivery(&job.claim.id).await,
+        Outcome::Retry { .. } | Outcome::Busy { .. } | Outcome::ShapeRefused if is_old(job, target, now) => {
+            store.delivery(&job.claim.id).await
+        }
         _ => Ok(None),
     };
     let history = history.unwrap_or_else(|error| {
@@ -41,6 +47,9 @@ pub(super) async fn facts(
         }
         _ => false,
     };
+    let tried = |attempt: &&Attempt| attempt.outcome != Outcome::TargetBroken.as_str();
+    let tried_since =
+        history.iter().flat_map(|detail| &detail.history).filter(tried).map(|attempt| attempt.at).min();
     Facts {
         attempts: job.claim.attempts,
         doubts: u32::try_from(earlier(Outcome::Doubtful)).unwrap_or(u32::MAX),
@@ -48,6 +57,7 @@ pub(super) async fn facts(
         put_off: history.as_ref().and_then(|detail| put_off(&detail.history)),
         created_at: job.created_at,
         first_due: job.first_due,
+        tried_since,
         expires_at: job.expires_at,
         plain: job.plain,
         serial: target.concurrency.get() == 1,
@@ -56,6 +66,12 @@ pub(super) async fn facts(
         failures: state.failures,
         failing_since: state.failing_since,
     }
+}
+
+/// It may be given up after the next wait, unless it was tried for a shorter time than it is there.
+fn is_old(job: &Job, target: &Target, now: Timestamp) -> bool {
+    let life = target.retry.give_up_after.saturating_sub(ASKED_MAX);
+    now >= after_now(job.first_due.max(job.created_at), life)
 }
 
 /// How often the target turned it away since such a refusal was held against it: the attempts, oldest first.

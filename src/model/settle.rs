@@ -10,9 +10,10 @@ use super::duration::shown;
 
 /// A 429 without a usable `Retry-After` pauses the target this long.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
-/// What a target may ask for at the least and at the most.
+/// What a target may ask for at the least.
 const ASKED_MIN: Duration = Duration::from_secs(1);
-const ASKED_MAX: Duration = Duration::from_hours(24);
+/// What a target may ask for at the most, which is the longest wait of all.
+pub const ASKED_MAX: Duration = Duration::from_hours(24);
 /// A message that the target refuses so often is dead.
 const DOUBTS_MAX: u32 = 5;
 /// The first wait between such tries.
@@ -49,6 +50,8 @@ pub struct Facts {
     pub created_at: Timestamp,
     /// When it was first to be attempted: what waited for its moment has all its life before it then.
     pub first_due: Timestamp,
+    /// When the target first did something else with it than to turn it away with everything; `None` where this is the first time.
+    pub tried_since: Option<Timestamp>,
     /// When it stops being worth sending.
     pub expires_at: Option<Timestamp>,
     /// This attempt already was the plain rendering.
@@ -64,6 +67,16 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// When it is given up, if it is then still refused: its target, or it alone, was tried in vain for so long since its turn came. What
+    /// waited for a relay that was down, or for a target that was parked or paused, has all its time before it; and what queues for a
+    /// parked target is not given up at all, it only expires: that is not the delivery's fault.
+    fn tried_until(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Timestamp> {
+        let failing_since = self.failing_since.filter(|_| self.failures > 0);
+        let began = self.tried_since.into_iter().chain(failing_since).min().unwrap_or(now);
+        let began = began.max(self.first_due).max(self.created_at);
+        (self.probes == 0).then(|| after_now(began, policy.give_up_after))
+    }
+
     /// What an outcome is taken for, which is what is recorded: a refusal of everything is one of this message where the target
     /// takes others.
     pub fn meant(&self, outcome: Outcome) -> Outcome {
@@ -205,14 +218,13 @@ fn doubtful_wait(facts: Facts, jitter: f64) -> Duration {
     scaled(DOUBTFUL_WAIT.saturating_mul(doubts), 0.8 + 0.4 * jitter.clamp(0.0, 1.0))
 }
 
-/// Pending until `now + wait`, unless that is past the delivery's life. (A broken target is not the delivery's
-/// fault: what queues for a parked target never gives up, it only expires.)
+/// Pending until `now + wait`, unless that is past the delivery's life, or it was tried in vain for long enough.
 fn later(facts: Facts, policy: &RetryPolicy, now: Timestamp, wait: Duration, reason: &str) -> State {
     let due_at = after_now(now, wait);
     if facts.expires_at.is_some_and(|end| due_at >= end) {
         return State::Expired { at: now };
     }
-    if due_at >= after_now(facts.first_due.max(facts.created_at), policy.give_up_after) {
+    if facts.tried_until(policy, now).is_some_and(|end| due_at >= end) {
         let after = shown(policy.give_up_after);
         return State::Dead { at: now, why: format!("gave up after {after}: {reason}") };
     }

@@ -19,6 +19,7 @@ fn facts(attempts: u32) -> Facts {
         put_off: None,
         created_at: at(0),
         first_due: at(0),
+        tried_since: None,
         expires_at: None,
         plain: false,
         serial: false,
@@ -39,6 +40,27 @@ fn too_many_requests_pause_the_target_and_cost_nothing() {
         let verdict = judge(facts(2), Outcome::Busy { after }, at(10));
         assert_eq!(verdict.target, TargetChange::Pause { until: at(10 + seconds) });
         assert!(!verdict.counts);
+    }
+}
+
+#[test]
+fn what_is_given_up_was_tried_in_vain_for_long() {
+    let late = at(9 * DAY_SECONDS);
+    let waited = facts(0);
+    let tried = Facts { tried_since: Some(at(0)), ..waited };
+    let behind = Facts { failing_since: Some(at(0)), failures: 1, ..waited };
+    for (facts, dies) in [
+        (waited, false),
+        (tried, true),
+        (Facts { probes: 1, ..tried }, false),
+        (Facts { first_due: at(8 * DAY_SECONDS), ..tried }, false),
+        (behind, true),
+        (Facts { failures: 0, ..behind }, false),
+    ] {
+        for outcome in [Outcome::Retry { after: None }, Outcome::Busy { after: None }, Outcome::Doubtful] {
+            let state = judge(facts, outcome, late).state;
+            assert_eq!(matches!(state, State::Dead { .. }), dies, "{facts:?}: {state:?}");
+        }
     }
 }
 
@@ -186,7 +208,7 @@ proptest! {
     /// time and one wait, but for the time that the target is parked.
     #[test]
     fn every_delivery_ends(
-        outcomes in prop::collection::vec((outcomes(), 0.0..1.0_f64, any::<bool>()), 1..400),
+        outcomes in prop::collection::vec((outcomes(), 0.0..1.0_f64, any::<bool>(), any::<bool>()), 1..400),
         give_up_seconds in 0_i64..4 * DAY_SECONDS,
         first_ms in 0_u64..1_000_000,
         life_seconds in prop::option::of(0_i64..2 * DAY_SECONDS),
@@ -199,7 +221,11 @@ proptest! {
         let expires_at = life_seconds.map(at);
         let mut facts = Facts { expires_at, serial, ..facts(0) };
         let (mut now, mut parked, mut turned_away) = (at(0), 0_i64, false);
-        for (outcome, jitter, took_others) in outcomes {
+        for (outcome, jitter, took_others, resumed) in outcomes {
+            if resumed {
+                facts.probes = 0;
+            }
+            let is_parked = facts.probes > 0;
             facts.refused_alone = turned_away && took_others;
             let verdict = settle(facts, outcome, "because", &policy, now, jitter);
             let outcome = facts.meant(outcome);
@@ -219,22 +245,24 @@ proptest! {
                 TargetChange::Pause { until } => until,
                 TargetChange::Park { probe_at } => {
                     facts.probes += 1;
-                    parked += probe_at.duration_since(now).as_secs() + 1;
                     probe_at
                 }
                 TargetChange::Failing { rest_until } => rest_until.unwrap_or(now),
                 TargetChange::None | TargetChange::Healthy => now,
             };
-            if outcome == Outcome::TargetBroken && verdict.target == TargetChange::None {
-                parked += due_at.duration_since(now).as_secs() + 1;
-            }
             let next = due_at.max(held);
+            if is_parked || outcome == Outcome::TargetBroken {
+                parked += next.duration_since(now).as_secs() + 1;
+            }
+            if outcome != Outcome::TargetBroken {
+                facts.tried_since.get_or_insert(now);
+            }
             prop_assert!(due_at >= at(0));
             // Zero waits are bounded by the one change to the plain layout.
             prop_assert!(next > now || outcome == Outcome::ShapeRefused);
-            let end = after_now(at(0), policy.give_up_after);
+            let end = after_now(facts.tried_since.unwrap_or(now), policy.give_up_after);
             prop_assert!(
-                matches!(outcome, Outcome::TargetBroken) || next < end || next <= now,
+                is_parked || outcome == Outcome::TargetBroken || next < end || next <= now,
                 "{next} is past {end}"
             );
             now = next;
@@ -255,7 +283,7 @@ proptest! {
         let moment = |second| Timestamp::from_second(second).unwrap();
         let since = Some(moment(created));
         let facts = Facts {
-            attempts, doubts: probes, refused_alone: plain, put_off: Some(probes), created_at: moment(created), first_due: moment(now), expires_at: None, plain,
+            attempts, doubts: probes, refused_alone: plain, put_off: Some(probes), created_at: moment(created), first_due: moment(now), tried_since: since, expires_at: None, plain,
             serial: plain, probes, failures: probes, failing_since: since,
         };
         let backoff =

@@ -104,10 +104,10 @@ impl Standing {
         }
     }
 
-    /// Notes since when the target takes nothing.
+    /// Notes since when the target takes nothing: since it took something, or was resumed by a person.
     fn fails(&mut self, now: Option<Timestamp>) {
         let Some(now) = now else { return };
-        self.state.failing_since.get_or_insert(now);
+        self.state.failing_since = self.state.failing_since.filter(|_| self.state.failures > 0).or(Some(now));
         self.state.recovered_at = None;
         self.state.failures = self.state.failures.saturating_add(1);
     }

@@ -386,6 +386,23 @@ async fn what_is_given_up_says_after_how_long() {
 }
 
 #[tokio::test]
+async fn what_a_person_held_up_for_long_is_not_given_up_at_its_first_try() {
+    for answer in [busy(30), status(503), status(400)] {
+        let world = World::new(&HTTP.replace(", expires_after: 1h", "")).await;
+        world.store().pause_target("crm", true, "the books are closed").await.unwrap();
+        world.receives("Ann", "Hello?");
+        world.tick().await;
+        world.pass("96h").await;
+        world.sandbox.http.answers([answer]);
+        world.store().pause_target("crm", false, "").await.unwrap();
+        world.send().await;
+        assert!(world.sandbox.http.received().is_empty());
+        world.pass("20m").await;
+        assert_eq!(world.sandbox.http.received().len(), 1, "{}", world.owed().await);
+    }
+}
+
+#[tokio::test]
 async fn a_replay_is_a_new_delivery_rendered_anew() {
     let world = World::new(HTTP).await;
     world.receives("Ann", "Hello?");

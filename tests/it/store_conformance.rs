@@ -506,6 +506,9 @@ behaviours! {
     a_group_may_have_two_open_when_one_is_given_back
     what_was_gathered_once_is_not_gathered_into_the_same_again what_waits_is_listed_as_it_was_planned
     what_waits_tells_what_it_has_behind_it what_is_made_of_several_may_be_known_if_one_of_them_may
+    what_is_made_of_several_says_what_was_held_back_before_all_of_them
+    what_is_begun_before_a_refusal_says_nothing_of_the_time_after_it
+    what_is_to_be_tried_later_is_not_tried_at_once_as_its_target_recovers
     what_a_parked_target_turned_away_gets_its_place_back
     who_was_told_of_a_parking_is_told_when_it_takes_again_whoever_ended_it
     within_a_batch_what_comes_later_sees_what_came_before

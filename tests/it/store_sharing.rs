@@ -273,6 +273,32 @@ pub(crate) async fn what_is_made_of_several_may_be_known_if_one_of_them_may(stor
     assert_eq!(known, [true, false]);
 }
 
+pub(crate) async fn what_is_begun_before_a_refusal_says_nothing_of_the_time_after_it(store: Store) {
+    owe(&store, "desk", &["a", "b", "c"]).await;
+    let mut jobs = claim(&store, "desk", 2, at(0)).await;
+    let (slow, refused) = (jobs.remove(0), jobs.remove(0));
+    turn_away(&store, refused, at(0), at(60), at(1)).await;
+    assert!(end(&store, slow, DELIVERED(2), TargetChange::Healthy, at(2)).await);
+    assert!(!store.took_since("desk", at(1)).await.unwrap());
+    let later = claim_one(&store, "desk", at(3)).await;
+    assert!(end(&store, later, DELIVERED(4), TargetChange::Healthy, at(4)).await);
+    assert!(store.took_since("desk", at(1)).await.unwrap());
+}
+
+pub(crate) async fn what_is_to_be_tried_later_is_not_tried_at_once_as_its_target_recovers(store: Store) {
+    owe(&store, "desk", &["a", "b"]).await;
+    let first = claim_one(&store, "desk", at(0)).await;
+    turn_away(&store, first, at(0), at(60), at(1)).await;
+    store.pause_target("desk", false, "").await.unwrap();
+    let mut jobs = claim(&store, "desk", 2, at(2)).await;
+    let mut waits = settlement(jobs.remove(0), State::Pending { due_at: at(300) }, FAILING, at(3));
+    waits.attempt.outcome = "retry".into();
+    let id = waits.claim.id.clone();
+    let taken = settlement(jobs.remove(0), DELIVERED(3), TargetChange::Healthy, at(3));
+    assert_eq!(store.settle(vec![waits.into(), taken.into()], at(3)).await.unwrap(), [true, true]);
+    assert_eq!(store.delivery(&id).await.unwrap().unwrap().row.due_at, Some(at(300)));
+}
+
 pub(crate) async fn what_a_parked_target_turned_away_gets_its_place_back(store: Store) {
     owe(&store, "desk", &["a", "b", "c", "d"]).await;
     let first = claim_one(&store, "desk", at(0)).await;

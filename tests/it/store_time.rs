@@ -176,6 +176,18 @@ pub(crate) async fn a_person_closes_a_digest_or_takes_it_out(store: Store) {
     assert_eq!(state_of(&store, &row.id).await, StateName::Delivered);
 }
 
+pub(crate) async fn what_is_made_of_several_says_what_was_held_back_before_all_of_them(store: Store) {
+    for (uid, second) in [("a", 0), ("b", 1), ("c", 2), ("d", 120), ("e", 121), ("f", 240)] {
+        let owed = limited(uid, second, Over::Drop("too many".into()));
+        assert!(take(&store, uid, second, owed).await);
+    }
+    let parts = [("a", 0), ("d", 120), ("f", 240)].map(|(uid, second)| planned("desk", uid, at(second)).id);
+    let whole = Planned { messages: Vec::new(), ..planned("desk", "whole", at(300)) };
+    assert_eq!(store.gather(whole, &parts, at(300)).await.unwrap(), 3);
+    let job = claim_one(&store, "desk", at(300)).await;
+    assert_eq!((job.messages.len(), job.throttled), (3, 3));
+}
+
 pub(crate) async fn what_expired_is_counted_for_who_is_told(store: Store) {
     let short = Planned { expires_at: Some(at(5)), ..planned("desk", "a", at(3)) };
     take(&store, "a", 0, short).await;

@@ -94,13 +94,14 @@ impl Postgres {
         })
     }
 
-    /// Whether the target took a delivery since.
+    /// Whether the target took a delivery that was begun since.
     pub(in crate::store) async fn took_since(&self, target: &str, since: Timestamp) -> Result<bool> {
         query!(self.db, |tx| {
             let taken = tx
                 .one(
-                    "SELECT 1 FROM (SELECT target FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL
-                       AND settled_at >= $2 ORDER BY settled_at DESC LIMIT $3) AS last WHERE target = $1 LIMIT 1",
+                    "SELECT 1 FROM (SELECT target, claimed_at FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL
+                       AND settled_at >= $2 ORDER BY settled_at DESC LIMIT $3) AS last
+                     WHERE target = $1 AND claimed_at >= $2 LIMIT 1",
                     &[&text(target), &ms(since), &rows(TAKEN_LOOKED_AT)],
                 )
                 .await?;

@@ -109,7 +109,7 @@ impl Postgres {
                     "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
                            WHERE id = ANY ($1) AND state = 'pending' ORDER BY id FOR UPDATE)
                          UPDATE deliveries d SET state = 'withheld', settled_at = $2, due_at = NULL, why = $3
-                         FROM held WHERE d.seq = held.seq RETURNING d.seq, d.maybe_duplicate",
+                         FROM held WHERE d.seq = held.seq RETURNING d.seq, d.maybe_duplicate, d.throttled",
                     &[&ids, &ms(now), &why],
                 )
                 .await?;
@@ -119,6 +119,8 @@ impl Postgres {
             let seqs: Vec<i64> = ended.iter().map(|row| get(row, "seq")).collect::<Result<_>>()?;
             let doubles =
                 ended.iter().map(|row| get(row, "maybe_duplicate")).collect::<Result<Vec<bool>>>()?;
+            let held = ended.iter().map(|row| get(row, "throttled")).collect::<Result<Vec<i32>>>()?;
+            let throttled = held.into_iter().fold(0, i32::saturating_add);
             let messages = tx
                 .all(
                     "SELECT DISTINCT m.uid, m.created_at FROM unnest($1::bigint[]) AS part (seq)
@@ -129,8 +131,10 @@ impl Postgres {
                 .await?;
             let messages = messages.iter().map(|row| get(row, "uid")).collect::<Result<_>>()?;
             owe(tx, &[Planned { messages, ..whole.clone() }], now).await?;
-            if doubles.contains(&true) {
-                tx.run("UPDATE deliveries SET maybe_duplicate = true WHERE id = $1", &[&whole_id]).await?;
+            let maybe_duplicate = doubles.contains(&true);
+            if maybe_duplicate || throttled > 0 {
+                let sql = "UPDATE deliveries SET maybe_duplicate = $2, throttled = $3 WHERE id = $1";
+                tx.run(sql, &[&whole_id, &maybe_duplicate, &throttled]).await?;
             }
             Ok(ended.len())
         })

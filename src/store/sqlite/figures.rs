@@ -63,11 +63,12 @@ pub(super) fn ended_since(db: &Db, states: &[StateName], since: Timestamp, limit
     db.all(&sql, params![Ms(since), rows(limit)], row)
 }
 
-/// Whether the target took a delivery since.
+/// Whether the target took a delivery that was begun since.
 pub(super) fn took_since(db: &Db, target: &str, since: Timestamp) -> Result<bool> {
     let taken = db.one(
-        "SELECT 1 FROM (SELECT target FROM deliveries WHERE state = 'delivered' AND settled_at IS NOT NULL AND settled_at >= ?2
-           ORDER BY settled_at DESC LIMIT ?3) WHERE target = ?1 LIMIT 1",
+        "SELECT 1 FROM (SELECT target, claimed_at FROM deliveries
+             WHERE state = 'delivered' AND settled_at IS NOT NULL AND settled_at >= ?2 ORDER BY settled_at DESC LIMIT ?3)
+         WHERE target = ?1 AND claimed_at >= ?2 LIMIT 1",
         params![target, Ms(since), rows(TAKEN_LOOKED_AT)],
         |_| Ok(()),
     )?;

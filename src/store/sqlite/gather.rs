@@ -69,22 +69,24 @@ pub(super) fn gather(db: &Db, mut whole: Planned, parts: &[DeliveryId], now: Tim
     let ids: Vec<&str> = parts.iter().map(DeliveryId::as_str).collect();
     let ended = db.all(
         "UPDATE deliveries SET state = 'withheld', settled_at = ?2, due_at = NULL, why = ?3
-         WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'pending' RETURNING seq, target, maybe_duplicate",
+         WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'pending'
+         RETURNING seq, target, maybe_duplicate, throttled",
         params![Json(&ids), Ms(now), format!("sent together with others in {}", whole.id)],
         |row| {
             let (seq, target): (i64, String) = (row.get("seq")?, row.get("target")?);
-            Ok((seq, target, row.get::<_, bool>("maybe_duplicate")?))
+            Ok((seq, target, row.get::<_, bool>("maybe_duplicate")?, row.get::<_, u32>("throttled")?))
         },
     )?;
     if ended.is_empty() {
         return Ok(0);
     }
     let mut tally = Tally::default();
-    for (_, target, _) in &ended {
+    for (_, target, ..) in &ended {
         tally.moved(target, StateName::Pending, StateName::Withheld, 1);
     }
     tally.write(db)?;
-    let maybe_duplicate = ended.iter().any(|(.., maybe_duplicate)| *maybe_duplicate);
+    let maybe_duplicate = ended.iter().any(|(_, _, maybe_duplicate, _)| *maybe_duplicate);
+    let throttled = ended.iter().fold(0_u32, |sum, (.., throttled)| sum.saturating_add(*throttled));
     let ended: Vec<i64> = ended.into_iter().map(|(seq, ..)| seq).collect();
     whole.messages = db.all(
         "SELECT DISTINCT m.uid, m.created_at FROM json_each(?1) part
@@ -95,8 +97,9 @@ pub(super) fn gather(db: &Db, mut whole: Planned, parts: &[DeliveryId], now: Tim
     )?;
     let id = whole.id.clone();
     admit::owe(db, &[whole], now)?;
-    if maybe_duplicate {
-        db.run("UPDATE deliveries SET maybe_duplicate = 1 WHERE id = ?1", params![id.as_str()])?;
+    if maybe_duplicate || throttled > 0 {
+        let of_parts = params![id.as_str(), maybe_duplicate, throttled];
+        db.run("UPDATE deliveries SET maybe_duplicate = ?2, throttled = ?3 WHERE id = ?1", of_parts)?;
     }
     Ok(ended.len())
 }

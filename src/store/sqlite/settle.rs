@@ -35,7 +35,7 @@ pub(super) fn settle(
 ) -> Result<Vec<bool>> {
     let mut written = Vec::with_capacity(settlements.len());
     let (mut ended, mut sent) = (Vec::with_capacity(settlements.len()), Vec::new());
-    let (mut tally, mut troubled) = (Tally::default(), targets::troubled(db)?);
+    let (mut tally, mut troubled, mut recovered) = (Tally::default(), targets::troubled(db)?, Vec::new());
     for (settlement, payload) in settlements.iter().zip(payloads) {
         let settled = settle_one(db, settlement)?;
         written.push(settled.is_some() || is_written(db, settlement)?);
@@ -55,7 +55,7 @@ pub(super) fn settle(
                 admit::owe(db, &settlement.turn_notices, now)?;
             }
             if turned && change == TargetChange::Healthy {
-                targets::put_in_order(db, target)?;
+                recovered.push(target);
             }
             troubled = targets::troubled(db)?;
         }
@@ -65,6 +65,9 @@ pub(super) fn settle(
     crate::failpoint::pass("settle");
     let attempts: Vec<_> = ended.iter().map(|(seq, settlement)| (*seq, &settlement.attempt)).collect();
     record(db, &attempts)?;
+    for target in recovered {
+        targets::put_in_order(db, target)?;
+    }
     Ok(written)
 }
 
