@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use activity_relay::model::delivery::State;
 use activity_relay::model::settle::TargetChange;
-use activity_relay::store::{Mode, Store, StoreError, Want};
+use activity_relay::store::{Filter, Mode, Picked, Store, StoreError, Want};
 
 use super::postgres::{Cluster, shared};
 use super::store_good::what_comes_after_an_upgrade_is_made_good;
 use super::store_kit::{admitted, at, claim, claim_one, end, owe, page, planned, settlement, uids, want};
+use super::world::PATIENCE;
 
 /// The schema's number that this program knows.
 const KNOWN: u32 = 8;
@@ -38,6 +39,33 @@ async fn cut_connections_are_replaced_unnoticed() {
     assert_eq!(uids(&claim(&store, "desk", 9, at(1)).await), ["b"]);
     assert!(cluster.cut(&name).await > 0);
     assert_eq!(store.counts(None).await.unwrap().delivered, 1);
+}
+
+#[tokio::test]
+async fn who_waited_for_anothers_replay_sees_it() {
+    let Some((cluster, name, store)) = fresh().await else { return };
+    owe(&store, "desk", &["a", "b"]).await;
+    for job in claim(&store, "desk", 2, at(0)).await {
+        let dead = State::Dead { at: at(1), why: "refused".into() };
+        assert!(end(&store, job, dead, TargetChange::None, at(1)).await);
+    }
+    let rows = store.deliveries(Filter::default()).await.unwrap().0;
+    let seen: Vec<Picked> = rows.iter().map(Picked::from).collect();
+    let client = cluster.connect(&name).await;
+    client.batch_execute("BEGIN; SELECT 1 FROM deliveries FOR UPDATE").await.unwrap();
+    let both_wait = async {
+        let watch = cluster.connect(&name).await;
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while watch.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) < 2 {}
+        client.batch_execute("COMMIT").await.unwrap();
+    };
+    let both_wait = tokio::time::timeout(PATIENCE, both_wait);
+    let (one, other, waited) =
+        tokio::join!(store.replay(&seen, at(2)), store.replay(&seen, at(2)), both_wait);
+    waited.expect("both wait for the rows");
+    let (one, other) = (one.unwrap().len(), other.unwrap().len());
+    assert_eq!((one.max(other), one.min(other)), (2, 0));
 }
 
 #[tokio::test]

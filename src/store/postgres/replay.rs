@@ -22,20 +22,21 @@ impl Postgres {
         let wanted: Vec<&str> = picked.iter().map(|one| one.id.as_str()).collect();
         let seen: Vec<Option<i64>> = picked.iter().map(|one| one.replays.map(i64::from)).collect();
         transact!(self.db, |tx| {
-            // The ordinal makes every replay of the same delivery a delivery of its own.
+            // The ordinal makes every replay of the same delivery a delivery of its own. A join, and no `NOT EXISTS`: that is
+            // not looked at again by the server where it waited for somebody else's replay of the same row.
             let counted = tx
-                    .all(
-                        "WITH held AS MATERIALIZED (SELECT seq FROM deliveries
-                           WHERE id = ANY ($1) AND settled_at IS NOT NULL
-                             AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::bigint[]) AS w (id, seen)
-                                             WHERE w.id = deliveries.id AND w.seen <> deliveries.replays)
-                           ORDER BY id FOR UPDATE)
-                         UPDATE deliveries d
-                         SET replays = replays + (SELECT count(*) FROM unnest($1::text[]) AS w (id) WHERE w.id = d.id)
+                .all(
+                    "WITH held AS MATERIALIZED (SELECT d.seq, w.times
+                           FROM (SELECT id, max(seen) AS seen, count(*) AS times
+                                 FROM unnest($1::text[], $2::bigint[]) AS asked (id, seen) GROUP BY id) AS w
+                           JOIN deliveries d ON d.id = w.id
+                           WHERE d.settled_at IS NOT NULL AND d.replays = coalesce(w.seen, d.replays)
+                           ORDER BY d.id FOR UPDATE OF d)
+                         UPDATE deliveries d SET replays = replays + held.times
                          FROM held WHERE d.seq = held.seq RETURNING d.id, d.replays",
-                        &[&wanted, &seen],
-                    )
-                    .await?;
+                    &[&wanted, &seen],
+                )
+                .await?;
             let mut left = HashMap::new();
             for row in counted {
                 left.insert(get::<String>(&row, "id")?, number(&row, "replays")?);
