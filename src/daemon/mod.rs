@@ -239,11 +239,16 @@ impl Relay {
             return;
         }
         let to = self.clock.now();
+        self.store.came_back(to);
         let told = if to >= after_now(from, STORE_TROUBLE_MIN) {
-            self.alert(&Trouble::StoreRecovered { from, to, reason: &reason }).await
+            let trouble = Trouble::StoreRecovered { from, to, reason: &reason };
+            self.store.tell_afterwards("store", from, self.notices(&trouble, to), to).await
         } else {
-            Ok(())
+            Ok(false)
         };
+        if matches!(told, Ok(true)) {
+            self.owed.notify_one();
+        }
         if told.is_ok() {
             tracing::info!(%from, %to, "the store can be written again");
             *trouble() = None;

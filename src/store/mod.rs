@@ -244,6 +244,28 @@ impl Store {
         both!(self.tell(trouble, lasts, notices, now).await)
     }
 
+    /// Takes in the notices of a trouble that began at `from` and is over, unless somebody told of it since: what all instances met
+    /// is told by the first of them. Returns whether they were.
+    pub async fn tell_afterwards(
+        &self,
+        trouble: &str,
+        from: Timestamp,
+        notices: Vec<Planned>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        both!(self.tell_afterwards(trouble, from, notices, now).await)
+    }
+
+    /// The store can be written again after a trouble. For a moment no lease is taken back whose end was reached: other instances,
+    /// too, have to write down first what they sent meanwhile, which would be sent twice else.
+    pub fn came_back(&self, now: Timestamp) {
+        match self {
+            // Its one instance writes down what it sent before it claims anything.
+            Self::Sqlite(_) => {}
+            Self::Postgres(store) => store.came_back(now),
+        }
+    }
+
     /// Ends those of `parts` that are pending as withheld, and takes in `whole`, about all their messages, in their
     /// place. Returns how many parts it stands for; with none left, or where `whole` is there already, nothing happens.
     pub async fn gather(&self, whole: Planned, parts: &[DeliveryId], now: Timestamp) -> Result<usize> {

@@ -512,7 +512,8 @@ behaviours! {
     what_a_parked_target_turned_away_gets_its_place_back
     who_was_told_of_a_parking_is_told_when_it_takes_again_whoever_ended_it
     within_a_batch_what_comes_later_sees_what_came_before
-    a_trouble_and_its_end_are_told_once_each a_target_that_is_held_for_one_is_failing_and_sent_nothing
+    a_trouble_and_its_end_are_told_once_each a_trouble_that_all_met_is_told_by_the_first_of_them
+    a_target_that_is_held_for_one_is_failing_and_sent_nothing
     a_backlog_is_gathered_into_one what_the_store_ends_by_itself_is_told a_cursor_never_goes_back
     trouble_is_remembered_until_its_backlog_was_seen
     a_target_that_takes_nothing_is_tried_with_one_at_a_time a_role_has_one_holder_until_it_ends

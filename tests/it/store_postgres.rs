@@ -69,6 +69,21 @@ async fn who_waited_for_anothers_replay_sees_it() {
 }
 
 #[tokio::test]
+async fn after_a_trouble_others_write_down_what_they_sent_before_anything_is_taken_back() {
+    let Some((cluster, name, store)) = fresh().await else { return };
+    let other = open(&cluster.url(&name)).await.unwrap();
+    owe(&store, "desk", &["a", "b"]).await;
+    let sent = claim_one(&other, "desk", at(0)).await;
+    let lost = claim_one(&other, "desk", at(0)).await;
+    store.came_back(at(100));
+    assert!(claim(&store, "desk", 9, at(100)).await.is_empty());
+    assert!(end(&other, sent, State::Delivered { at: at(60) }, TargetChange::Healthy, at(101)).await);
+    assert!(claim(&store, "desk", 9, at(109)).await.is_empty());
+    let again = claim(&store, "desk", 9, at(110)).await;
+    assert_eq!((again.len(), &again[0].claim.id), (1, &lost.claim.id));
+}
+
+#[tokio::test]
 async fn a_server_that_stops_is_trouble_until_it_is_back() {
     let Some(cluster) = Cluster::start(&[]) else { return };
     let name = cluster.database().await;

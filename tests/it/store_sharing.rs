@@ -366,6 +366,17 @@ pub(crate) async fn a_trouble_and_its_end_are_told_once_each(store: Store) {
     assert_eq!(subjects, ["b", "d", "f"]);
 }
 
+pub(crate) async fn a_trouble_that_all_met_is_told_by_the_first_of_them(store: Store) {
+    let steps = [("a", 10, 70, true), ("b", 12, 71, false), ("c", 69, 72, false), ("d", 100, 130, true)];
+    for (uid, from, now, told) in steps {
+        let notices = vec![notice(uid)];
+        assert_eq!(store.tell_afterwards("store", at(from), notices, at(now)).await.unwrap(), told, "{uid}");
+    }
+    let (rows, _) = store.deliveries(Filter::default()).await.unwrap();
+    let subjects: Vec<String> = rows.into_iter().map(|row| row.notice.unwrap().subject).collect();
+    assert_eq!(subjects, ["a", "d"]);
+}
+
 pub(crate) async fn what_the_store_ends_by_itself_is_told(store: Store) {
     let short = Planned { expires_at: Some(at(10)), ..planned("desk", "m1", at(0)) };
     store.admit(page(vec![admitted("m1", vec![short.clone()])]), at(0)).await.unwrap();

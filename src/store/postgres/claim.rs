@@ -1,6 +1,7 @@
 //! Claiming: what is due and may be sent gets a lease, with no two instances in each other's way.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use futures_util::try_join;
 use jiff::Timestamp;
@@ -31,8 +32,9 @@ impl Postgres {
             let names: Vec<&str> = wants.iter().map(|want| want.target.as_str()).collect();
             // Behind the locks nobody changes any more how the targets stand; then one journey for all.
             targets::lock(tx, &names).await?;
+            let late = late(tx, now, self.patient_until.load(Ordering::Relaxed));
             let (late, expired, room) =
-                try_join!(late(tx, now), expire(tx, now), Room::read(tx, &names, self.instance(), now))?;
+                try_join!(late, expire(tx, now), Room::read(tx, &names, self.instance(), now))?;
             let mut claimed = Claimed { jobs: Vec::new(), ended: expired };
             claimed.ended.extend(take_back(tx, &late, now).await?);
             take(tx, &wants, room, &tokens, self.instance(), now, &mut claimed).await?;

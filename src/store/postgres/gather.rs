@@ -88,6 +88,25 @@ impl Postgres {
         })
     }
 
+    /// Takes in notices of a trouble that is over, if nobody told of it since it began.
+    pub(in crate::store) async fn tell_afterwards(
+        &self,
+        trouble: &str,
+        from: Timestamp,
+        notices: Vec<Planned>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        transact!(self.db, |tx| {
+            let sql = "INSERT INTO told AS t (trouble, since) VALUES ($1, $2)
+                       ON CONFLICT (trouble) DO UPDATE SET since = excluded.since WHERE t.since < $3";
+            let changed = tx.run(sql, &[&text(trouble), &ms(now), &ms(from)]).await?;
+            if changed > 0 {
+                owe(tx, &notices, now).await?;
+            }
+            Ok(changed > 0)
+        })
+    }
+
     /// Ends the parts that are pending, and takes in one delivery about all their messages, oldest first.
     pub(in crate::store) async fn gather(
         &self,

@@ -24,16 +24,23 @@ mod tx;
 mod untold;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::commits::Commits;
 use super::{Result, StoreError};
+use crate::model::settle::after_now;
 use connect::{Database, at_start, query};
 use place::Place;
-use tx::get;
+use tx::{get, ms};
 use untold::Untold;
 
 pub(super) use place::is_postgres;
+
+/// How long the instances have after a trouble to write down what they sent: they look for its end every few seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A handle to the database. Cheap to clone; connections are made when they are needed.
 #[derive(Debug, Clone)]
@@ -45,6 +52,8 @@ pub struct Postgres {
     claims: Arc<AtomicU64>,
     /// The beginnings of the tokens of claims whose answer was lost.
     untold: Arc<Untold>,
+    /// Until then, in milliseconds, no lease is taken back whose end was reached.
+    patient_until: Arc<AtomicI64>,
 }
 
 impl Postgres {
@@ -67,12 +76,18 @@ impl Postgres {
             instance: instance.into(),
             claims: Arc::default(),
             untold: Arc::default(),
+            patient_until: Arc::new(AtomicI64::new(i64::MIN)),
         })
     }
 
     /// Who this store is in leases and roles.
     pub(super) fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// Other instances are given a moment to write down what they sent.
+    pub(super) fn came_back(&self, now: Timestamp) {
+        self.patient_until.store(ms(after_now(now, PATIENCE)), Ordering::Relaxed);
     }
 
     /// The beginning of all tokens of one claim; what follows is the row's number in it.

@@ -24,8 +24,11 @@ pub(super) async fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>> {
     ended.iter().map(ended_row).collect()
 }
 
-/// Leases that nobody settled in time, locked.
-pub(super) async fn late(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Row>> {
+/// Leases that nobody settled in time, locked; none as long as their holders are given a moment for it.
+pub(super) async fn late(tx: &Tx<'_>, now: Timestamp, patient_until: i64) -> Result<Vec<Row>> {
+    if ms(now) < patient_until {
+        return Ok(Vec::new());
+    }
     tx.all(
         "SELECT seq, attempts, starts FROM deliveries WHERE state = 'sending' AND due_at <= $1
          ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",

@@ -101,6 +101,25 @@ pub(super) fn tell(db: &Db, trouble: &str, lasts: bool, notices: &[Planned], now
     Ok(changed > 0)
 }
 
+/// Takes in notices of a trouble that is over, if nobody told of it since it began.
+pub(super) fn tell_afterwards(
+    db: &Db,
+    trouble: &str,
+    from: Timestamp,
+    notices: &[Planned],
+    now: Timestamp,
+) -> Result<bool> {
+    let changed = db.run(
+        "INSERT INTO told (trouble, since) VALUES (?1, ?2)
+         ON CONFLICT (trouble) DO UPDATE SET since = excluded.since WHERE since < ?3",
+        params![trouble, Ms(now), Ms(from)],
+    )?;
+    if changed > 0 {
+        owe(db, notices, now)?;
+    }
+    Ok(changed > 0)
+}
+
 /// `true` if it is a new delivery; `false` if it was there, or joined one that is open.
 fn owe_one(
     db: &Db,

@@ -347,6 +347,17 @@ impl Sqlite {
         self.write(move |db| admit::tell(db, &trouble, lasts, &notices, now)).await
     }
 
+    pub(in crate::store) async fn tell_afterwards(
+        &self,
+        trouble: &str,
+        from: Timestamp,
+        notices: Vec<Planned>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let trouble = trouble.to_owned();
+        self.write(move |db| admit::tell_afterwards(db, &trouble, from, &notices, now)).await
+    }
+
     pub(in crate::store) async fn waiting(
         &self,
         target: &str,
