@@ -28,6 +28,9 @@ pub fn start(global: &Global, named: bool, default: &str) -> anyhow::Result<()> 
         }
     };
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // A line that cannot be written (a full disk, a pipe that nobody reads) is let go: to complain of it where it could not be
+    // written would be a panic of whoever logs.
+    let builder = builder.log_internal_errors(false);
     // A second subscriber in one process (tests) is refused; the first one stays.
     let _ = match global.log_format {
         Format::Text => builder.with_ansi(ansi).try_init(),

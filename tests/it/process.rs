@@ -1,6 +1,7 @@
 //! The program itself, as a process: how it starts, stops and ends.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use activity_relay::sandbox::script::{Fault, slow, status};
@@ -26,6 +27,22 @@ async fn a_stop_finishes_what_is_under_way_and_exits_0() {
     let rows = String::from_utf8(list.stdout).unwrap();
     assert_eq!(rows.matches(r#""state":"delivered""#).count(), 3, "{rows}");
     assert!(!rows.contains(r#""maybe_duplicate":true"#), "{rows}");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_holds_up_nothing() {
+    let stage = Stage::new().await;
+    stage.receive(3);
+    let mut command = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_activity-relay");
+    command.args(["-c", "exec \"$0\" run --listen none 2>/dev/full", program]);
+    stage.prepare(&mut command);
+    let mut running = stage.launch(command);
+    stage.sandbox.http.wait_for(3, PATIENCE).await.unwrap();
+    stage.receive(3);
+    stage.sandbox.http.wait_for(6, PATIENCE).await.unwrap();
+    running.signal("TERM");
+    assert_eq!(running.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
