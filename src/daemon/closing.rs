@@ -103,7 +103,7 @@ async fn resolved(
     Ok(resolved)
 }
 
-/// Messages since then that a rule took which makes others good.
+/// Messages since then that rules took which make others good, with each of these rules.
 async fn makers_good<'c>(
     job: &Job,
     resolvers: &[(&Rule, &'c Resolves)],
@@ -135,9 +135,8 @@ async fn makers_good<'c>(
             };
             // One may have taken it only because names were late.
             let surely = |rule: &Rule| !looks(rule) || surely_takes(rule, &seen.message, &seen.names);
-            if let Some((_, makes_good)) = by.into_iter().find(|(rule, _)| surely(rule)) {
-                found.push((*makes_good, seen));
-            }
+            let sure = by.into_iter().filter(|(rule, _)| surely(rule));
+            found.extend(sure.map(|(_, makes_good)| (*makes_good, seen.clone())));
         }
         if !more {
             return Ok(found);
