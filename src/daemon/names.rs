@@ -56,13 +56,20 @@ impl NameBooks {
 #[derive(Debug, Clone, Copy)]
 pub struct Soon<'a> {
     books: &'a NameBooks,
+    begun: Instant,
     until: Instant,
 }
 
 impl<'a> Soon<'a> {
     /// From here on for as long.
     pub fn within(books: &'a NameBooks, wait: Duration) -> Self {
-        Self { books, until: Instant::now() + wait }
+        let begun = Instant::now();
+        Self { books, begun, until: begun + wait }
+    }
+
+    /// When the reading of what a delivery tells of began.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The names of a message's people.
