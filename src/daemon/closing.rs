@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::model::delivery::Job;
@@ -24,6 +25,9 @@ use super::names::Soon;
 const PAGE: usize = 500;
 /// Messages looked through in all: those that make others good are few among them.
 const LOOKED_AT_MAX: usize = 20_000;
+/// So long after the reading began none are looked for any more: longer than anybody waits for names, and well before the courier
+/// finds that the lease is too short to send.
+const LOOKING_MAX: Duration = Duration::from_secs(5);
 
 /// What the delivery is to tell, once its messages are seen. Of an event that came in several messages one is left, with the
 /// others under it; what was made good is taken out.
@@ -79,7 +83,8 @@ async fn resolved(
         .collect();
     let first = seen.iter().map(|one| one.message.created_at).min();
     let Some(first) = first.filter(|_| !resolvers.is_empty()) else { return Ok(Vec::new()) };
-    let good = makers_good(job, &resolvers, first, store, soon, now).await?;
+    let until = soon.begun() + LOOKING_MAX;
+    let good = makers_good(&job.account, &resolvers, first, store, soon, now, until).await?;
     let mut resolved = Vec::new();
     for one in std::mem::take(seen) {
         let by = good.iter().find(|(resolves, by)| {
@@ -103,20 +108,26 @@ async fn resolved(
     Ok(resolved)
 }
 
-/// Messages since then that a rule took which makes others good.
+/// Messages since then that rules took which make others good, with each of these rules; as far as they are found `until` then.
+/// A digest that tells of too much is better than none.
 async fn makers_good<'c>(
-    job: &Job,
+    account: &str,
     resolvers: &[(&Rule, &'c Resolves)],
     from: Timestamp,
     store: &Store,
     soon: Soon<'_>,
     now: Timestamp,
+    until: Instant,
 ) -> Result<Vec<(&'c Resolves, Seen)>, StoreError> {
     let (mut found, mut after, mut looked_at) = (Vec::new(), None, 0);
     loop {
+        if Instant::now() >= until {
+            tracing::warn!(account, looked_at, "the store is slow: a digest may tell of what was made good");
+            return Ok(found);
+        }
         // A moment further than now: what was made in this very moment is seen as well.
         let to = after_now(now, Duration::from_secs(1));
-        let page = MessagePage { account: job.account.clone(), from, to, after, limit: PAGE };
+        let page = MessagePage { account: account.to_owned(), from, to, after, limit: PAGE };
         let messages = store.messages(page).await?;
         looked_at += messages.len();
         after = messages.last().map(|last| (last.message.created_at, last.message.uid.clone()));
@@ -135,9 +146,8 @@ async fn makers_good<'c>(
             };
             // One may have taken it only because names were late.
             let surely = |rule: &Rule| !looks(rule) || surely_takes(rule, &seen.message, &seen.names);
-            if let Some((_, makes_good)) = by.into_iter().find(|(rule, _)| surely(rule)) {
-                found.push((*makes_good, seen));
-            }
+            let sure = by.into_iter().filter(|(rule, _)| surely(rule));
+            found.extend(sure.map(|(_, makes_good)| (*makes_good, seen.clone())));
         }
         if !more {
             return Ok(found);
@@ -170,3 +180,7 @@ fn timing<'c>(job: &Job, config: &'c Config) -> Option<&'c Timing> {
     let mut timings = of_target.map(|deliver| &deliver.timing);
     timings.clone().find(|timing| timing.makes_digests()).or_else(|| timings.next())
 }
+
+#[cfg(test)]
+#[path = "closing_tests.rs"]
+mod tests;

@@ -56,13 +56,20 @@ impl NameBooks {
 #[derive(Debug, Clone, Copy)]
 pub struct Soon<'a> {
     books: &'a NameBooks,
+    begun: Instant,
     until: Instant,
 }
 
 impl<'a> Soon<'a> {
     /// From here on for as long.
     pub fn within(books: &'a NameBooks, wait: Duration) -> Self {
-        Self { books, until: Instant::now() + wait }
+        let begun = Instant::now();
+        Self { books, begun, until: begun + wait }
+    }
+
+    /// When the reading of what a delivery tells of began.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The names of a message's people.
@@ -96,7 +103,15 @@ struct Inner {
     clock: Clock,
     tasks: TaskTracker,
     known: Mutex<HashMap<Key, Known>>,
-    fetching: Mutex<HashMap<Key, watch::Receiver<bool>>>,
+    fetching: Mutex<HashMap<Key, Fetch>>,
+}
+
+/// A lookup under way.
+#[derive(Debug)]
+struct Fetch {
+    /// All that its answer counts for.
+    keys: Vec<Key>,
+    done: watch::Receiver<bool>,
 }
 
 /// What memory holds of one uid.
@@ -207,16 +222,18 @@ impl NameBook {
         // One call tells of all staff, so one fetch stands for all of them.
         let shared = if key.0 == NameKind::Staff { (NameKind::Staff, String::new()) } else { key.clone() };
         let mut fetching = self.inner.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = fetching.get(&shared) {
-            return Some(running.clone());
+        if let Some(running) = fetching.get_mut(&shared) {
+            if !running.keys.contains(key) {
+                running.keys.push(key.clone());
+            }
+            return Some(running.done.clone());
         }
         let (tell, done) = watch::channel(false);
-        fetching.insert(shared.clone(), done.clone());
+        fetching.insert(shared.clone(), Fetch { keys: vec![key.clone()], done: done.clone() });
         drop(fetching);
-        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        let inner = Arc::clone(&self.inner);
         self.inner.tasks.spawn(async move {
-            inner.look_up(&key).await;
-            inner.fetching.lock().unwrap_or_else(PoisonError::into_inner).remove(&shared);
+            inner.look_up(&shared).await;
             tell.send_replace(true);
         });
         Some(done)
@@ -270,6 +287,13 @@ impl Inner {
         known.insert(key, Known { value, until, failed });
     }
 
+    /// Whom the lookup was to tell of; whoever asks from here on is looked up anew.
+    fn answered(&self, shared: &Key) -> Vec<Key> {
+        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        fetching.remove(shared).map(|fetch| fetch.keys).unwrap_or_default()
+    }
+
+    /// Looks up, and notes of all who wait for it what came of it.
     async fn look_up(&self, key: &Key) {
         let Some(lookup) = &self.lookup else { return };
         let found = match key.0 {
@@ -286,11 +310,13 @@ impl Inner {
         let now = self.clock.now();
         match found {
             Ok(found) => {
-                if !found.iter().any(|(kind, uid, _)| (*kind, uid) == (key.0, &key.1)) {
-                    self.remember(key.clone(), None, later(now, ABSENT_SECONDS));
-                }
                 for (kind, uid, value) in &found {
                     self.remember((*kind, uid.clone()), Some(value.clone()), later(now, FRESH_SECONDS));
+                }
+                for asked in self.answered(key) {
+                    if !found.iter().any(|(kind, uid, _)| (*kind, uid) == (asked.0, &asked.1)) {
+                        self.remember(asked, None, later(now, ABSENT_SECONDS));
+                    }
                 }
                 if let Err(error) = self.store.keep_names(&self.account, found, now).await {
                     tracing::debug!(account = self.account, %error, "names cannot be kept in the store");
@@ -302,7 +328,9 @@ impl Inner {
                 // What is refused now is refused the next time: there is nothing to wait for.
                 let lasting = matches!(error, ApiError::Refused { .. } | ApiError::TooLong(_));
                 let failed = !(lasting || error.token_refused());
-                self.note(key.clone(), Known { value: None, until, failed });
+                for asked in self.answered(key) {
+                    self.note(asked, Known { value: None, until, failed });
+                }
                 tracing::debug!(account = self.account, kind = ?key.0, %error, "a name cannot be looked up");
             }
         }

@@ -1,8 +1,10 @@
 //! A message and the names behind it as CEL values. What is not known is absent, so `has(…)` tells it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cel::Value;
+use cel::objects::Opaque;
 use jiff::Timestamp;
 
 use crate::model::catalog;
@@ -13,6 +15,17 @@ use crate::model::names::Names;
 const TEXT_CHARS_MAX: usize = 65_536;
 
 type Fields = HashMap<String, Value>;
+
+/// What is there, as it always is, but of which nothing is known for now: whoever looks into it, or asks what it has, gets an
+/// error. Null would be taken for something that is not there.
+#[derive(Debug, PartialEq, Eq)]
+struct Unknown;
+
+impl Opaque for Unknown {
+    fn runtime_type_name(&self) -> &'static str {
+        "unknown"
+    }
+}
 
 /// The variable `message`. `raw` is converted only where the expression looks at it.
 pub(super) fn message(message: &Message, with_raw: bool) -> Value {
@@ -76,8 +89,8 @@ pub(super) fn staff(message: &Message, names: &Names) -> Value {
     fields.into()
 }
 
-/// The variable `account`, with its business or without.
-pub(super) fn account(message: &Message, names: &Names, with_business: bool) -> Value {
+/// The variable `account`; a business that is left out is there, and cannot be looked into.
+pub(super) fn account(message: &Message, names: &Names, business_left_out: bool) -> Value {
     let mut business = Fields::new();
     text(&mut business, "uid", message.business_uid.as_deref());
     if let Some(known) = &names.business {
@@ -87,9 +100,8 @@ pub(super) fn account(message: &Message, names: &Names, with_business: bool) -> 
     }
     let mut fields = Fields::new();
     text(&mut fields, "name", Some(&message.account));
-    if with_business {
-        fields.insert("business".to_owned(), business.into());
-    }
+    let business = if business_left_out { Value::Opaque(Arc::new(Unknown)) } else { business.into() };
+    fields.insert("business".to_owned(), business);
     fields.into()
 }
 

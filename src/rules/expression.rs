@@ -116,11 +116,11 @@ impl Expression {
         self.decide_with(message, names, Late::default())
     }
 
-    /// Who is `left_out` is not there at all: whatever depends on him cannot be judged.
+    /// Of who is `left_out` nothing is known: whatever depends on him cannot be judged.
     fn decide_with(&self, message: &Message, names: &Names, left_out: Late) -> Result<bool, Undecided> {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.add_variable_from_value("message", bindings::message(message, self.uses.raw));
-        context.add_variable_from_value("account", bindings::account(message, names, !left_out.business));
+        context.add_variable_from_value("account", bindings::account(message, names, left_out.business));
         if !left_out.client {
             context.add_variable_from_value("client", bindings::client(message, names));
         }

@@ -84,6 +84,32 @@ fn names_are_asked_for_only_where_they_are_used() {
 }
 
 #[test]
+fn what_depends_on_names_that_are_late_waits_for_them_and_nothing_else_does() {
+    let late = Names { late: Late { client: true, staff: true, business: true }, ..Names::default() };
+    let waits = |text: &str| Expression::compile(text).unwrap().waits_for_names(&message(), &late);
+    for text in [
+        r#"account.business.name == "Calm Hands""#,
+        r#"has(account.business) && account.business.name == "Calm Hands""#,
+        r#"account.business != null && account.business.name == "Calm Hands""#,
+        r#"!has(account.business) || account.business.name == "Calm Hands""#,
+        r#"has(account.business.name) && account.business.name == "Calm Hands""#,
+        r#""name" in account.business"#,
+        r#"account.business["name"] == "Calm Hands""#,
+        r#"has(client.name) && client.name == "Ann""#,
+        r#"has(staff.name) && staff.name == "Leo""#,
+    ] {
+        assert!(waits(text), "{text}");
+    }
+    for text in [
+        r#"account.name == "other" && account.business.name == "Calm Hands""#,
+        r#"has(account.business) || client.name == "Ann""#,
+        r#"!has(account.business) && account.business.name == "Calm Hands""#,
+    ] {
+        assert!(!waits(text), "{text}");
+    }
+}
+
+#[test]
 fn what_does_not_compile_is_named_with_its_place() {
     for (text, line, column, part) in [
         ("", 1, 1, "empty"),

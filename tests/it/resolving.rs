@@ -125,3 +125,30 @@ rules:
     play.until("10 11:00").await;
     assert!(play.rehearsal.rows().await.unwrap().iter().all(|row| row.made_good.is_none()));
 }
+
+#[tokio::test]
+async fn a_digest_leaves_out_what_any_of_the_rules_that_took_a_message_makes_good() {
+    let rules = "
+rules:
+  - { name: failed, match: { message_type: payment_failed }, deliver: [{ to: crm, digest: { at: \"12:00\", if_empty: send } }] }
+  - name: paid-by-client
+    match: { message_type: payment_received }
+    resolves: { rules: failed, by: [client.uid] }
+    deliver: []
+  - name: paid-for
+    match: { message_type: payment_received }
+    resolves: { rules: failed, by: [message.subject] }
+    deliver: []
+";
+    let mut play = Play::new(rules, "10 09:00").await;
+    play.comes(FAILED, "ann").await;
+    play.until("10 10:00").await;
+    play.comes(PAID, "bob").await;
+    play.until("10 13:00").await;
+    let resolved = &play.body()["data"]["resolved"];
+    assert_eq!(resolved.as_array().unwrap().len(), 1, "of another client, for the same invoice: {resolved}");
+    assert_eq!(
+        (&resolved[0]["message"]["uid"], &resolved[0]["by"]["message"]["uid"]),
+        (&"m1".into(), &"m2".into())
+    );
+}

@@ -7,6 +7,7 @@ use activity_relay::daemon::clock::Clock;
 use activity_relay::daemon::names::{NameBook, NameBooks, Soon};
 use activity_relay::model::message::Message;
 use activity_relay::model::names::Client;
+use activity_relay::model::sample::BUSINESS_UID;
 use activity_relay::sandbox::{Sandbox, Settings, script};
 use activity_relay::source::http::egress;
 use activity_relay::source::lookup::Lookup;
@@ -57,13 +58,25 @@ impl World {
     }
 
     fn message(client_uid: &str) -> Message {
-        let item = json!({ "uid": "m1", "client_uid": client_uid, "staff_uid": "nobody", "created_at": "2026-03-10T09:00:00Z" });
+        Self::message_to(client_uid, "nobody")
+    }
+
+    fn message_to(client_uid: &str, staff_uid: &str) -> Message {
+        let item = json!({ "uid": "m1", "client_uid": client_uid, "staff_uid": staff_uid, "created_at": "2026-03-10T09:00:00Z" });
         read_item("main", &item).unwrap()
     }
 
     fn lookups_of(&self, uid: &str) -> usize {
-        let path = format!("/platform/v1/clients/{uid}");
+        self.requests_for(&format!("/platform/v1/clients/{uid}"))
+    }
+
+    fn requests_for(&self, path: &str) -> usize {
         self.sandbox.business.requests().iter().filter(|request| request.path == path).count()
+    }
+
+    /// Where the list of staff is.
+    fn staff_path() -> String {
+        format!("/platform/v1/businesses/{BUSINESS_UID}/staffs")
     }
 }
 
@@ -123,4 +136,21 @@ async fn all_that_a_delivery_tells_of_waits_for_names_once() {
     }
     // Each by itself they would take eight seconds.
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn one_answer_about_the_staff_counts_for_all_who_waited_for_it() {
+    // The list without them, and a refusal: neither is worth waiting for any longer.
+    for answer in [script::ok(), script::status(403)] {
+        let (world, wait_ms) = (World::new().await, 200);
+        let slow = script::Answer { wait_ms, ..answer };
+        world.sandbox.business.fault(script::Fault { on: World::staff_path(), times: None, answer: slow });
+        let messages = ["nobody", "no-one"].map(|staff| World::message_to(ANN, staff));
+        let book = world.book();
+        book.prefetch(&messages);
+        let [one, other] = &messages;
+        let (one, other) = tokio::join!(book.names(one, PATIENCE), book.names(other, PATIENCE));
+        assert_eq!((one.late.staff, other.late.staff), (false, false));
+        assert_eq!(world.requests_for(&World::staff_path()), 1);
+    }
 }

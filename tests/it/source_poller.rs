@@ -309,6 +309,22 @@ async fn a_rule_takes_what_it_cannot_judge_while_names_cannot_be_had_and_stops_n
 }
 
 #[tokio::test]
+async fn a_rule_that_asks_whether_the_business_is_there_takes_while_its_name_cannot_be_had() {
+    for there in ["has(account.business)", "account.business != null"] {
+        let filter = format!(r#"{there} && account.business.name == "Calm Hands""#);
+        let behaviour = Behaviour::default();
+        let mut world = World::with(behaviour, StartFrom::Beginning, Some(&filter), false).await;
+        for on in ["/platform/", "/oauth/userinfo"] {
+            let (on, answer) = (on.to_owned(), script::status(500));
+            world.sandbox.business.fault(script::Fault { on, times: None, answer });
+        }
+        let uid = world.receive("whose is it?");
+        world.tick().await.result.unwrap();
+        assert_eq!(world.owed().await, [uid], "{filter}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_full_of_messages_older_than_what_is_kept_is_taken_whole() {
     let mut world = World::with(Behaviour::default(), StartFrom::Beginning, None, false).await;
     world.sandbox.business.receive(Incoming::text("Ann Lee", "long ago").times(260));
