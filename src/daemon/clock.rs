@@ -49,7 +49,7 @@ pub struct Chance(u64);
 impl Chance {
     /// Seeded by the system.
     pub fn system() -> Self {
-        Self(fastrand::u64(..))
+        Self(fastrand::Rng::new().u64(..))
     }
 
     /// The same numbers for the same seed.
@@ -60,7 +60,7 @@ impl Chance {
     /// A number in `0.0..1.0`.
     pub fn unit(self, whose: &str, at: Timestamp) -> f64 {
         let drawn = digest(&[&self.0.to_string(), whose, &at.as_nanosecond().to_string()]);
-        let [a, b, c, d, e, f, g, h, ..] = drawn;
-        fastrand::Rng::with_seed(u64::from_be_bytes([a, b, c, d, e, f, g, h])).f64()
+        let seed = drawn.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        fastrand::Rng::with_seed(seed).f64()
     }
 }
