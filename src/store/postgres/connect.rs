@@ -14,6 +14,7 @@ use tokio_postgres::error::SqlState;
 use super::place::Place;
 use super::tls;
 use super::tx::{Isolation, Tx};
+use crate::egress::failure::tls_cause;
 use crate::store::commits::Commits;
 use crate::store::{Result, StoreError};
 
@@ -230,26 +231,16 @@ pub(super) fn at_start(text: &str) -> String {
     AT_WORK.iter().fold(text.to_owned(), |text, (goes_on, ends)| text.replace(goes_on, ends))
 }
 
+/// What the driver says by itself, and what cures it.
+const OF_DRIVER: [(&str, &str); 1] = [(
+    "server does not support TLS",
+    "set ssl = on there, or sslmode=disable in --store where nobody can listen in",
+)];
+
 /// Says what an error means and what cures it. Of the server's words only the message is taken: its details may
 /// quote rows.
 pub(super) fn explain(error: &tokio_postgres::Error, place: &Place) -> StoreError {
-    let Some(db) = error.as_db_error() else {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        // What does not come from the server and not from the network does not fit the program.
-        let misread =
-            ["error deserializing", "error serializing", "invalid column", "query returned", "expected "];
-        if misread.iter().any(|start| text.starts_with(start)) {
-            return StoreError::Corrupt(text);
-        }
-        return StoreError::Trouble(format!(
-            "{place}: {text}; the relay goes on as soon as the server answers"
-        ));
-    };
+    let Some(db) = error.as_db_error() else { return of_driver(error, place) };
     let text = db.message();
     let remedy = match db.code().code() {
         "53100" => "free some space on the server's disk and the relay goes on by itself",
@@ -265,6 +256,28 @@ pub(super) fn explain(error: &tokio_postgres::Error, place: &Place) -> StoreErro
         code if is_contradiction(code) => return StoreError::Corrupt(text.to_owned()),
         _ => "look at the server's log",
     };
+    StoreError::Trouble(format!("{place}: {text}; {remedy}"))
+}
+
+/// The same of an error without a word of the server.
+fn of_driver(error: &tokio_postgres::Error, place: &Place) -> StoreError {
+    if let Some(error) = tls_cause(error) {
+        return StoreError::Trouble(format!("{place}: {}", tls::explain(error, place)));
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    // What does not come from the server and not from the network does not fit the program.
+    let misread =
+        ["error deserializing", "error serializing", "invalid column", "query returned", "expected "];
+    if misread.iter().any(|start| text.starts_with(start)) {
+        return StoreError::Corrupt(text);
+    }
+    let known = OF_DRIVER.iter().find(|(said, _)| text.contains(said));
+    let remedy = known.map_or("the relay goes on as soon as the server answers", |(_, remedy)| remedy);
     StoreError::Trouble(format!("{place}: {text}; {remedy}"))
 }
 

@@ -13,6 +13,7 @@ use rustls_platform_verifier::Verifier;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::place::{Place, Tls};
+use crate::egress::failure::{is_own_authority, tls_words};
 use crate::egress::tls::install_crypto;
 use crate::store::{Result, StoreError};
 
@@ -60,6 +61,38 @@ fn authorities(file: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Ar
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     Ok(verifier.build().map_err(|error| unusable(&error))?)
+}
+
+/// What a failed handshake means, and what cures it.
+pub(super) fn explain(error: &Error, place: &Place) -> String {
+    let words = tls_words(error);
+    let Error::InvalidCertificate(bad) = error else {
+        return format!("TLS failed: {words}; look at the server's log");
+    };
+    let remedy = match bad {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "renew it".to_owned(),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "name the host in --store as the certificate does, or leave its name out with sslmode=verify-ca"
+                .to_owned()
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            add("its authority, or where it is self-signed the certificate,", place)
+        }
+        own if is_own_authority(own) => {
+            return format!("the server's certificate is self-signed; {}", add("it", place));
+        }
+        // Their words say what to do.
+        _ => return words,
+    };
+    format!("{words}; {remedy}")
+}
+
+/// How somebody becomes known.
+fn add(whom: &str, place: &Place) -> String {
+    match &place.roots {
+        Some(file) => format!("put {whom} into {}, the file of sslrootcert", file.display()),
+        None => format!("put {whom} into a file and name that with sslrootcert=FILE in --store"),
+    }
 }
 
 /// Believes everybody: TLS against listeners only, as `prefer` and `require` promise.
