@@ -35,6 +35,15 @@ impl World {
         Self::showing(&certificate.pem(), &key.serialize_pem(), &authority)
     }
 
+    /// With a certificate that is its own authority, as `openssl req -x509` makes it.
+    fn signing_itself(name: &str, year: i32) -> Option<Self> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(name, year);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self::showing(&certificate, &key.serialize_pem(), &certificate)
+    }
+
     fn showing(certificate: &str, key: &str, authority: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), authority).unwrap();
@@ -128,6 +137,32 @@ async fn a_server_and_a_relay_that_want_it_differently_say_so() {
     let error = Store::open(&url("require"), Mode::Tool).await.unwrap_err().to_string();
     assert!(error.contains("does not support TLS; set ssl = on") && !error.contains(UP), "{error}");
     Store::open(&url("prefer"), Mode::Tool).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_signed_itself_is_believed_where_it_is_named() {
+    let Some(world) = World::signing_itself(NAME, 2099) else { return };
+    world.open("sslmode=verify-full&sslrootcert=CA").await.unwrap();
+    world.open("sslmode=verify-ca&sslrootcert=CA").await.unwrap();
+    for mode in ["verify-full", "verify-ca"] {
+        let other = world.refusal(&format!("sslmode={mode}&sslrootcert=OTHER")).await;
+        assert!(other.contains("certificate is self-signed") && other.contains("other.pem"), "{other}");
+    }
+    let unknown = world.refusal("sslmode=verify-full").await;
+    assert!(unknown.contains("is self-signed") && unknown.contains("sslrootcert=FILE"), "{unknown}");
+}
+
+#[tokio::test]
+async fn one_that_is_named_must_have_the_right_name_and_not_be_out_of_date() {
+    let Some(world) = World::signing_itself("db.example.com", 2099) else { return };
+    let wrong = world.refusal("sslmode=verify-full&sslrootcert=CA").await;
+    assert!(wrong.contains("for another host name (db.example.com)"), "{wrong}");
+    world.open("sslmode=verify-ca&sslrootcert=CA").await.unwrap();
+    let Some(world) = World::signing_itself(NAME, 2001) else { return };
+    for mode in ["verify-full", "verify-ca"] {
+        let old = world.refusal(&format!("sslmode={mode}&sslrootcert=CA")).await;
+        assert!(old.contains("certificate has expired; renew it"), "{old}");
+    }
 }
 
 #[tokio::test]
