@@ -188,14 +188,14 @@ fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Opti
     }
     let connections = Connections::open(place, notes).map_err(|error| name_file(place, error))?;
     let db = connections.writer()?;
-    let (missing, all) = schema::missing(db).map_err(|error| name_file(place, error))?;
+    let (missing, all) = schema::missing(db, place).map_err(|error| name_file(place, error))?;
     if missing > 0 {
         // A schema is not changed under a running relay; a database that is new has none.
         let _while_upgrading = match place.path() {
             Some(path) if lock.is_none() && missing < all => Some(Lock::take(path)?),
             _ => None,
         };
-        schema::migrate(db)?;
+        schema::migrate(db, place)?;
     }
     if mode == Mode::Daemon {
         claim::take_over(db)?;
@@ -205,11 +205,9 @@ fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Opti
 
 /// Says which file an error of opening is about.
 fn name_file(place: &Place, error: StoreError) -> StoreError {
-    let name =
-        place.path().map_or_else(|| "the database in memory".into(), |path| path.display().to_string());
     match error {
         StoreError::Unavailable(text) | StoreError::Trouble(text) | StoreError::Corrupt(text) => {
-            StoreError::Unavailable(format!("{name}: {text}"))
+            StoreError::Unavailable(format!("{place}: {text}"))
         }
         other => other,
     }
