@@ -5,6 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use tempfile::TempDir;
 
 use super::postgres::Cluster;
+use crate::stage::Stage;
 
 /// Only TLS is let in from the network.
 const HBA: &str = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
@@ -175,4 +176,13 @@ async fn a_certificate_that_nobody_could_accept_is_refused_in_words() {
         let first = world.refusal(options).await;
         assert!(first.contains("is not of X.509 version 3; give the server one that is"), "{first}");
     }
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_told_in_one_line() {
+    let Some(world) = World::new(NAME) else { return };
+    let stage = Stage::new().await.on(world.url("sslmode=verify-full"));
+    let refused = stage.output("status").await;
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!((refused.status.code(), said.lines().count()), (Some(69), 1), "{said}");
 }
