@@ -470,6 +470,11 @@ impl Store {
         }
     }
 
+    /// Where it lies, for a person: never with a password.
+    pub fn place(&self) -> String {
+        both!(self.place())
+    }
+
     /// Statements run so far: what a delivery costs.
     pub fn statements(&self) -> u64 {
         both!(self.statements())

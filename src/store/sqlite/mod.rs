@@ -58,6 +58,7 @@ struct Inner {
     notes: Notes,
     commits: Arc<Commits>,
     instance: Arc<str>,
+    place: Place,
     /// `None` for a database in memory.
     lock_path: Option<PathBuf>,
     /// Held as long as the daemon lives; given back after the writer has ended.
@@ -84,7 +85,7 @@ impl Sqlite {
         let (writes, mut queue) = mpsc::channel(writer::QUEUE_MAX);
         let (ready, opened) = oneshot::channel();
         let thread = {
-            let (notes, commits) = (notes.clone(), commits.clone());
+            let (notes, commits, place) = (notes.clone(), commits.clone(), place.clone());
             spawn("store-writer", move || match prepare(&place, mode, notes) {
                 Ok((mut connections, lock)) => {
                     let seats = connections.seats();
@@ -101,7 +102,8 @@ impl Sqlite {
         let mut threads = vec![thread];
         let queries = if seats.is_empty() { None } else { Some(start_readers(seats, &mut threads)?) };
         let writes = Some(writes);
-        let inner = Inner { writes, queries, threads, notes, commits, instance, lock_path, _lock: lock };
+        let inner =
+            Inner { writes, queries, threads, notes, commits, instance, place, lock_path, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -152,6 +154,11 @@ impl Sqlite {
     /// Who this store is in leases and roles.
     pub(super) fn instance(&self) -> &str {
         &self.inner.instance
+    }
+
+    /// Where it lies, for a person.
+    pub(super) fn place(&self) -> String {
+        self.inner.place.to_string()
     }
 
     /// Statements run so far, by the writer and the readers.
