@@ -125,6 +125,17 @@ async fn a_port_of_another_server_is_told_as_such() {
 }
 
 #[tokio::test]
+async fn a_server_without_a_connection_left_is_told_as_such() {
+    let Some(cluster) = Cluster::start(&[("max_connections", "4")]) else { return };
+    let only = cluster.connect("postgres").await;
+    only.batch_execute("CREATE ROLE relay LOGIN").await.unwrap();
+    let url = cluster.url("postgres").replace("postgres@", "relay@");
+    let error = refusal(&url).await;
+    assert!(error.contains("raise max_connections or run fewer instances"), "{error}");
+    assert!(error.contains("with --url"), "{error}");
+}
+
+#[tokio::test]
 async fn instances_that_start_together_make_the_schema_once() {
     let Some(cluster) = shared() else { return };
     let url = cluster.url(&cluster.database().await);

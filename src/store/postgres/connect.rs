@@ -263,7 +263,10 @@ pub(super) fn explain(error: &tokio_postgres::Error, place: &Place) -> StoreErro
     let text = db.message();
     let remedy = match db.code().code() {
         "53100" => "free some space on the server's disk and the relay goes on by itself",
-        "53300" => "raise max_connections or run fewer instances",
+        "53300" => {
+            "raise max_connections or run fewer instances; commands with --url ask a running relay, and need no \
+             connection of their own"
+        }
         "53200" | "53000" | "53400" => "the server is short of something; look at its log",
         "57P01" | "57P02" | "57P03" => "the server stops or starts; the relay goes on by itself",
         "57014" => "the server is slow or overloaded",
