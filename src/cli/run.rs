@@ -230,7 +230,8 @@ async fn for_ever(
     });
     let config = relay.config();
     let (accounts, targets, rules) = (config.accounts.len(), config.targets.len(), config.rules.list().len());
-    tracing::info!(accounts, targets, rules, hash = config.outline.hash(), "running");
+    let (store, instance, hash) = (relay.store.place(), relay.roles.name(), config.outline.hash());
+    tracing::info!(accounts, targets, rules, hash, store, instance, "running");
     systemd.ready(&reload::running(&config));
     let under_way = driver::run(relay, args.grace).await;
     closing.cancel();

@@ -60,6 +60,11 @@ impl Roles {
         Self { shared: Arc::new(Shared { store, metrics, host, state, gained }) }
     }
 
+    /// This instance, as `status` names it.
+    pub fn name(&self) -> &str {
+        &self.shared.host
+    }
+
     /// Whether this instance may do it at `now`: one that was held up for longer than a role lasts may not.
     pub fn holds(&self, role: &str, now: Timestamp) -> bool {
         if !self.shared.store.is_shared() {

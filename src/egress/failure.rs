@@ -11,6 +11,9 @@ use super::handed::Handed;
 use super::policy::Refusal;
 use super::resolve::NoAddress;
 
+/// So many of a certificate's names are told.
+const NAMES_MAX: usize = 3;
+
 /// What kind of trouble it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
@@ -145,8 +148,9 @@ pub(crate) fn tls_words(error: &rustls::Error) -> String {
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
             "the server's certificate is not valid yet; check this machine's clock".to_owned()
         }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-            "the server's certificate is for another host name".to_owned()
+        Bad::NotValidForName => "the server's certificate is for another host name".to_owned(),
+        Bad::NotValidForNameContext { presented, .. } => {
+            format!("the server's certificate is for another host name{}", names(presented))
         }
         Bad::UnknownIssuer | Bad::BadSignature => {
             "the server's certificate is self-signed or from an authority that this machine does not know"
@@ -158,10 +162,26 @@ pub(crate) fn tls_words(error: &rustls::Error) -> String {
 }
 
 fn certificate_words(other: &CertificateError) -> String {
-    // What `openssl req -x509` makes is its own authority, which the verifier has no word of its own for.
-    if format!("{other:?}").contains("CaUsedAsEndEntity") {
+    if is_own_authority(other) {
         return "the server's certificate is self-signed; give it one from an authority that this machine knows"
             .to_owned();
     }
+    if format!("{other:?}").contains("UnsupportedCertVersion") {
+        return "the server's certificate is not of X.509 version 3; give the server one that is".to_owned();
+    }
     format!("the server's certificate is not accepted ({other})")
+}
+
+/// The names that a certificate is for, of which the verifier writes each as `DnsName("db.example.com")`.
+fn names(presented: &[String]) -> String {
+    let plain = presented.iter().map(|name| name.trim_start_matches(char::is_alphabetic));
+    let plain = plain.map(|name| name.trim_matches(['(', ')', '"']));
+    let fit = plain.filter(|name| !name.is_empty() && name.chars().all(|one| one.is_ascii_graphic()));
+    let few: Vec<&str> = fit.take(NAMES_MAX).collect();
+    if few.is_empty() { String::new() } else { format!(" ({})", few.join(", ")) }
+}
+
+/// What `openssl req -x509` makes is its own authority, which the verifier has no word of its own for.
+pub(crate) fn is_own_authority(error: &CertificateError) -> bool {
+    format!("{error:?}").contains("CaUsedAsEndEntity")
 }

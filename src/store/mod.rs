@@ -53,8 +53,13 @@ pub enum StoreError {
     #[error("the store is in use by another running relay ({0})")]
     InUse(String),
     /// Made by a newer version of the program.
-    #[error("the store was written by a newer version (schema {found}, this program knows {known})")]
+    #[error(
+        "the store {place} was written by a newer version (schema {found}, this program knows {known}); use the newer \
+         program, or a copy of the store from before it"
+    )]
     TooNew {
+        /// Where it lies, for a person.
+        place: String,
         /// The schema's number in the database.
         found: u32,
         /// The newest number this program knows.
@@ -485,6 +490,11 @@ impl Store {
             Self::Sqlite(store) => store.is_served(),
             Self::Postgres(_) => true,
         }
+    }
+
+    /// Where it lies, for a person: never with a password.
+    pub fn place(&self) -> String {
+        both!(self.place())
     }
 
     /// Statements run so far: what a delivery costs.

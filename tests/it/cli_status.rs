@@ -7,6 +7,7 @@ use activity_relay::sandbox::script::{Fault, status};
 use serde_json::Value;
 
 use crate::console::get;
+use crate::postgres::fresh_url;
 use crate::somebody::{answer, somebody};
 use crate::stage::{RULES, Running, Stage};
 use crate::world::PATIENCE;
@@ -248,4 +249,28 @@ async fn a_demo_out_of_time_calls_nothing_lost() {
         let word = if missing == 0 { "lost" } else { "not yet" };
         assert!(figures.contains(&format!(" arrived, {missing} {word}, ")), "{figures}");
     }
+}
+
+#[tokio::test]
+async fn the_log_names_store_and_instance_as_status_does() {
+    let stage = Stage::new().await;
+    let file = stage.folder.path().join("relay.db").display().to_string();
+    names_itself(&stage, &file).await;
+    let Some(url) = fresh_url().await else { return };
+    let (_, database) = url.split_once("@/").unwrap();
+    let database = format!("database {}", database.split('?').next().unwrap());
+    let stage = Stage::new().await.on(url.replace("postgres@", "postgres:hunter2@"));
+    names_itself(&stage, &database).await;
+}
+
+async fn names_itself(stage: &Stage, place: &str) {
+    let running = at_work(stage, "run --listen none --log-format json").await;
+    let document = json(stage, "status --format json").await;
+    let logged = stage.logged();
+    let line = logged.lines().find(|line| line.contains(r#""message":"running""#)).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["instance"], document["instances"][0]["host"], "{line}");
+    assert!(line["store"].as_str().is_some_and(|store| store.ends_with(place)), "{line}");
+    assert!(!logged.contains("hunter2"), "{logged}");
+    running.ends().await;
 }

@@ -83,6 +83,23 @@ async fn connections_that_are_cut_under_load_cost_nothing() {
     record("pg-cut", how, &verdict.observed(0, MOMENTS.len() * THREE_IN_FLIGHT, saw));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_connections_are_told_in_the_relays_own_words_alone() {
+    let Some(cluster) = Cluster::start(&[]) else { return };
+    let (stage, running, _) = under_load(&cluster).await;
+    let mut tally = Tally::default();
+    tally.until(&stage.sandbox, |tally| tally.arrivals() >= MOMENTS[1]).await;
+    cluster.stop_at_once();
+    stage.until_logged(&running, "nothing can be claimed at the moment").await;
+    cluster.start_again();
+    stage.until_logged(&running, "deliveries can be claimed again").await;
+    tally.finish(&stage, running, OWED).await;
+    let logged = stage.logged();
+    for words in ["Connection error", "could not be recycled", "WARNING: terminating connection"] {
+        assert!(!logged.contains(words), "{logged}");
+    }
+}
+
 /// A way to the server, its port: while told so, whatever is sent is swallowed, and of the connections that were there
 /// nobody hears again.
 async fn way(to: u16, swallows: watch::Receiver<bool>) -> u16 {

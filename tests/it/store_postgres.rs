@@ -1,6 +1,7 @@
 //! What is PostgreSQL's own: restarts and cut connections, the schema's history, several instances at once.
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use activity_relay::store::{Filter, Mode, Picked, Store, StoreError, Want};
 use super::postgres::{Cluster, shared};
 use super::store_good::what_comes_after_an_upgrade_is_made_good;
 use super::store_kit::{admitted, at, claim, claim_one, end, owe, page, planned, settlement, uids, want};
+use super::target_server::Server;
 use super::world::PATIENCE;
 
 /// The schema's number that this program knows.
@@ -120,6 +122,62 @@ async fn a_start_without_a_server_says_where_it_should_be() {
     assert!(error.contains("no-such-host.invalid"), "{error}");
 }
 
+/// Why it cannot be opened, which is not that nothing answers there.
+async fn refusal(url: &str) -> String {
+    let error = open(url).await.unwrap_err().to_string();
+    assert!(!error.contains("the server up?") && !error.contains("hunter2"), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn a_password_that_is_asked_for_and_missing_is_told_as_such() {
+    let cluster = Cluster::prepared(|data| {
+        data.put("pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
+        String::new()
+    });
+    let Some(cluster) = cluster else { return };
+    let error = refusal(&format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port())).await;
+    assert!(
+        error.contains("password missing; the server asks for one")
+            && error.contains("postgres://USER:PASSWORD@"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_told_as_such() {
+    let Some(cluster) = shared() else { return };
+    let name = cluster.database().await;
+    let sql = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    cluster.connect(&name).await.batch_execute(&sql).await.unwrap();
+    let error = refusal(&cluster.url(&name)).await;
+    assert!(error.contains("read-only") && error.contains("default_transaction_read_only"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_of_another_server_is_told_as_such() {
+    // The second begins as a PostgreSQL server does that agrees to TLS.
+    for greeting in ["HTTP/1.1 400 Bad Request\r\n\r\n", "SSH-2.0-OpenSSH_9.9\r\n"] {
+        let server = Server::raw("127.0.0.1:0", move |mut stream, _| {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(greeting.as_bytes());
+        });
+        let error = refusal(&format!("postgres://ann:hunter2@{}/relay", server.address)).await;
+        assert!(error.contains("do host and port in --store lead to a PostgreSQL server?"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_connection_left_is_told_as_such() {
+    let Some(cluster) = Cluster::start(&[("max_connections", "4")]) else { return };
+    let only = cluster.connect("postgres").await;
+    only.batch_execute("CREATE ROLE relay LOGIN").await.unwrap();
+    let url = cluster.url("postgres").replace("postgres@", "relay@");
+    let error = refusal(&url).await;
+    assert!(error.contains("raise max_connections or run fewer instances"), "{error}");
+    assert!(error.contains("with --url"), "{error}");
+}
+
 #[tokio::test]
 async fn instances_that_start_together_make_the_schema_once() {
     let Some(cluster) = shared() else { return };
@@ -136,7 +194,10 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     let sql = "INSERT INTO migrations VALUES (99, 'future', 'x')";
     cluster.connect(&name).await.batch_execute(sql).await.unwrap();
     let error = open(&cluster.url(&name)).await.unwrap_err();
-    assert!(matches!(error, StoreError::TooNew { found: 99, known: KNOWN }), "{error}");
+    assert!(matches!(error, StoreError::TooNew { found: 99, known: KNOWN, .. }), "{error}");
+    let words = error.to_string();
+    assert!(words.contains(&format!("database {name} was written by a newer version")), "{words}");
+    assert!(words.contains("use the newer program, or a copy of the store"), "{words}");
 }
 
 /// The schema as first released, with a pending delivery, as `fixtures/store-1-postgres.sql` keeps it for ever.

@@ -66,7 +66,8 @@ async fn a_newer_database_is_refused_and_left_alone() {
         let refused = stage.output(line).await;
         let said = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(refused.status.code(), Some(69), "{said}");
-        assert!(said.contains("written by a newer version (schema 99, this program knows"), "{said}");
+        assert!(said.contains("relay.db was written by a newer version (schema 99, this program"), "{said}");
+        assert!(said.contains("use the newer program, or a copy of the store"), "{said}");
     }
     assert!(stage.sandbox.http.arrivals().is_empty());
 }

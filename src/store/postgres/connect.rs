@@ -14,6 +14,7 @@ use tokio_postgres::error::SqlState;
 use super::place::Place;
 use super::tls;
 use super::tx::{Isolation, Tx};
+use crate::egress::failure::tls_cause;
 use crate::store::commits::Commits;
 use crate::store::{Result, StoreError};
 
@@ -220,8 +221,12 @@ fn settings() -> String {
 }
 
 /// What a relay at work does by itself, and what is said instead where one only starts: it ends.
-const AT_WORK: [(&str, &str); 2] = [
+const AT_WORK: [(&str, &str); 3] = [
     ("the relay goes on as soon as the server answers", "is the address in --store right and the server up?"),
+    (
+        "the relay goes on as soon as PostgreSQL answers",
+        "do host and port in --store lead to a PostgreSQL server?",
+    ),
     ("the relay goes on by itself", "try again then"),
 ];
 
@@ -230,41 +235,75 @@ pub(super) fn at_start(text: &str) -> String {
     AT_WORK.iter().fold(text.to_owned(), |text, (goes_on, ends)| text.replace(goes_on, ends))
 }
 
+/// What cures a session in which nothing can be changed.
+const READ_ONLY: &str = "the server is read-only, a standby perhaps, or default_transaction_read_only is on; name \
+                         the primary in --store, or turn that off";
+/// What is said of words that another server may have said, or one that was cut off.
+const NOT_POSTGRES: &str =
+    "the answer broke off, or is none of PostgreSQL's; the relay goes on as soon as PostgreSQL answers";
+/// What the driver says by itself, and what cures it.
+const OF_DRIVER: [(&str, &str); 5] = [
+    (
+        "password missing",
+        "the server asks for one: write it in --store, as in postgres://USER:PASSWORD@HOST/DATABASE",
+    ),
+    (
+        "server does not support TLS",
+        "set ssl = on there, or sslmode=disable in --store where nobody can listen in",
+    ),
+    ("database does not allow writes", READ_ONLY),
+    ("bytes remaining on stream", NOT_POSTGRES),
+    ("invalid message length", NOT_POSTGRES),
+];
+
 /// Says what an error means and what cures it. Of the server's words only the message is taken: its details may
 /// quote rows.
 pub(super) fn explain(error: &tokio_postgres::Error, place: &Place) -> StoreError {
-    let Some(db) = error.as_db_error() else {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        // What does not come from the server and not from the network does not fit the program.
-        let misread =
-            ["error deserializing", "error serializing", "invalid column", "query returned", "expected "];
-        if misread.iter().any(|start| text.starts_with(start)) {
-            return StoreError::Corrupt(text);
-        }
-        return StoreError::Trouble(format!(
-            "{place}: {text}; the relay goes on as soon as the server answers"
-        ));
-    };
+    let Some(db) = error.as_db_error() else { return of_driver(error, place) };
     let text = db.message();
     let remedy = match db.code().code() {
         "53100" => "free some space on the server's disk and the relay goes on by itself",
-        "53300" => "raise max_connections or run fewer instances",
+        "53300" => {
+            "raise max_connections or run fewer instances; commands with --url ask a running relay, and need no \
+             connection of their own"
+        }
         "53200" | "53000" | "53400" => "the server is short of something; look at its log",
         "57P01" | "57P02" | "57P03" => "the server stops or starts; the relay goes on by itself",
         "57014" => "the server is slow or overloaded",
         "55P03" => "another session holds a lock; pg_stat_activity shows whose",
-        "25006" => "the server is read-only, a standby perhaps; name the primary in --store",
+        "25006" => READ_ONLY,
         "42501" => "grant the relay's user what docs/operations.md says",
         "3D000" => "create it, or name another in --store",
         code if code.starts_with("28") => "correct user and password in --store, or the server's pg_hba.conf",
         code if is_contradiction(code) => return StoreError::Corrupt(text.to_owned()),
         _ => "look at the server's log",
     };
+    StoreError::Trouble(format!("{place}: {text}; {remedy}"))
+}
+
+/// The same of an error without a word of the server.
+fn of_driver(error: &tokio_postgres::Error, place: &Place) -> StoreError {
+    if let Some(error) = tls_cause(error) {
+        return StoreError::Trouble(match error {
+            // Who was asked for TLS and says something else.
+            rustls::Error::InvalidMessage(_) => format!("{place}: {error}; {NOT_POSTGRES}"),
+            error => format!("{place}: {}", tls::explain(error, place)),
+        });
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    // What does not come from the server and not from the network does not fit the program.
+    let misread =
+        ["error deserializing", "error serializing", "invalid column", "query returned", "expected "];
+    if misread.iter().any(|start| text.starts_with(start)) {
+        return StoreError::Corrupt(text);
+    }
+    let known = OF_DRIVER.iter().find(|(said, _)| text.contains(said));
+    let remedy = known.map_or("the relay goes on as soon as the server answers", |(_, remedy)| remedy);
     StoreError::Trouble(format!("{place}: {text}; {remedy}"))
 }
 

@@ -90,6 +90,11 @@ impl Postgres {
         self.patient_until.store(ms(after_now(now, PATIENCE)), Ordering::Relaxed);
     }
 
+    /// Where it lies, for a person.
+    pub(super) fn place(&self) -> String {
+        self.db.place().to_string()
+    }
+
     /// The beginning of all tokens of one claim; what follows is the row's number in it.
     fn next_tokens(&self) -> String {
         format!("{}.{}.", self.instance, self.claims.fetch_add(1, Ordering::Relaxed) + 1)

@@ -123,7 +123,7 @@ async fn missing(tx: &Tx<'_>) -> Result<usize> {
     for row in applied {
         known.push((super::tx::number(&row, "version")?, get(&row, "checksum")?));
     }
-    steps::missing(&STEPS, &known)
+    steps::missing(&STEPS, &known, tx.place())
 }
 
 /// The names that the steps give to tables.

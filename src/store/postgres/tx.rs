@@ -132,6 +132,11 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Where the database lies.
+    pub(super) fn place(&self) -> &Place {
+        self.place
+    }
+
     /// Its connection is no more.
     pub(super) fn is_cut(&self) -> bool {
         self.connection.as_ref().is_some_and(|connection| connection.is_closed())

@@ -58,6 +58,7 @@ struct Inner {
     notes: Notes,
     commits: Arc<Commits>,
     instance: Arc<str>,
+    place: Place,
     /// `None` for a database in memory.
     lock_path: Option<PathBuf>,
     /// Held as long as the daemon lives; given back after the writer has ended.
@@ -84,7 +85,7 @@ impl Sqlite {
         let (writes, mut queue) = mpsc::channel(writer::QUEUE_MAX);
         let (ready, opened) = oneshot::channel();
         let thread = {
-            let (notes, commits) = (notes.clone(), commits.clone());
+            let (notes, commits, place) = (notes.clone(), commits.clone(), place.clone());
             spawn("store-writer", move || match prepare(&place, mode, notes) {
                 Ok((mut connections, lock)) => {
                     let seats = connections.seats();
@@ -101,7 +102,8 @@ impl Sqlite {
         let mut threads = vec![thread];
         let queries = if seats.is_empty() { None } else { Some(start_readers(seats, &mut threads)?) };
         let writes = Some(writes);
-        let inner = Inner { writes, queries, threads, notes, commits, instance, lock_path, _lock: lock };
+        let inner =
+            Inner { writes, queries, threads, notes, commits, instance, place, lock_path, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -154,6 +156,11 @@ impl Sqlite {
         &self.inner.instance
     }
 
+    /// Where it lies, for a person.
+    pub(super) fn place(&self) -> String {
+        self.inner.place.to_string()
+    }
+
     /// Statements run so far, by the writer and the readers.
     pub(super) fn statements(&self) -> u64 {
         self.inner.notes.statements.load(Ordering::Relaxed)
@@ -188,14 +195,14 @@ fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Opti
     }
     let connections = Connections::open(place, notes).map_err(|error| name_file(place, error))?;
     let db = connections.writer()?;
-    let (missing, all) = schema::missing(db).map_err(|error| name_file(place, error))?;
+    let (missing, all) = schema::missing(db, place).map_err(|error| name_file(place, error))?;
     if missing > 0 {
         // A schema is not changed under a running relay; a database that is new has none.
         let _while_upgrading = match place.path() {
             Some(path) if lock.is_none() && missing < all => Some(Lock::take(path)?),
             _ => None,
         };
-        schema::migrate(db)?;
+        schema::migrate(db, place)?;
     }
     if mode == Mode::Daemon {
         claim::take_over(db)?;
@@ -205,11 +212,9 @@ fn prepare(place: &Place, mode: Mode, notes: Notes) -> Result<(Connections, Opti
 
 /// Says which file an error of opening is about.
 fn name_file(place: &Place, error: StoreError) -> StoreError {
-    let name =
-        place.path().map_or_else(|| "the database in memory".into(), |path| path.display().to_string());
     match error {
         StoreError::Unavailable(text) | StoreError::Trouble(text) | StoreError::Corrupt(text) => {
-            StoreError::Unavailable(format!("{name}: {text}"))
+            StoreError::Unavailable(format!("{place}: {text}"))
         }
         other => other,
     }

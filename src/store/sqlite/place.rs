@@ -1,5 +1,6 @@
 //! Where a store lies: the URL a person writes, as a path.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::store::{Result, StoreError};
@@ -38,6 +39,15 @@ impl Place {
         match self {
             Self::Memory => None,
             Self::File(path) => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("the database in memory"),
+            Self::File(path) => path.display().fmt(f),
         }
     }
 }

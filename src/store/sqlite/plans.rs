@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::admit::Texts;
 use super::db::{Db, Notes};
+use super::place::Place;
 use super::{
     admit, claim, figures, gather, history, listing, polling, replay, roles, schema, settle, tally, targets,
 };
@@ -227,7 +228,7 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 /// The statements with their plans; the schema is that of an empty database of its own.
 fn plans() -> Vec<(String, Vec<String>)> {
     let db = Db::new(Connection::open_in_memory().unwrap(), Notes::default(), "i".into());
-    schema::migrate(&db).unwrap();
+    schema::migrate(&db, &Place::Memory).unwrap();
     db.seen.borrow_mut().clear();
     do_everything(&db);
     let seen: BTreeSet<String> = db.seen.borrow().clone();
@@ -305,7 +306,7 @@ fn a_migration_that_fails_leaves_the_old_schema() {
     db.batch("CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT)").unwrap();
     // Something in the way of the last statements of the first step.
     db.batch("CREATE TABLE heartbeat (n INTEGER)").unwrap();
-    assert!(schema::migrate(&db).is_err());
+    assert!(schema::migrate(&db, &Place::Memory).is_err());
     let tables = db
         .all("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name", [], |row| row.get(0))
         .unwrap();

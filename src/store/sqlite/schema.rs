@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::db::{Db, rows};
+use super::place::Place;
 use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
@@ -28,7 +29,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (
 ///
 /// # Errors
 /// The database is newer than this program, belongs to another one, or was made by other files.
-pub(super) fn missing(db: &Db) -> Result<(usize, usize)> {
+pub(super) fn missing(db: &Db, place: &Place) -> Result<(usize, usize)> {
     let tables = db
         .all("SELECT name FROM sqlite_schema WHERE type = 'table'", [], |row| row.get::<_, String>("name"))?;
     if tables.is_empty() {
@@ -42,13 +43,13 @@ pub(super) fn missing(db: &Db) -> Result<(usize, usize)> {
     let applied = db.all("SELECT version, checksum FROM migrations ORDER BY version", [], |row| {
         Ok((row.get::<_, u32>("version")?, row.get::<_, String>("checksum")?))
     })?;
-    Ok((steps::missing(&MIGRATIONS, &applied)?, MIGRATIONS.len()))
+    Ok((steps::missing(&MIGRATIONS, &applied, place)?, MIGRATIONS.len()))
 }
 
 /// Applies what is missing, all of it or nothing.
-pub(super) fn migrate(db: &Db) -> Result<()> {
+pub(super) fn migrate(db: &Db, place: &Place) -> Result<()> {
     db.batch("BEGIN IMMEDIATE")?;
-    let result = apply(db).and_then(|()| db.batch("COMMIT"));
+    let result = apply(db, place).and_then(|()| db.batch("COMMIT"));
     if result.is_err() && !db.is_idle() {
         // The error that counts is the first one.
         let _ = db.batch("ROLLBACK");
@@ -56,9 +57,9 @@ pub(super) fn migrate(db: &Db) -> Result<()> {
     result
 }
 
-fn apply(db: &Db) -> Result<()> {
+fn apply(db: &Db, place: &Place) -> Result<()> {
     // Looked at again inside the transaction: another process may have been quicker.
-    let (missing, all) = missing(db)?;
+    let (missing, all) = missing(db, place)?;
     db.batch(TABLE)?;
     for (index, (name, sql)) in MIGRATIONS.iter().enumerate().skip(all - missing) {
         db.batch(sql)?;
