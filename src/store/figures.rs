@@ -94,7 +94,7 @@ impl Store {
         }
     }
 
-    /// Whether the target took a delivery at that moment or since; what lies behind so many that all targets took since is not seen.
+    /// Whether the target took a delivery that was begun at that moment or since; what lies behind so many that all targets took since is not seen.
     pub async fn took_since(&self, target: &str, since: Timestamp) -> Result<bool> {
         match self {
             Self::Sqlite(store) => store.took_since(target, since).await,

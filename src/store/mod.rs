@@ -12,6 +12,7 @@ pub mod rows;
 pub mod sqlite;
 mod standing;
 mod steps;
+mod troubles;
 mod work;
 
 pub use admission::{AccountStatus, Admission, Admitted, Cursor, Quarantined, Taken};
@@ -235,40 +236,6 @@ impl Store {
     /// Takes in deliveries outside of polling (notices).
     pub async fn owe(&self, planned: Vec<Planned>, now: Timestamp) -> Result<usize> {
         both!(self.owe(planned, now).await)
-    }
-
-    /// Takes in the notices if they are news: that a trouble `lasts` and nobody was told of it, or that it is over and
-    /// somebody was. Returns whether they were. It is remembered over restarts, and one memory for all instances.
-    pub async fn tell(
-        &self,
-        trouble: &str,
-        lasts: bool,
-        notices: Vec<Planned>,
-        now: Timestamp,
-    ) -> Result<bool> {
-        both!(self.tell(trouble, lasts, notices, now).await)
-    }
-
-    /// Takes in the notices of a trouble that began at `from` and is over, unless somebody told of it since: what all instances met
-    /// is told by the first of them. Returns whether they were.
-    pub async fn tell_afterwards(
-        &self,
-        trouble: &str,
-        from: Timestamp,
-        notices: Vec<Planned>,
-        now: Timestamp,
-    ) -> Result<bool> {
-        both!(self.tell_afterwards(trouble, from, notices, now).await)
-    }
-
-    /// The store can be written again after a trouble. For a moment no lease is taken back whose end was reached: other instances,
-    /// too, have to write down first what they sent meanwhile, which would be sent twice else.
-    pub fn came_back(&self, now: Timestamp) {
-        match self {
-            // Its one instance writes down what it sent before it claims anything.
-            Self::Sqlite(_) => {}
-            Self::Postgres(store) => store.came_back(now),
-        }
     }
 
     /// Ends those of `parts` that are pending as withheld, and takes in `whole`, about all their messages, in their
