@@ -3,7 +3,7 @@
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::store::{Filter, Row};
 
-use crate::console::{Answer, get, hidden, post, started};
+use crate::console::{Answer, form_to, get, hidden, post, started};
 use crate::stage::{Running, Stage};
 use crate::world::PATIENCE;
 
@@ -48,20 +48,25 @@ impl Delivered {
     async fn page(&self, path: &str) -> Answer {
         get(&self.address, path, "").await
     }
+
+    /// Puts deliveries into a state.
+    fn put(&self, which: &str, state: &str) {
+        let sql = format!(
+            "UPDATE deliveries SET state = '{state}' WHERE {which};
+             DELETE FROM counts;
+             INSERT INTO counts (target, state, n) SELECT target, state, count(*) FROM deliveries GROUP BY target, state"
+        );
+        self.stage.database().execute_batch(&sql).unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a_change_of_all_that_fit_names_the_state_that_is_meant() {
     let console = Delivered::new(1).await;
     for change in ["replay", "discard"] {
-        for path in ["/deliveries/review", "/deliveries/change"] {
-            let refused = console.send(path, &format!("scope=all&target=crm&change={change}")).await;
-            assert!(
-                refused.status == 400 && refused.body.contains("Choose a state first"),
-                "{}",
-                refused.body
-            );
-        }
+        let form = format!("scope=all&target=crm&change={change}");
+        let refused = console.send("/deliveries/review", &form).await;
+        assert!(refused.status == 400 && refused.body.contains("Choose a state first"), "{}", refused.body);
     }
     let waits = console.send("/deliveries/review", "scope=all&state=pending&change=replay").await;
     assert!(waits.status == 400 && waits.body.contains("only what has ended is replayed"), "{}", waits.body);
@@ -109,6 +114,32 @@ async fn more_than_are_changed_at_once_are_said_to_be_more() {
         "{page}"
     );
     assert!(page.contains("10,000 withheld"), "{page}");
+    console.put("state = 'withheld'", "dead");
+    let review = console.send("/deliveries/review", "scope=all&state=dead&change=discard").await;
+    let form = format!("{}&change=discard", form_to(&review, "/deliveries/change"));
+    assert_eq!(console.send("/deliveries/change", &form).await.status, 303, "so many can be named");
+    let counts = console.stage.store().await.counts(None).await.unwrap();
+    assert_eq!((counts.discarded, counts.dead), (10_000, 1));
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn what_comes_into_the_state_after_the_look_is_not_changed() {
+    let console = Delivered::new(4).await;
+    let mut rows = console.settled(4).await;
+    // The newest first, so that those that come later were planned before.
+    rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.number));
+    let die = |rows: &[Row]| rows.iter().for_each(|row| console.put(&format!("id = '{}'", row.id), "dead"));
+    die(&rows[..2]);
+    let review = console.send("/deliveries/review", "scope=all&state=dead&change=discard").await;
+    assert!(review.body.contains("Discard 2 deliveries?"), "{}", review.body);
+    die(&rows[2..]);
+    let form = format!("{}&change=discard", form_to(&review, "/deliveries/change"));
+    let changed = console.send("/deliveries/change", &form).await;
+    let told = console.page(changed.header("location").unwrap()).await.body;
+    assert!(told.contains("2 deliveries discarded."), "{told}");
+    let counts = console.stage.store().await.counts(None).await.unwrap();
+    assert_eq!((counts.discarded, counts.dead), (2, 2));
     console.running.ends().await;
 }
 
