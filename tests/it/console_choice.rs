@@ -144,6 +144,31 @@ async fn what_comes_into_the_state_after_the_look_is_not_changed() {
 }
 
 #[tokio::test]
+async fn a_second_click_changes_nothing_and_says_so() {
+    let console = Delivered::new(2).await;
+    let look = async |state: &str, change: &str| {
+        let review =
+            console.send("/deliveries/review", &format!("scope=all&state={state}&change={change}")).await;
+        format!("{}&change={change}", form_to(&review, "/deliveries/change"))
+    };
+    let replay = look("delivered", "replay").await;
+    assert_eq!(console.send("/deliveries/change", &replay).await.status, 303);
+    let again = console.send("/deliveries/change", &replay).await;
+    assert!(again.status == 409 && again.body.contains("by a second click"), "{}", again.body);
+    assert_eq!(console.settled(4).await.len(), 4);
+    console.put("replay_of IS NULL", "dead");
+    let discard = look("dead", "discard").await;
+    assert_eq!(console.send("/deliveries/change", &discard).await.status, 303);
+    let again = console.send("/deliveries/change", &discard).await;
+    assert!(
+        again.status == 409 && again.body.contains("nothing can be discarded any more"),
+        "{}",
+        again.body
+    );
+    console.running.ends().await;
+}
+
+#[tokio::test]
 async fn what_is_sent_again_was_looked_at_and_is_sent_once() {
     let console = Delivered::new(1).await;
     let id = console.settled(1).await[0].id.to_string();

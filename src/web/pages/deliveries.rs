@@ -360,12 +360,20 @@ fn as_seen(rows: &[Row], fields: &Fields) -> Result<(), Failure> {
     if rows.iter().all(|row| is_seen(&row)) {
         return Ok(());
     }
-    Err(meanwhile())
+    Err(meanwhile(Change::Replay))
 }
 
-fn meanwhile() -> Failure {
-    let words = "Nothing was done now: of what you chose, something was sent again since you looked at it, by a second click or \
-                 by somebody else. The page of each delivery says as what. If it is to be sent once more, choose it anew.";
+fn meanwhile(change: Change) -> Failure {
+    let words = match change {
+        Change::Replay => {
+            "Nothing was done now: of what you chose, something was sent again since you looked at it, by a second click or \
+             by somebody else. The page of each delivery says as what. If it is to be sent once more, choose it anew."
+        }
+        Change::Discard => {
+            "Nothing was done now: of what you chose, nothing can be discarded any more. It was sent since you looked at it, or \
+             discarded by a second click or by somebody else. The page of each delivery says what became of it."
+        }
+    };
     Failure::Conflict(words.to_owned())
 }
 
@@ -400,8 +408,8 @@ pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String
     rows.sort_unstable_by_key(|row| row.number);
     let picked: Vec<Picked> = rows.iter().map(Picked::from).collect();
     let changed = change.run(&console.relay.store, &picked, now).await?;
-    if change == Change::Replay && changed.is_empty() && !picked.is_empty() {
-        return Err(meanwhile());
+    if changed.is_empty() {
+        return Err(meanwhile(change));
     }
     console.relay.owed.notify_one();
     let did = change.as_str();
