@@ -389,15 +389,15 @@ async fn what_died_is_replayed_from_the_console() {
 }
 
 /// Every message waits in a digest of an hour.
-fn gathering() -> String {
+pub(crate) fn gathering() -> String {
     RULES.replace("{ to: crm }", "{ to: crm, digest: { every: 1h } }")
 }
 
-/// The page of digests, once one is open.
-async fn open_digest(address: &str) -> Answer {
+/// The page of digests, once one is open that holds so many messages.
+pub(crate) async fn open_digest(address: &str, messages: usize) -> Answer {
     loop {
         let page = get(address, "/digests", "").await;
-        if page.body.contains("1 open, with 2 messages") {
+        if page.body.contains(&format!("1 open, with {messages} messages")) {
             return page;
         }
     }
@@ -440,7 +440,7 @@ async fn a_digest_is_sent_before_its_time_or_not_at_all_after_a_look_at_what_it_
         empty.body
     );
     stage.receive(2);
-    let page = open_digest(&address).await;
+    let page = open_digest(&address, 2).await;
     let id = hidden(&page, "id");
     let form = |change: &str| format!("csrf={}&id={id}&change={change}", page.proof());
     assert_eq!(
@@ -471,8 +471,12 @@ async fn a_digest_is_sent_before_its_time_or_not_at_all_after_a_look_at_what_it_
     );
 
     stage.receive(2);
-    let page = open_digest(&address).await;
+    let page = open_digest(&address, 2).await;
     let form = format!("csrf={}&id={}&change=cancel", page.proof(), hidden(&page, "id"));
+    let unseen = post(&address, "/digests/change", &own, &form).await;
+    assert_eq!(unseen.status, 409, "nothing is cancelled unseen: {}", unseen.body);
+    let review = post(&address, "/digests/review", &own, &form).await;
+    let form = format!("{}&change=cancel", form_to(&review, "/digests/change"));
     let cancelled = post(&address, "/digests/change", &own, &form).await;
     let told = cancelled.header("location").unwrap();
     assert!(get(&address, told, "").await.body.contains("discarded with its 2 messages"));

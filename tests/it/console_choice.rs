@@ -3,7 +3,7 @@
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::store::{Filter, Row};
 
-use crate::console::{Answer, form_to, get, hidden, post, started};
+use crate::console::{Answer, form_to, gathering, get, hidden, open_digest, post, started};
 use crate::stage::{Running, Stage};
 use crate::world::PATIENCE;
 
@@ -166,6 +166,55 @@ async fn a_second_click_changes_nothing_and_says_so() {
         again.body
     );
     console.running.ends().await;
+}
+
+#[tokio::test]
+async fn what_a_digest_takes_in_after_the_look_is_not_cancelled_unseen() {
+    let stage = Stage::with(&gathering()).await;
+    let (running, address) = started(&stage, "").await;
+    let own = format!("Origin: http://{address}\r\n");
+    let look = async |page: &Answer| {
+        let form = format!("csrf={}&id={}&change=cancel", page.proof(), hidden(page, "id"));
+        let review = post(&address, "/digests/review", &own, &form).await;
+        format!("{}&change=cancel", form_to(&review, "/digests/change"))
+    };
+    stage.receive(2);
+    let seen = look(&open_digest(&address, 2).await).await;
+    stage.receive(1);
+    let grown = open_digest(&address, 3).await;
+    let refused = post(&address, "/digests/change", &own, &seen).await;
+    assert!(refused.status == 409 && refused.body.contains("1 message more came"), "{}", refused.body);
+    let cancelled = post(&address, "/digests/change", &own, &look(&grown).await).await;
+    let told = get(&address, cancelled.header("location").unwrap(), "").await.body;
+    assert!(told.contains("discarded with its 3 messages"), "{told}");
+    running.ends().await;
+}
+
+#[tokio::test]
+async fn a_digest_is_cancelled_by_one_of_two_clicks() {
+    let stage = Stage::with(&gathering()).await;
+    let (running, address) = started(&stage, "").await;
+    let own = format!("Origin: http://{address}\r\n");
+    stage.receive(2);
+    let page = open_digest(&address, 2).await;
+    let form = format!("csrf={}&id={}&messages=2&change=cancel", page.proof(), hidden(&page, "id"));
+    let locker = stage.database();
+    locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let click = || post(&address, "/digests/change", &own, &form);
+    let free = async {
+        // Meanwhile both have found it open, and wait to write.
+        for _ in 0..20 {
+            get(&address, "/digests", "").await;
+        }
+        locker.execute_batch("ROLLBACK").unwrap();
+    };
+    let (first, second, ()) = tokio::join!(click(), click(), free);
+    let mut statuses = [first.status, second.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [303, 409], "{} {}", first.body, second.body);
+    let refused = if first.status == 409 { first } else { second };
+    assert!(refused.body.contains("no longer open"), "{}", refused.body);
+    running.ends().await;
 }
 
 #[tokio::test]
