@@ -218,6 +218,25 @@ async fn a_digest_is_cancelled_by_one_of_two_clicks() {
 }
 
 #[tokio::test]
+async fn a_rule_that_another_mute_silences_stays_muted() {
+    let console = Delivered::new(0).await;
+    let told = async |path: &str, form: &str| {
+        let changed = console.send(path, form).await;
+        console.page(changed.header("location").unwrap()).await.body
+    };
+    let page = told("/mutes/add", "rule=all&for=8h&reason=long").await;
+    assert!(page.contains("all is muted.") && !page.contains("by mute"), "{page}");
+    let page = told("/mutes/add", "rule=all&for=2h&reason=short").await;
+    assert!(page.contains("all is muted.") && page.contains("by mute 1"), "{page}");
+    let page = told("/mutes/lift", "id=2").await;
+    assert!(page.contains("Mute 2 is lifted, and all stays muted until"), "{page}");
+    assert!(page.contains("by mute 1") && !page.contains("no longer muted"), "{page}");
+    let page = told("/mutes/lift", "id=1").await;
+    assert!(page.contains("all is no longer muted"), "{page}");
+    console.running.ends().await;
+}
+
+#[tokio::test]
 async fn what_is_sent_again_was_looked_at_and_is_sent_once() {
     let console = Delivered::new(1).await;
     let id = console.settled(1).await[0].id.to_string();
