@@ -582,3 +582,39 @@ async fn all_who_watch_are_told_everything_once() {
     }
     running.ends().await;
 }
+
+#[tokio::test]
+async fn after_a_restart_an_earlier_number_leads_to_all_that_is_known() {
+    let stage = Stage::new().await;
+    stage.receive(1);
+    let (running, address) = started(&stage, "").await;
+    stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+    let database = stage.database();
+    let withhold = |from: u32, to: u32| {
+        let sql = format!(
+            "WITH RECURSIVE n (i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {to})
+             INSERT INTO deliveries (id, account, rule, target, template, state, created_at, settled_at, first_due)
+             SELECT printf('x%06d', i), account, rule, target, template, 'withheld', created_at, created_at + i, first_due
+             FROM n, (SELECT * FROM deliveries LIMIT 1);
+             DELETE FROM counts;
+             INSERT INTO counts (target, state, n) SELECT target, state, count(*) FROM deliveries GROUP BY target, state"
+        );
+        database.execute_batch(&sql).unwrap();
+    };
+    let feed = async |address: &str, after: u64| -> serde_json::Value {
+        let told = get(address, &format!("/api/v1/feed?after={after}"), "").await;
+        serde_json::from_str(&told.body).unwrap()
+    };
+    // More than is asked for at once.
+    withhold(1, 400);
+    let before = feed(&address, 0).await["last"].as_u64().unwrap();
+    running.ends().await;
+    withhold(401, 420);
+    let (running, address) = started(&stage, "").await;
+    let news = feed(&address, before).await;
+    let known = |id: u32| news["events"].to_string().contains(&format!("\"id\":\"x{id:06}\""));
+    assert!((401..=420).all(known), "{before}: {}", news["last"]);
+    let last = news["last"].as_u64().unwrap();
+    assert!(last > before && last < 1 << 53, "{before} {last}");
+    running.ends().await;
+}

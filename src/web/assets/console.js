@@ -102,12 +102,14 @@ function follow(feed) {
   let held = [], paused = false, trouble = "connecting…", last = feed.dataset.after;
   const fits = (entry) =>
     (kind.value === "" || entry.dataset.kind === kind.value) && entry.textContent.toLowerCase().includes(words.value.trim().toLowerCase());
+  const at = (entry) => entry.querySelector("time").dateTime;
   const add = (entry) => {
     if (document.getElementById(entry.id)) return;
     entry.classList.add("fresh");
     entry.hidden = !fits(entry);
     times(entry);
-    list.prepend(entry);
+    // What is told late or again, as after a restart, has its place among the others.
+    list.insertBefore(entry, [...list.children].find((other) => at(other) <= at(entry)) ?? null);
     while (list.children.length > ENTRIES_MAX) list.lastElementChild.remove();
     empty.hidden = true;
   };
