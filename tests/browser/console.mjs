@@ -380,6 +380,25 @@ await step("what the feed is told late or again has its place among the others",
   await page.context().close();
 });
 
+await step("the feed on a connection that is dead is not live, and listens anew", async () => {
+  const page = await open();
+  await page.clock.install();
+  let hangs = false;
+  await page.route("**/feed/events?*", (route) => { if (!hangs) return route.continue(); });
+  await visit(page, "/feed");
+  const state = page.locator("#feed-state"), pass = () => page.clock.runFor(41_000);
+  await until("it is live", async () => (await state.textContent()) === "live");
+  hangs = true;
+  await until("it says so", async () => { await pass(); return /^not live: nothing heard since \d\d?:\d\d:\d\d/.test(await state.textContent()); });
+  await pass();
+  assert.match(await state.textContent(), /^not live: nothing heard since/, "nobody answers yet");
+  hangs = false;
+  await pass();
+  await until("it is live again", async () => (await state.textContent()) === "live");
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await page.context().close();
+});
+
 await step("all boxes are ticked together, by a label that says so", async () => {
   await visit(first, "/deliveries");
   await first.getByRole("checkbox", { name: "Select all on this page" }).check();
