@@ -56,7 +56,7 @@ impl Event {
 /// Something that happened, as it is told.
 #[derive(Debug)]
 pub(super) struct News {
-    /// Its number, from 1 since the relay was started.
+    /// Its number: they begin at the relay's start, in milliseconds, so that none is one that an earlier process gave.
     pub(super) number: u64,
     /// What it was.
     pub(super) event: Event,
@@ -83,7 +83,7 @@ type Entry = fn(&Event, &TimeZone, Timestamp) -> String;
 struct Known {
     /// The last things that happened, the oldest first.
     news: VecDeque<Arc<News>>,
-    /// How many there were.
+    /// The number of the last of them.
     number: u64,
     /// The number of the last message.
     message: Option<i64>,
@@ -109,12 +109,13 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new(relay: Arc<Relay>, entry: Entry) -> Self {
+        let number = u64::try_from(relay.clock.now().as_millisecond()).unwrap_or(0);
         Self {
             relay,
             entry,
-            known: Mutex::default(),
+            known: Mutex::new(Known { number, ..Known::default() }),
             turn: tokio::sync::Mutex::default(),
-            last: watch::Sender::new(0),
+            last: watch::Sender::new(number),
         }
     }
 
@@ -122,7 +123,8 @@ impl Events {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known behind the number, the oldest first. A number of before the relay was started is behind nothing.
+    /// What is known behind the number, the oldest first: all of it behind one of before the start, and behind one that is not
+    /// reached yet, which a process gave whose clock was ahead.
     fn behind(&self, after: u64) -> Vec<Arc<News>> {
         let known = self.known();
         let after = if after > known.number { 0 } else { after };

@@ -24,7 +24,7 @@ use super::pages::problem;
 const BODY_KIB_MAX: usize = 256;
 /// The same where ten thousand ids may be named.
 const IDS_KIB_MAX: usize = 1024;
-const IDS: &str = "/api/v1/deliveries/";
+const IDS: [&str; 2] = ["/api/v1/deliveries/", "/deliveries/change"];
 const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 /// The session's cookie.
 pub(super) const COOKIE: &str = "relay_session";
@@ -197,7 +197,8 @@ async fn proven(
     let cookieless = cookie(headers).is_none();
     let header = text(headers, PROOF_HEADER).map(str::to_owned);
     let (parts, body) = request.into_parts();
-    let kib_max = if parts.uri.path().starts_with(IDS) { IDS_KIB_MAX } else { BODY_KIB_MAX };
+    let names_ids = IDS.iter().any(|path| parts.uri.path().starts_with(path));
+    let kib_max = if names_ids { IDS_KIB_MAX } else { BODY_KIB_MAX };
     let body = read(body, kib_max).await?;
     let trusted = bearer || (program && cookieless && !console.access.is_guarded());
     let shown = header.or_else(|| field(&parts.headers, &body, PROOF));

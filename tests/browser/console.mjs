@@ -366,6 +366,39 @@ await step("the feed that the store does not answer for is not live", async () =
   await page.context().close();
 });
 
+await step("what the feed is told late or again has its place among the others", async () => {
+  const page = await open();
+  troubled.add(page);
+  const entry = (id, at) => `<li id="${id}" data-kind="message"><span><time datetime="${at}" data-show="at"></time></span></li>`;
+  const body = `event: entries\nid: 1\ndata: ${entry("m-next", "2099-01-01T00:00:00Z")}${entry("m-late", "2001-01-01T00:00:00Z")}\n\n`;
+  let connections = 0;
+  await page.route("**/feed/events?*", (route) => { connections += 1; return connections === 1 ? route.fulfill({ contentType: "text/event-stream", body }) : route.abort(); });
+  await visit(page, "/feed");
+  await page.locator("#m-late").waitFor({ state: "attached" });
+  const ids = await page.locator("#entries > li").evaluateAll((entries) => entries.map(({ id }) => id));
+  assert.deepEqual([ids.length > 2, ids[0], ids.at(-1)], [true, "m-next", "m-late"]);
+  await page.context().close();
+});
+
+await step("the feed on a connection that is dead is not live, and listens anew", async () => {
+  const page = await open();
+  await page.clock.install();
+  let hangs = false;
+  await page.route("**/feed/events?*", (route) => { if (!hangs) return route.continue(); });
+  await visit(page, "/feed");
+  const state = page.locator("#feed-state"), pass = () => page.clock.runFor(41_000);
+  await until("it is live", async () => (await state.textContent()) === "live");
+  hangs = true;
+  await until("it says so", async () => { await pass(); return /^not live: nothing heard since \d\d?:\d\d:\d\d/.test(await state.textContent()); });
+  await pass();
+  assert.match(await state.textContent(), /^not live: nothing heard since/, "nobody answers yet");
+  hangs = false;
+  await pass();
+  await until("it is live again", async () => (await state.textContent()) === "live");
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await page.context().close();
+});
+
 await step("all boxes are ticked together, by a label that says so", async () => {
   await visit(first, "/deliveries");
   await first.getByRole("checkbox", { name: "Select all on this page" }).check();

@@ -3,7 +3,7 @@
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::store::{Filter, Row};
 
-use crate::console::{Answer, get, hidden, post, started};
+use crate::console::{Answer, form_to, gathering, get, hidden, open_digest, post, started};
 use crate::stage::{Running, Stage};
 use crate::world::PATIENCE;
 
@@ -48,20 +48,25 @@ impl Delivered {
     async fn page(&self, path: &str) -> Answer {
         get(&self.address, path, "").await
     }
+
+    /// Puts deliveries into a state.
+    fn put(&self, which: &str, state: &str) {
+        let sql = format!(
+            "UPDATE deliveries SET state = '{state}' WHERE {which};
+             DELETE FROM counts;
+             INSERT INTO counts (target, state, n) SELECT target, state, count(*) FROM deliveries GROUP BY target, state"
+        );
+        self.stage.database().execute_batch(&sql).unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a_change_of_all_that_fit_names_the_state_that_is_meant() {
     let console = Delivered::new(1).await;
     for change in ["replay", "discard"] {
-        for path in ["/deliveries/review", "/deliveries/change"] {
-            let refused = console.send(path, &format!("scope=all&target=crm&change={change}")).await;
-            assert!(
-                refused.status == 400 && refused.body.contains("Choose a state first"),
-                "{}",
-                refused.body
-            );
-        }
+        let form = format!("scope=all&target=crm&change={change}");
+        let refused = console.send("/deliveries/review", &form).await;
+        assert!(refused.status == 400 && refused.body.contains("Choose a state first"), "{}", refused.body);
     }
     let waits = console.send("/deliveries/review", "scope=all&state=pending&change=replay").await;
     assert!(waits.status == 400 && waits.body.contains("only what has ended is replayed"), "{}", waits.body);
@@ -109,6 +114,125 @@ async fn more_than_are_changed_at_once_are_said_to_be_more() {
         "{page}"
     );
     assert!(page.contains("10,000 withheld"), "{page}");
+    console.put("state = 'withheld'", "dead");
+    let review = console.send("/deliveries/review", "scope=all&state=dead&change=discard").await;
+    let form = format!("{}&change=discard", form_to(&review, "/deliveries/change"));
+    assert_eq!(console.send("/deliveries/change", &form).await.status, 303, "so many can be named");
+    let counts = console.stage.store().await.counts(None).await.unwrap();
+    assert_eq!((counts.discarded, counts.dead), (10_000, 1));
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn what_comes_into_the_state_after_the_look_is_not_changed() {
+    let console = Delivered::new(4).await;
+    let mut rows = console.settled(4).await;
+    // The newest first, so that those that come later were planned before.
+    rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.number));
+    let die = |rows: &[Row]| rows.iter().for_each(|row| console.put(&format!("id = '{}'", row.id), "dead"));
+    die(&rows[..2]);
+    let review = console.send("/deliveries/review", "scope=all&state=dead&change=discard").await;
+    assert!(review.body.contains("Discard 2 deliveries?"), "{}", review.body);
+    die(&rows[2..]);
+    let form = format!("{}&change=discard", form_to(&review, "/deliveries/change"));
+    let changed = console.send("/deliveries/change", &form).await;
+    let told = console.page(changed.header("location").unwrap()).await.body;
+    assert!(told.contains("2 deliveries discarded."), "{told}");
+    let counts = console.stage.store().await.counts(None).await.unwrap();
+    assert_eq!((counts.discarded, counts.dead), (2, 2));
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn a_second_click_changes_nothing_and_says_so() {
+    let console = Delivered::new(2).await;
+    let look = async |state: &str, change: &str| {
+        let review =
+            console.send("/deliveries/review", &format!("scope=all&state={state}&change={change}")).await;
+        format!("{}&change={change}", form_to(&review, "/deliveries/change"))
+    };
+    let replay = look("delivered", "replay").await;
+    assert_eq!(console.send("/deliveries/change", &replay).await.status, 303);
+    let again = console.send("/deliveries/change", &replay).await;
+    assert!(again.status == 409 && again.body.contains("by a second click"), "{}", again.body);
+    assert_eq!(console.settled(4).await.len(), 4);
+    console.put("replay_of IS NULL", "dead");
+    let discard = look("dead", "discard").await;
+    assert_eq!(console.send("/deliveries/change", &discard).await.status, 303);
+    let again = console.send("/deliveries/change", &discard).await;
+    assert!(
+        again.status == 409 && again.body.contains("nothing can be discarded any more"),
+        "{}",
+        again.body
+    );
+    console.running.ends().await;
+}
+
+#[tokio::test]
+async fn what_a_digest_takes_in_after_the_look_is_not_cancelled_unseen() {
+    let stage = Stage::with(&gathering()).await;
+    let (running, address) = started(&stage, "").await;
+    let own = format!("Origin: http://{address}\r\n");
+    let look = async |page: &Answer| {
+        let form = format!("csrf={}&id={}&change=cancel", page.proof(), hidden(page, "id"));
+        let review = post(&address, "/digests/review", &own, &form).await;
+        format!("{}&change=cancel", form_to(&review, "/digests/change"))
+    };
+    stage.receive(2);
+    let seen = look(&open_digest(&address, 2).await).await;
+    stage.receive(1);
+    let grown = open_digest(&address, 3).await;
+    let refused = post(&address, "/digests/change", &own, &seen).await;
+    assert!(refused.status == 409 && refused.body.contains("1 message more came"), "{}", refused.body);
+    let cancelled = post(&address, "/digests/change", &own, &look(&grown).await).await;
+    let told = get(&address, cancelled.header("location").unwrap(), "").await.body;
+    assert!(told.contains("discarded with its 3 messages"), "{told}");
+    running.ends().await;
+}
+
+#[tokio::test]
+async fn a_digest_is_cancelled_by_one_of_two_clicks() {
+    let stage = Stage::with(&gathering()).await;
+    let (running, address) = started(&stage, "").await;
+    let own = format!("Origin: http://{address}\r\n");
+    stage.receive(2);
+    let page = open_digest(&address, 2).await;
+    let form = format!("csrf={}&id={}&messages=2&change=cancel", page.proof(), hidden(&page, "id"));
+    let locker = stage.database();
+    locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let click = || post(&address, "/digests/change", &own, &form);
+    let free = async {
+        // Meanwhile both have found it open, and wait to write.
+        for _ in 0..20 {
+            get(&address, "/digests", "").await;
+        }
+        locker.execute_batch("ROLLBACK").unwrap();
+    };
+    let (first, second, ()) = tokio::join!(click(), click(), free);
+    let mut statuses = [first.status, second.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [303, 409], "{} {}", first.body, second.body);
+    let refused = if first.status == 409 { first } else { second };
+    assert!(refused.body.contains("no longer open"), "{}", refused.body);
+    running.ends().await;
+}
+
+#[tokio::test]
+async fn a_rule_that_another_mute_silences_stays_muted() {
+    let console = Delivered::new(0).await;
+    let told = async |path: &str, form: &str| {
+        let changed = console.send(path, form).await;
+        console.page(changed.header("location").unwrap()).await.body
+    };
+    let page = told("/mutes/add", "rule=all&for=8h&reason=long").await;
+    assert!(page.contains("all is muted.") && !page.contains("by mute"), "{page}");
+    let page = told("/mutes/add", "rule=all&for=2h&reason=short").await;
+    assert!(page.contains("all is muted.") && page.contains("by mute 1"), "{page}");
+    let page = told("/mutes/lift", "id=2").await;
+    assert!(page.contains("Mute 2 is lifted, and all stays muted until"), "{page}");
+    assert!(page.contains("by mute 1") && !page.contains("no longer muted"), "{page}");
+    let page = told("/mutes/lift", "id=1").await;
+    assert!(page.contains("all is no longer muted"), "{page}");
     console.running.ends().await;
 }
 

@@ -95,19 +95,23 @@ function keep(region) {
 // The feed: entries come as they happen; pausing keeps them back, filtering hides them.
 const ENTRIES_MAX = 300;
 const REFUSED_WAIT_MS = 5000;
+// The relay says every 15 seconds that it is there.
+const SILENCE_MS_MAX = 40000;
 
 function follow(feed) {
   const list = document.getElementById("entries"), pause = document.getElementById("pause"), state = document.getElementById("feed-state");
   const words = document.getElementById("feed-words"), kind = document.getElementById("feed-kind"), empty = document.getElementById("feed-empty");
-  let held = [], paused = false, trouble = "connecting…", last = feed.dataset.after;
+  let heard = new Date(), held = [], paused = false, trouble = "connecting…", last = feed.dataset.after;
   const fits = (entry) =>
     (kind.value === "" || entry.dataset.kind === kind.value) && entry.textContent.toLowerCase().includes(words.value.trim().toLowerCase());
+  const at = (entry) => entry.querySelector("time").dateTime;
   const add = (entry) => {
     if (document.getElementById(entry.id)) return;
     entry.classList.add("fresh");
     entry.hidden = !fits(entry);
     times(entry);
-    list.prepend(entry);
+    // What is told late or again, as after a restart, has its place among the others.
+    list.insertBefore(entry, [...list.children].find((other) => at(other) <= at(entry)) ?? null);
     while (list.children.length > ENTRIES_MAX) list.lastElementChild.remove();
     empty.hidden = true;
   };
@@ -128,16 +132,28 @@ function follow(feed) {
   });
   const listen = () => {
     const source = new EventSource(`${feed.dataset.events}?after=${last}`);
-    source.addEventListener("open", () => tell(""));
-    source.addEventListener("trouble", (event) => tell(`not live: ${event.data}`));
-    source.addEventListener("again", () => tell(""));
+    let timer = 0;
+    const wait = () => { clearTimeout(timer); timer = setTimeout(giveUp, SILENCE_MS_MAX); };
+    // A connection that is dead or leads to a relay that hangs looks like one on which nothing happens.
+    const giveUp = () => {
+      tell(`not live: nothing heard since ${stamp(heard)}`);
+      source.close();
+      listen();
+    };
+    const hear = (name, act) => source.addEventListener(name, (event) => { heard = new Date(); wait(); act(event); });
+    hear("open", () => tell(""));
+    hear("alive", () => {});
+    hear("trouble", (event) => tell(`not live: ${event.data}`));
+    hear("again", () => tell(""));
     source.addEventListener("error", () => {
       // A browser connects again by itself, but not after a refusal.
       const refused = source.readyState === EventSource.CLOSED;
       tell(refused ? "not live: the relay refuses; you may be signed out, load the page again" : "not live: connecting again…");
-      if (refused) setTimeout(listen, REFUSED_WAIT_MS);
+      if (!refused) return wait();
+      clearTimeout(timer);
+      setTimeout(listen, REFUSED_WAIT_MS);
     });
-    source.addEventListener("entries", (event) => {
+    hear("entries", (event) => {
       const holder = document.createElement("template");
       holder.innerHTML = event.data;
       const entries = [...holder.content.children];
@@ -146,6 +162,7 @@ function follow(feed) {
       held = [...held, ...entries].slice(-ENTRIES_MAX);
       tell(trouble);
     });
+    wait();
   };
   listen();
 }

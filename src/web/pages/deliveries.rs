@@ -65,7 +65,6 @@ impl Asked {
             target: text("target"),
             since: text("since"),
             message: text("message"),
-            before: text("before"),
             ..Self::default()
         }
     }
@@ -286,7 +285,6 @@ struct Review {
     unfit: usize,
     passed_over: usize,
     more: bool,
-    by_id: bool,
     back: String,
 }
 
@@ -311,7 +309,6 @@ struct Chosen {
     passed_over: usize,
     /// The filter finds more than are changed at once.
     more: bool,
-    by_id: bool,
 }
 
 fn change_of(fields: &Fields) -> Result<Change, Failure> {
@@ -322,8 +319,19 @@ fn change_of(fields: &Fields) -> Result<Change, Failure> {
     }
 }
 
-/// The deliveries that a form is about: those that were ticked, or all that fit its filter. What was planned after the
-/// filter was looked at is not among them. What was ticked is done as asked, once each.
+/// The deliveries that a form names, each once.
+async fn named(console: &Console, fields: &Fields) -> Result<Vec<Row>, Failure> {
+    let mut known = HashSet::new();
+    let ids = fields.all("id").filter(|id| known.insert(*id)).take(CHANGED_MAX);
+    let mut rows = Vec::new();
+    for id in ids {
+        rows.extend(console.relay.store.delivery(&DeliveryId::from_text(id)).await?.map(|detail| detail.row));
+    }
+    Ok(rows)
+}
+
+/// The deliveries that are to be looked at before they are changed: those that were ticked, or all that fit a filter. What was
+/// ticked is done as asked.
 async fn chosen(
     change: Change,
     console: &Console,
@@ -340,15 +348,9 @@ async fn chosen(
         let (mut rows, passed_over) = change.found(&console.relay.store, filter).await?;
         let more = rows.len() > CHANGED_MAX;
         rows.truncate(CHANGED_MAX);
-        return Ok(Chosen { rows, passed_over, more, by_id: false });
+        return Ok(Chosen { rows, passed_over, more });
     }
-    let mut known = HashSet::new();
-    let ids = fields.all("id").filter(|id| known.insert(*id)).take(CHANGED_MAX);
-    let mut rows = Vec::new();
-    for id in ids {
-        rows.extend(console.relay.store.delivery(&DeliveryId::from_text(id)).await?.map(|detail| detail.row));
-    }
-    Ok(Chosen { rows, passed_over: 0, more: false, by_id: true })
+    Ok(Chosen { rows: named(console, fields).await?, passed_over: 0, more: false })
 }
 
 /// Refuses to send again what was sent again since it was looked at: by a second click, or by somebody else.
@@ -358,12 +360,20 @@ fn as_seen(rows: &[Row], fields: &Fields) -> Result<(), Failure> {
     if rows.iter().all(|row| is_seen(&row)) {
         return Ok(());
     }
-    Err(meanwhile())
+    Err(meanwhile(Change::Replay))
 }
 
-fn meanwhile() -> Failure {
-    let words = "Nothing was done now: of what you chose, something was sent again since you looked at it, by a second click or \
-                 by somebody else. The page of each delivery says as what. If it is to be sent once more, choose it anew.";
+fn meanwhile(change: Change) -> Failure {
+    let words = match change {
+        Change::Replay => {
+            "Nothing was done now: of what you chose, something was sent again since you looked at it, by a second click or \
+             by somebody else. The page of each delivery says as what. If it is to be sent once more, choose it anew."
+        }
+        Change::Discard => {
+            "Nothing was done now: of what you chose, nothing can be discarded any more. It was sent since you looked at it, or \
+             discarded by a second click or by somebody else. The page of each delivery says what became of it."
+        }
+    };
     Failure::Conflict(words.to_owned())
 }
 
@@ -372,34 +382,34 @@ pub(in crate::web) async fn review(Call { console, visitor }: Call, body: String
     let fields = Fields::of(&body);
     let frame = Frame::new(&console, visitor, "/deliveries").titled("Review");
     let change = change_of(&fields)?;
-    let Chosen { rows: mut fit, passed_over, more, by_id } =
-        chosen(change, &console, &frame, &fields).await?;
+    let Chosen { rows: mut fit, passed_over, more } = chosen(change, &console, &frame, &fields).await?;
     let all = fit.len();
-    let newest = fit.iter().map(|row| row.number).max().unwrap_or(0);
     fit.retain(|row| change.fits(row.state));
-    let mut asked = Asked::of(&fields);
+    let asked = Asked::of(&fields);
     let back = asked.page("");
-    asked.before = (newest + 1).to_string();
     let unfit = all - fit.len();
-    page(&Review { frame, change, asked, fit, unfit, passed_over, more, by_id, back })
+    page(&Review { frame, change, asked, fit, unfit, passed_over, more, back })
 }
 
-/// `POST /deliveries/change`
+/// `POST /deliveries/change`: those that were looked at, and what came since is not among them.
 pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String) -> Answer {
     let fields = Fields::of(&body);
-    let (change, peer) = (change_of(&fields)?, visitor.peer);
-    let frame = Frame::new(&console, visitor, "/deliveries");
-    let Chosen { mut rows, by_id, .. } = chosen(change, &console, &frame, &fields).await?;
+    let (change, peer, now) = (change_of(&fields)?, visitor.peer, console.relay.clock.now());
+    if fields.all("id").next().is_none() {
+        let words = "This names no delivery. Choose some, or all that fit a filter, and look at them first.";
+        return Err(Failure::Wrong(words.to_owned()));
+    }
+    let mut rows = named(&console, &fields).await?;
     rows.retain(|row| change.fits(row.state));
-    if by_id && change == Change::Replay {
+    if change == Change::Replay {
         as_seen(&rows, &fields)?;
     }
     // They are sent again in the order in which they were planned.
     rows.sort_unstable_by_key(|row| row.number);
     let picked: Vec<Picked> = rows.iter().map(Picked::from).collect();
-    let changed = change.run(&console.relay.store, &picked, frame.now).await?;
-    if by_id && change == Change::Replay && changed.is_empty() && !picked.is_empty() {
-        return Err(meanwhile());
+    let changed = change.run(&console.relay.store, &picked, now).await?;
+    if changed.is_empty() {
+        return Err(meanwhile(change));
     }
     console.relay.owed.notify_one();
     let did = change.as_str();
@@ -412,6 +422,6 @@ pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String
         Change::Replay => format!("{number} planned again; they are sent at once."),
         Change::Discard => format!("{number} discarded."),
     };
-    let to = console.told.keep(&Asked::of(&fields).page(""), words, frame.now);
+    let to = console.told.keep(&Asked::of(&fields).page(""), words, now);
     Ok(Redirect::to(&to).into_response())
 }

@@ -121,17 +121,30 @@ struct Review {
     open: Open,
 }
 
+/// What to say of a digest that is closed.
+const CLOSED: &str = "This digest is no longer open: it was closed meanwhile, or somebody else decided about it. The deliveries \
+                      show what became of it.";
+
 /// The open digest that a form is about, and what is to be done to it.
 async fn chosen(console: &Console, fields: &Fields) -> Result<(Say, Row), Failure> {
     let wrong = || Failure::Wrong("A digest is flushed or cancelled.".to_owned());
     let say = Say::parse(fields.one("change")).ok_or_else(wrong)?;
     let found = console.relay.store.delivery(&DeliveryId::from_text(fields.one("id"))).await?;
-    let row = found.map(|detail| detail.row).filter(digests::is_open).ok_or_else(|| {
-        let words = "This digest is no longer open: it was closed meanwhile, or somebody else decided about it. The deliveries \
-                     show what became of it.";
-        Failure::Missing(words.to_owned())
-    })?;
-    Ok((say, row))
+    let row = found.map(|detail| detail.row).filter(digests::is_open);
+    Ok((say, row.ok_or_else(|| Failure::Missing(CLOSED.to_owned()))?))
+}
+
+/// Refuses to cancel what came after the digest was looked at: it goes on collecting.
+fn as_seen(row: &Row, fields: &Fields) -> Result<(), Failure> {
+    let (seen, held) = (fields.one("messages").parse().unwrap_or(0), row.messages.len());
+    if seen == held {
+        return Ok(());
+    }
+    let more = messages_in_words(held.saturating_sub(seen));
+    let words = format!(
+        "Nothing was done: {more} more came since you looked at this digest. Look again before you cancel it."
+    );
+    Err(Failure::Conflict(words))
 }
 
 /// `POST /digests/review`: what would be sent, or would not.
@@ -143,9 +156,16 @@ pub(in crate::web) async fn review(Call { console, visitor }: Call, body: String
 
 /// `POST /digests/change`
 pub(in crate::web) async fn change(Call { console, visitor }: Call, body: String) -> Answer {
-    let (say, row) = chosen(&console, &Fields::of(&body)).await?;
+    let fields = Fields::of(&body);
+    let (say, row) = chosen(&console, &fields).await?;
+    if say == Say::Cancel {
+        as_seen(&row, &fields)?;
+    }
     let now = console.relay.clock.now();
     let done = say.run(&console.relay.store, std::slice::from_ref(&row.id), now).await?;
+    if done.is_empty() {
+        return Err(Failure::Conflict(CLOSED.to_owned()));
+    }
     console.relay.owed.notify_one();
     let (peer, did, digests) = (visitor.peer, say.as_str(), done.len());
     tracing::info!(%peer, did, digests, digest = %row.id, "changed in the console");

@@ -1,6 +1,7 @@
 //! The live feed: what came and what became of it, as it happens.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Query, State};
@@ -17,6 +18,8 @@ use crate::web::Console;
 use crate::web::events::{Event, KEPT_MAX, Live};
 use crate::web::guard::Call;
 
+/// How long those who watch hear nothing at most. The script takes a connection for dead after more than twice as long.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How much of the reason is shown why the store does not answer, in characters.
 const REASON_CHARS_MAX: usize = 200;
 
@@ -84,5 +87,23 @@ pub(in crate::web) async fn events(
             Live::Again => Sent::default().event("again").data("the store answers again"),
         })
     });
-    Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(stream).keep_alive(alive(SILENCE_MAX)).into_response()
+}
+
+/// Says that the relay is there, in an event with data: no script hears of a comment, nor of an event without.
+fn alive(every: Duration) -> KeepAlive {
+    KeepAlive::new().interval(every).event(Sent::default().event("alive").data("the relay is there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_script_hears_that_the_relay_is_there() {
+        let silent = futures_util::stream::pending::<Result<Sent, Infallible>>();
+        let body = Sse::new(silent).keep_alive(alive(Duration::ZERO)).into_response().into_body();
+        let told = body.into_data_stream().next().await.unwrap().unwrap();
+        assert_eq!(told, "event: alive\ndata: the relay is there\n\n");
+    }
 }

@@ -28,9 +28,10 @@ impl Login {
     }
 }
 
-/// A path of this console; nothing leads elsewhere.
+/// A path of this console; nothing leads elsewhere. Browsers leave tabs and ends of lines out of an address, and take `\` for `/`.
 fn ours(next: &str) -> &str {
-    let inside = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let strange = |char: char| char.is_ascii_control() || char == '\\';
+    let inside = next.starts_with('/') && !next.starts_with("//") && !next.contains(strange);
     if inside { next } else { "/" }
 }
 
@@ -100,10 +101,20 @@ mod tests {
     #[test]
     fn signing_in_leads_nowhere_else() {
         assert_eq!(ours("/deliveries?state=dead"), "/deliveries?state=dead");
-        for elsewhere in
-            ["", "https://evil.test", "//evil.test", "/\\evil.test", "javascript:alert(1)", "/\r\nx"]
-        {
-            assert_eq!(ours(elsewhere), "/", "{elsewhere}");
+        for elsewhere in [
+            "",
+            "https://evil.test",
+            "//evil.test",
+            "/\\evil.test",
+            "javascript:alert(1)",
+            "/\r\nx",
+            // Browsers leave tabs out.
+            "/\t/evil.test",
+            // No header can hold these.
+            "/\u{1}",
+            "/\u{7f}",
+        ] {
+            assert_eq!(ours(elsewhere), "/", "{elsewhere:?}");
         }
     }
 }

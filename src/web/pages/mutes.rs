@@ -3,11 +3,13 @@
 use askama::Template;
 use axum::extract::Query;
 use axum::response::{IntoResponse, Redirect};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Answer, Failure, Frame, page, short};
 use crate::answers::when;
 use crate::model::mute::Mute;
+use crate::web::Console;
 use crate::web::form::Fields;
 use crate::web::guard::Call;
 
@@ -53,9 +55,22 @@ pub(in crate::web) async fn add(Call { console, visitor }: Call, body: String) -
     let mute = console.relay.store.mute(rule, until, &reason, now).await?;
     let peer = visitor.peer;
     tracing::info!(%peer, rule, until = %mute.until, reason = ?mute.reason, "muted in the console");
+    let longer = longest(&console, &mute.rule, now).await?.filter(|longest| longest.until > mute.until);
     let rule = short(rule, 80);
-    let words = format!("{rule} is muted. What it owes is withheld meanwhile, with the reason.");
+    let stays = longer.map(|by| format!(" It {}.", stays(&by, &console))).unwrap_or_default();
+    let words = format!("{rule} is muted. What it owes is withheld meanwhile, with the reason.{stays}");
     Ok(Redirect::to(&console.told.keep("/mutes", words, now)).into_response())
+}
+
+/// The mute that silences a rule for longest.
+async fn longest(console: &Console, rule: &str, now: Timestamp) -> Result<Option<Mute>, Failure> {
+    Ok(Mute::of(&console.relay.store.mutes(now).await?, rule, now).cloned())
+}
+
+/// What to say of a rule that another mute silences as well.
+fn stays(by: &Mute, console: &Console) -> String {
+    let until = when::moment(by.until, &console.relay.config().timezone);
+    format!("stays muted until {until}, by mute {}", by.id)
 }
 
 /// `POST /mutes/lift`
@@ -68,6 +83,9 @@ pub(in crate::web) async fn lift(Call { console, visitor }: Call, body: String) 
     let peer = visitor.peer;
     tracing::info!(%peer, rule = ?mute.rule, "a mute was lifted in the console");
     let rule = short(&mute.rule, 80);
-    let words = format!("{rule} is no longer muted. What was withheld stays withheld until it is replayed.");
+    let words = match longest(&console, &mute.rule, now).await? {
+        Some(by) => format!("Mute {id} is lifted, and {rule} {}.", stays(&by, &console)),
+        None => format!("{rule} is no longer muted. What was withheld stays withheld until it is replayed."),
+    };
     Ok(Redirect::to(&console.told.keep("/mutes", words, now)).into_response())
 }
