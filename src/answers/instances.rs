@@ -99,6 +99,11 @@ impl Instances {
         Some(known.map_or_else(|| format!("a single round ({id})"), |instance| instance.host.clone()))
     }
 
+    /// Since when there has been one without a break, if one is there.
+    pub fn there_since(&self) -> Option<Timestamp> {
+        self.all.iter().filter(|instance| instance.alive).map(|instance| instance.started_at).min()
+    }
+
     /// Whether there may be several.
     pub fn are_shared(&self) -> bool {
         self.shared

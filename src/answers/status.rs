@@ -9,7 +9,10 @@ use super::instances::{Instance, Instances};
 use super::targets::{NOT_THERE, SWITCHED_OFF, Standing, standing};
 use crate::config::Config;
 use crate::daemon::reload::Reloader;
+use crate::daemon::share::TAKEN_OVER_WITHIN;
 use crate::model::mute::Mute;
+use crate::model::settle::after_now;
+use crate::source::Account as Polled;
 use crate::store::{AccountStatus, Counts, Moment, Result, Store};
 
 /// So many moments are shown that deliveries wait for.
@@ -28,6 +31,9 @@ pub struct Account {
     pub error: Option<String>,
     /// The instance that polls it.
     pub polled_by: Option<String>,
+    /// Nobody polls it though a relay runs, which should have taken it up by now.
+    #[serde(default)]
+    pub unpolled: bool,
 }
 
 /// A target that is not simply ready.
@@ -133,17 +139,18 @@ impl Status {
     }
 
     /// Relays that were killed, and that no other takes the place of: nobody does what they did.
-    pub fn killed(&self) -> impl Iterator<Item = &Instance> {
-        self.instances.iter().filter(|instance| !self.shared && !instance.alive)
+    pub fn killed(&self) -> &[Instance] {
+        let any_alive = self.instances.iter().any(|instance| instance.alive);
+        if any_alive { &[] } else { &self.instances }
     }
 
-    /// An account fails, a target is parked, a delivery is dead, one waits for a target that is not in the rules file, the
-    /// last reload was refused, or the relay was killed.
+    /// An account fails or is polled by nobody, a target is parked, a delivery is dead, one waits for a target that is not
+    /// in the rules file, the last reload was refused, or all relays were killed.
     pub fn needs_attention(&self) -> bool {
-        self.killed().next().is_some()
+        !self.killed().is_empty()
             || self.reload.is_some()
             || self.targets.iter().any(|target| target.state == "parked" || target.gone)
-            || self.accounts.iter().any(|account| account.error.is_some())
+            || self.accounts.iter().any(|account| account.error.is_some() || account.unpolled)
             || self.counts.dead > 0
     }
 }
@@ -163,7 +170,9 @@ async fn accounts(
             known.push(AccountStatus { name: account.name.clone(), ..AccountStatus::default() });
         }
     }
+    let in_rules = |name: &str| config?.accounts.iter().find(|account| account.name == name);
     let shown = known.into_iter().map(|status| Account {
+        unpolled: in_rules(&status.name).is_some_and(|polled| is_unpolled(polled, &status, instances, now)),
         polled_by: instances.polling(&status.name),
         lag_seconds: status.last_success.map(|at| now.duration_since(at).as_secs().max(0)),
         name: status.name,
@@ -171,6 +180,15 @@ async fn accounts(
         error: status.error,
     });
     Ok(shown.collect())
+}
+
+/// Its turn came so long ago that somebody should have taken it up, and nobody has. No relay at all is not missed here.
+fn is_unpolled(account: &Polled, status: &AccountStatus, instances: &Instances, now: Timestamp) -> bool {
+    let Some(since) = instances.there_since().filter(|_| instances.polling(&account.name).is_none()) else {
+        return false;
+    };
+    let turn = status.last_success.map_or(since, |at| since.max(after_now(at, account.poll_every)));
+    after_now(turn, TAKEN_OVER_WITHIN) <= now
 }
 
 async fn held(store: &Store, now: Timestamp) -> Result<Vec<Held>> {

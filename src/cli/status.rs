@@ -16,8 +16,9 @@ use crate::store::{Counts, Moment};
 
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
-/// Something needs attention while an account's polling fails, a target is parked, a delivery is dead, one waits for a
-/// target that is not in the rules file, the last reload was refused, the relay was killed, or the rules file is broken.
+/// Something needs attention while an account's polling fails or nobody polls it, a target is parked, a delivery is dead,
+/// one waits for a target that is not in the rules file, the last reload was refused, the relay was killed (of several: all
+/// of them), or the rules file is broken.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// For people or for programs
@@ -77,12 +78,8 @@ fn show_end(context: &Context, status: &Status, broken: bool) -> anyhow::Result<
         let words = "a relay that runs keeps the rules it has, and none could be started: `activity-relay check` says why";
         context.out.line(format!("\n{} {words}", paint(BAD, format!("{file} is broken:"))))?;
     }
-    for killed in status.killed() {
-        let polls: Vec<String> = killed.polls().iter().map(|account| format!("`{account}`")).collect();
-        let polled =
-            if polls.is_empty() { String::new() } else { format!("that polled {} ", polls.join(", ")) };
-        let end = format!("the relay {polled}({}) ended without a word", killed.host);
-        context.out.line(format!("\n{}; start it again", paint(BAD, end)))?;
+    for line in instances::missed(status) {
+        context.out.line(format!("\n{line}"))?;
     }
     if let Some(Reload { at, refused }) = &status.reload {
         let head = format!("the last reload ({}) was refused:", when::ago(*at, status.now));

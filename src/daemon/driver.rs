@@ -102,7 +102,7 @@ async fn beat_for_ever(relay: &Relay) {
             () = relay.stop.cancelled() => {}
         }
     }
-    if let Err(error) = relay.roles.leave().await {
+    if let Err(error) = relay.roles.leave(relay.clock.now()).await {
         tracing::warn!(%error, "what this instance held could not be given up; others take over when it ends");
     }
 }
@@ -311,7 +311,7 @@ pub async fn once(relay: &Relay, grace: Duration) -> anyhow::Result<Round> {
         () = keep_holding(relay) => Ok(Round::default()),
         () = trace_until_it_ends(relay) => Ok(Round::default()),
     };
-    relay.roles.leave().await?;
+    relay.roles.end_round().await?;
     round
 }
 

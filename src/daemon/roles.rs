@@ -17,7 +17,7 @@ use crate::store::{Instance, Store, StoreError};
 
 use super::metrics::{Metrics, OfRole};
 use super::poller::polling_role;
-use super::share::{HOLD, Spread, View};
+use super::share::{HOLD, Spread, TAKEN_OVER_WITHIN, View};
 
 /// The role of the one that removes old history.
 pub const JANITOR: &str = "janitor";
@@ -142,14 +142,27 @@ impl Roles {
         }
     }
 
-    /// Gives everything up; this instance is no longer there.
+    /// Gives everything up; this instance is no longer there, and neither are those whose place it took.
     ///
     /// # Errors
     /// The store fails; others take over when what is held ends.
-    pub async fn leave(&self) -> Result<(), StoreError> {
+    pub async fn leave(&self, now: Timestamp) -> Result<(), StoreError> {
+        let long = SignedDuration::try_from(TAKEN_OVER_WITHIN).unwrap_or(SignedDuration::MAX);
+        self.give_up(now.saturating_sub(long).unwrap_or(Timestamp::MIN)).await
+    }
+
+    /// Gives up what was taken for one round, which takes nobody's place.
+    ///
+    /// # Errors
+    /// The store fails; others take over when what is held ends.
+    pub async fn end_round(&self) -> Result<(), StoreError> {
+        self.give_up(Timestamp::MIN).await
+    }
+
+    async fn give_up(&self, gone_before: Timestamp) -> Result<(), StoreError> {
         let held: Vec<String> = self.state(|state| state.held.keys().cloned().collect());
         self.drop_held(&held);
-        self.shared.store.leave().await
+        self.shared.store.leave(gone_before).await
     }
 
     async fn hold(&self, mut roles: Vec<String>, long: Duration, now: Timestamp) -> Result<(), StoreError> {

@@ -12,6 +12,8 @@ use crate::store::{Hold, Instance};
 /// How long a role is held without a further word. With what the clocks may be apart on either side and the wait for
 /// the next beat, somebody else has it 30 s after its holder died.
 pub const HOLD: Duration = Duration::from_secs(15);
+/// What nobody has held for so long is done by nobody: whoever is there should have taken it over.
+pub const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 /// Looked at so often in a row, a role that nobody takes is taken beyond the share: the others do not know of it.
 const LOOKS_AT_ORPHANS: u32 = 3;
 

@@ -281,9 +281,9 @@ impl Store {
         both!(self.let_go(roles).await)
     }
 
-    /// This instance stops: it gives up all its roles and is forgotten.
-    pub async fn leave(&self) -> Result<()> {
-        both!(self.leave().await)
+    /// This instance stops: it gives up all its roles and is forgotten, with those that said nothing since `gone_before`.
+    pub async fn leave(&self, gone_before: Timestamp) -> Result<()> {
+        both!(self.leave(gone_before).await)
     }
 
     /// All roles that are held, by name.

@@ -7,6 +7,7 @@ use activity_relay::sandbox::script::{Fault, status};
 use serde_json::Value;
 
 use crate::console::get;
+use crate::instances_killed::{RUN, Shared};
 use crate::postgres::fresh_url;
 use crate::somebody::{answer, somebody};
 use crate::stage::{RULES, Running, Stage};
@@ -59,6 +60,106 @@ async fn a_relay_that_was_killed_needs_attention_until_another_one_runs() {
     at_work(&stage, "run --listen none").await.ends().await;
     let (code, text, _) = said(&stage, "status").await;
     assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
+}
+
+/// One of several that has said that it is there and what it does.
+async fn one_more(shared: &Shared) -> Running {
+    let running = shared.stage.start(RUN);
+    shared.stage.until_logged(&running, "held by this instance").await;
+    running
+}
+
+/// What was killed has said nothing for a minute: less than it is remembered for.
+async fn killed(shared: &Shared, running: Running) {
+    let of = format!("(SELECT id FROM instances WHERE host LIKE '%:{}')", running.id());
+    running.kill().await;
+    let sql = format!(
+        "UPDATE holds SET until = until - 60000 WHERE instance IN {of};
+         UPDATE instances SET seen_at = seen_at - 60000 WHERE id IN {of}"
+    );
+    shared.database.batch_execute(&sql).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_that_were_killed_need_attention_until_another_one_runs() {
+    let Some(shared) = Shared::new(RULES).await else { return };
+    let stage = &shared.stage;
+    let (first, second) = (one_more(&shared).await, stage.start(RUN));
+    shared.until_there(2).await;
+    let well = async || {
+        let (code, text, _) = said(stage, "status").await;
+        assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
+        text
+    };
+    assert!(!well().await.contains("gone"));
+    killed(&shared, first).await;
+    assert!(well().await.contains("1m ago (gone)"), "one is enough");
+    killed(&shared, second).await;
+    let missed = async || {
+        let (code, text, _) = said(stage, "status").await;
+        assert_eq!((code, text.contains("nothing needs attention")), (1, false), "{text}");
+        assert!(text.contains("no instance is alive, the last was seen 1m ago: "), "{text}");
+        assert!(
+            text.contains("ended without a word or hang; nobody polls or sends. Start one again"),
+            "{text}"
+        );
+        assert!(text.contains("1m ago (gone)"), "{text}");
+        assert_eq!(said(stage, "status --format json").await.0, 1);
+    };
+    missed().await;
+    // A round polls once and is no relay that goes on.
+    assert_eq!(stage.output("run --once --listen none").await.status.code(), Some(0), "{}", stage.logged());
+    missed().await;
+    let third = one_more(&shared).await;
+    well().await;
+    third.ends().await;
+    assert!(
+        !well().await.contains("INSTANCE"),
+        "who stopped as it should is not missed, nor whom it replaced"
+    );
+}
+
+/// An account that the rules file names and the relay that runs does not know yet.
+async fn nobody_polls_it(stage: &Stage, running: Running, a_minute_later: impl AsyncFn()) {
+    let two = "accounts:\n  - { name: branch, token: \"${TOKEN}\", base_url: \"${API}\", poll_every: 1s }";
+    stage.rules(&RULES.replace("accounts:", two));
+    let (code, text, _) = said(stage, "status").await;
+    assert_eq!((code, text.contains("nothing needs attention")), (0, true), "it may come by itself: {text}");
+    a_minute_later().await;
+    let (code, text, _) = said(stage, "status").await;
+    assert_eq!((code, text.contains("nothing needs attention")), (1, false), "{text}");
+    assert!(text.contains("nobody polls `branch` though a relay runs: "), "{text}");
+    assert!(text.contains("reload it, if its rules file is an older one, and look into its log"), "{text}");
+    let document = json(stage, "status --format json").await;
+    let unpolled = |nth: usize| (&document["accounts"][nth]["name"], &document["accounts"][nth]["unpolled"]);
+    assert_eq!(unpolled(0), (&Value::from("main"), &Value::from(false)), "{document}");
+    assert_eq!(unpolled(1), (&Value::from("branch"), &Value::from(true)), "{document}");
+    running.signal("HUP");
+    let store = stage.store().await;
+    while !store.holds().await.unwrap().iter().any(|hold| hold.role == "poll branch") {
+        tokio::task::yield_now().await;
+    }
+    let (code, text, _) = said(stage, "status").await;
+    assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
+    running.ends().await;
+}
+
+/// So that what runs has run for long.
+const SINCE_LONG: &str = "UPDATE instances SET started_at = started_at - 60000";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_nobody_polls_needs_attention() {
+    let stage = Stage::new().await;
+    let running = at_work(&stage, RUN).await;
+    nobody_polls_it(&stage, running, async || stage.database().execute_batch(SINCE_LONG).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_none_of_several_polls_needs_attention() {
+    let Some(shared) = Shared::new(RULES).await else { return };
+    let running = one_more(&shared).await;
+    let later = async || shared.database.batch_execute(SINCE_LONG).await.unwrap();
+    nobody_polls_it(&shared.stage, running, later).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,7 @@ async fn accounts_are_spread_over_those_that_are_there() {
     assert_eq!(shares(&several).await.iter().sum::<usize>(), 5);
     assert!(shares(&several).await.iter().all(|share| *share <= 2), "{:?}", shares(&several).await);
     let gone = several.members.remove(1);
-    gone.relay.roles.leave().await.unwrap();
+    gone.relay.roles.leave(several.now()).await.unwrap();
     assert!(!gone.holds("a0") && !gone.holds("a4"));
     beats(&several, 1).await;
     assert_eq!(
@@ -322,7 +322,7 @@ async fn where_there_can_only_be_one_it_holds_everything_and_says_so_once() {
     world.clock.advance(YEAR);
     assert!(relay.roles.holds("poll main", world.clock.now()));
     assert_eq!(world.store().instances().await.unwrap()[0].id, world.store().instance());
-    relay.roles.leave().await.unwrap();
+    relay.roles.leave(world.clock.now()).await.unwrap();
     assert!(world.store().instances().await.unwrap().is_empty());
 }
 

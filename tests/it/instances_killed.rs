@@ -78,7 +78,7 @@ impl Shared {
     }
 
     /// Waits until so many have said that they are there.
-    async fn until_there(&self, count: i64) {
+    pub(crate) async fn until_there(&self, count: i64) {
         self.until_number("SELECT count(*) FROM instances", |there| there >= count).await;
     }
 

@@ -482,7 +482,7 @@ pub(crate) async fn instances_come_and_are_forgotten(store: Store) {
         "who was silent for long starts anew"
     );
     store.hold(&["janitor".to_owned()], Duration::from_secs(20), at(100)).await.unwrap();
-    store.leave().await.unwrap();
+    store.leave(at(40)).await.unwrap();
     assert!(store.instances().await.unwrap().is_empty() && store.holds().await.unwrap().is_empty());
 }
 

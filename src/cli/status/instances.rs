@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::answers::instances::Instance;
-use crate::cli::output::{BOLD, DIM, WARN};
+use crate::answers::status::Status;
+use crate::cli::output::{BAD, BOLD, DIM, WARN, paint};
 use crate::cli::table::{self, plain};
 use crate::cli::{Context, when};
 
@@ -14,11 +15,12 @@ pub(super) fn show(found: &[Instance], context: &Context, now: Timestamp) -> any
     }
     let rows = found.iter().map(|instance| {
         let roles: Vec<&str> = instance.holds.iter().map(|held| held.role.as_str()).collect();
-        let style = if instance.alive { DIM } else { WARN };
+        let seen = when::ago(instance.last_seen, now);
+        let seen = if instance.alive { (DIM, seen) } else { (WARN, format!("{seen} (gone)")) };
         vec![
             (BOLD, instance.host.clone()),
             plain(when::ago(instance.started_at, now)),
-            (style, when::ago(instance.last_seen, now)),
+            seen,
             plain(instance.sending.to_string()),
             plain(table::short(&roles.join(", "), 120)),
         ]
@@ -29,4 +31,32 @@ pub(super) fn show(found: &[Instance], context: &Context, now: Timestamp) -> any
         context.out.line(line.trim_end())?;
     }
     Ok(())
+}
+
+/// What nobody does: that the relays were killed, that an account is polled by none.
+pub(super) fn missed(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    let killed = status.killed();
+    match killed.iter().map(|instance| instance.last_seen).max() {
+        Some(last) if status.shared => {
+            let head = format!("no instance is alive, the last was seen {}:", when::ago(last, status.now));
+            lines.push(format!(
+                "{} they ended without a word or hang; nobody polls or sends. Start one again",
+                paint(BAD, head)
+            ));
+        }
+        _ => lines.extend(killed.iter().map(|killed| {
+            let polls: Vec<String> = killed.polls().iter().map(|account| format!("`{account}`")).collect();
+            let polled =
+                if polls.is_empty() { String::new() } else { format!("that polled {} ", polls.join(", ")) };
+            let end = format!("the relay {polled}({}) ended without a word", killed.host);
+            format!("{}; start it again", paint(BAD, end))
+        })),
+    }
+    let unpolled = status.accounts.iter().filter(|account| account.unpolled);
+    lines.extend(unpolled.map(|account| {
+        let head = format!("nobody polls `{}` though a relay runs:", account.name);
+        format!("{} reload it, if its rules file is an older one, and look into its log", paint(BAD, head))
+    }));
+    lines
 }

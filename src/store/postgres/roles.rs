@@ -21,12 +21,7 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<()> {
         transact!(self.db, |tx| {
-            tx.run(
-                "DELETE FROM instances WHERE id = ANY (array(
-                       SELECT id FROM instances WHERE seen_at < $1 FOR UPDATE SKIP LOCKED))",
-                &[&ms(gone_before)],
-            )
-            .await?;
+            forget(tx, gone_before).await?;
             tx.run(
                 "INSERT INTO instances (id, host, started_at, seen_at) VALUES ($1, $2, $3, $3)
                      ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
@@ -72,8 +67,8 @@ impl Postgres {
         })
     }
 
-    /// Gives everything up and is forgotten.
-    pub(in crate::store) async fn leave(&self) -> Result<()> {
+    /// Gives everything up and is forgotten, with those that said nothing for long.
+    pub(in crate::store) async fn leave(&self, gone_before: Timestamp) -> Result<()> {
         transact!(self.db, |tx| {
             tx.run(
                 "DELETE FROM holds WHERE role = ANY (array(
@@ -81,6 +76,7 @@ impl Postgres {
                 &[&self.instance()],
             )
             .await?;
+            forget(tx, gone_before).await?;
             tx.run("DELETE FROM instances WHERE id = $1", &[&self.instance()]).await.map(|_| ())
         })
     }
@@ -122,4 +118,15 @@ impl Postgres {
         let holder = tx.one(sql, &[&role, &self.instance()]).await?;
         holder.map(|_| ()).ok_or_else(|| StoreError::RoleLost(role.to_owned()))
     }
+}
+
+/// Instances that said nothing since then are forgotten, but for one that speaks at this moment.
+async fn forget(tx: &Tx<'_>, gone_before: Timestamp) -> Result<()> {
+    tx.run(
+        "DELETE FROM instances WHERE id = ANY (array(
+           SELECT id FROM instances WHERE seen_at < $1 FOR UPDATE SKIP LOCKED))",
+        &[&ms(gone_before)],
+    )
+    .await
+    .map(|_| ())
 }

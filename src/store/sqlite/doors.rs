@@ -408,8 +408,8 @@ impl Sqlite {
         self.write(move |db| roles::let_go(db, &roles)).await
     }
 
-    pub(in crate::store) async fn leave(&self) -> Result<()> {
-        self.write(roles::leave).await
+    pub(in crate::store) async fn leave(&self, gone_before: Timestamp) -> Result<()> {
+        self.write(move |db| roles::leave(db, gone_before)).await
     }
 
     pub(in crate::store) async fn holds(&self) -> Result<Vec<Hold>> {

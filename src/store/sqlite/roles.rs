@@ -44,10 +44,10 @@ pub(super) fn let_go(db: &Db, roles: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Gives everything up and is forgotten.
-pub(super) fn leave(db: &Db) -> Result<()> {
+/// Gives everything up and is forgotten, with those that said nothing for long.
+pub(super) fn leave(db: &Db, gone_before: Timestamp) -> Result<()> {
     db.run("DELETE FROM holds WHERE instance = ?1", params![db.instance()])?;
-    db.run("DELETE FROM instances WHERE id = ?1", params![db.instance()])?;
+    db.run("DELETE FROM instances WHERE id = ?1 OR seen_at < ?2", params![db.instance(), Ms(gone_before)])?;
     Ok(())
 }
 

@@ -252,6 +252,7 @@ fn status() -> Value {
         ("lag_seconds", nullable(count())),
         ("error", nullable(text())),
         ("polled_by", nullable(text())),
+        ("unpolled", boolean()),
     ]);
     let held = and(standing(["paused", "parked"]), [("gone", boolean())]);
     let states = StateName::ALL.map(|state| (state.as_str(), count()));

@@ -158,31 +158,7 @@ fn silent<'s>(status: &'s Status, config: &Config, started: Timestamp) -> Vec<&'
 
 /// What needs attention, the worst first. `due`: since when the oldest delivery to each target has been due.
 fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String, Timestamp)>) -> Vec<Note> {
-    let (mut notes, now) = (Vec::new(), status.now);
-    for account in &status.accounts {
-        let Some(error) = &account.error else { continue };
-        let since = account.last_success.map_or_else(
-            || "it was never polled successfully".to_owned(),
-            |at| format!("the last poll went through {}", when::ago(at, now)),
-        );
-        notes.push(Note {
-            tone: "bad",
-            title: format!("Account {} cannot be polled", account.name),
-            words: format!("{error} ({since}). Nothing is lost: polling goes on where it stopped."),
-            mends: vec![Mend::link("See the configuration", "/configuration")],
-        });
-    }
-    notes.extend(silent.iter().map(|account| Note {
-        tone: "warn",
-        title: match account.last_success {
-            Some(at) => format!("Account {} was last polled {}", account.name, when::ago(at, now)),
-            None => format!("Account {} was never polled", account.name),
-        },
-        words: "No poll has failed either: one hangs, or the log says what stands in the way. Nothing is lost: polling goes on \
-                where it stopped."
-            .to_owned(),
-        mends: vec![Mend::link("See the configuration", "/configuration")],
-    }));
+    let (mut notes, now) = (of_accounts(status, silent), status.now);
     notes.extend(status.reload.as_ref().map(|Reload { refused, .. }| Note {
         tone: "bad",
         title: "The last reload was refused".to_owned(),
@@ -225,6 +201,44 @@ fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String
             mends: vec![Mend::link("See the configuration", "/configuration")],
         });
     }
+    notes
+}
+
+/// Of accounts that fail, that nobody polls, or that were not polled for long.
+fn of_accounts(status: &Status, silent: &[&Account]) -> Vec<Note> {
+    let (mut notes, now) = (Vec::new(), status.now);
+    for account in &status.accounts {
+        let Some(error) = &account.error else { continue };
+        let since = account.last_success.map_or_else(
+            || "it was never polled successfully".to_owned(),
+            |at| format!("the last poll went through {}", when::ago(at, now)),
+        );
+        notes.push(Note {
+            tone: "bad",
+            title: format!("Account {} cannot be polled", account.name),
+            words: format!("{error} ({since}). Nothing is lost: polling goes on where it stopped."),
+            mends: vec![Mend::link("See the configuration", "/configuration")],
+        });
+    }
+    notes.extend(status.accounts.iter().filter(|account| account.unpolled).map(|account| Note {
+        tone: "bad",
+        title: format!("Nobody polls account {}", account.name),
+        words: "A relay runs, and none has taken it up: the rules file of an instance may be an older one, or its log says what \
+                stands in the way. Nothing is lost: polling goes on where it stopped."
+            .to_owned(),
+        mends: vec![Mend::link("See the configuration", "/configuration")],
+    }));
+    notes.extend(silent.iter().filter(|account| !account.unpolled).map(|account| Note {
+        tone: "warn",
+        title: match account.last_success {
+            Some(at) => format!("Account {} was last polled {}", account.name, when::ago(at, now)),
+            None => format!("Account {} was never polled", account.name),
+        },
+        words: "No poll has failed either: one hangs, or the log says what stands in the way. Nothing is lost: polling goes on \
+                where it stopped."
+            .to_owned(),
+        mends: vec![Mend::link("See the configuration", "/configuration")],
+    }));
     notes
 }
 
