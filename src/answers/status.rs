@@ -1,6 +1,7 @@
 //! How all stands at once: accounts, queue, targets that are held up, instances, mutes; and what of it needs attention.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use crate::model::settle::after_now;
 use crate::source::Account as Polled;
 use crate::store::{AccountStatus, Counts, Moment, Result, Store};
 
+/// A target that has taken nothing for so long is told of.
+const FAILING_MIN: Duration = Duration::from_mins(5);
 /// So many moments are shown that deliveries wait for.
 const MOMENTS_MAX: usize = 20;
 
@@ -72,6 +75,17 @@ impl Reload {
     }
 }
 
+/// A target that is tried and has taken nothing for long, while something waits for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Failing {
+    /// Its name.
+    pub name: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// How many deliveries wait for it.
+    pub pending: u64,
+}
+
 /// How all stands at one moment: the document of the JSON contract; the keys behind `oldest_due_seconds` are beyond it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Status {
@@ -86,6 +100,9 @@ pub struct Status {
     pub waiting: Vec<Moment>,
     /// The targets that are not simply ready.
     pub targets: Vec<Held>,
+    /// Those that nothing holds and that have taken nothing for five minutes all the same.
+    #[serde(default)]
+    pub failing: Vec<Failing>,
     /// The relays that run, the oldest first.
     pub instances: Vec<Instance>,
     /// The one of them that cleans.
@@ -122,6 +139,7 @@ impl Status {
         targets.retain(|held| !is_off(&held.name) && !stopped.iter().any(|other| other.name == held.name));
         targets.extend(stopped);
         Ok(Self {
+            failing: failing(store, config, &targets, now).await?,
             accounts: accounts(store, config, &instances, now).await?,
             counts: store.counts(None).await?,
             oldest_due_seconds: oldest_due.map(|due| now.duration_since(due).as_secs().max(0)),
@@ -144,13 +162,14 @@ impl Status {
         if any_alive { &[] } else { &self.instances }
     }
 
-    /// An account fails or is polled by nobody, a target is parked, a delivery is dead, one waits for a target that is not
+    /// An account fails or is polled by nobody, a target is parked or takes nothing for long, a delivery is dead, one waits for a target that is not
     /// in the rules file, the last reload was refused, or all relays were killed.
     pub fn needs_attention(&self) -> bool {
         !self.killed().is_empty()
             || self.reload.is_some()
             || self.targets.iter().any(|target| target.state == "parked" || target.gone)
             || self.accounts.iter().any(|account| account.error.is_some() || account.unpolled)
+            || !self.failing.is_empty()
             || self.counts.dead > 0
     }
 }
@@ -202,6 +221,30 @@ async fn held(store: &Store, now: Timestamp) -> Result<Vec<Held>> {
         held.push(Held { name: state.name, state: name.into(), until, reason, pending, dead, gone: false });
     }
     Ok(held)
+}
+
+async fn failing(
+    store: &Store,
+    config: Option<&Config>,
+    held: &[Held],
+    now: Timestamp,
+) -> Result<Vec<Failing>> {
+    let mut found = Vec::new();
+    for state in store.target_states().await? {
+        let since =
+            state.failing_since.filter(|since| state.failures > 0 && after_now(*since, FAILING_MIN) <= now);
+        let is_held = held.iter().any(|held| held.name == state.name);
+        let (Some(since), false) =
+            (since, is_held || config.is_some_and(|config| config.is_off(&state.name)))
+        else {
+            continue;
+        };
+        let pending = store.counts(Some(&state.name)).await?.pending;
+        if pending > 0 {
+            found.push(Failing { name: state.name, since, pending });
+        }
+    }
+    Ok(found)
 }
 
 /// Targets that something is owed to and that the rules file does not name, or switches off.

@@ -9,7 +9,7 @@ use super::answerer::{Answerer, Asking, Needs};
 use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::table::{self, plain};
 use super::{Context, Exit, Format, mute, when};
-use crate::answers::status::{Account, Held, Reload, Status};
+use crate::answers::status::{Account, Failing, Held, Reload, Status};
 use crate::model::delivery::StateName;
 use crate::model::mute::Mute;
 use crate::store::{Counts, Moment};
@@ -80,6 +80,12 @@ fn show_end(context: &Context, status: &Status, broken: bool) -> anyhow::Result<
     }
     for line in instances::missed(status) {
         context.out.line(format!("\n{line}"))?;
+    }
+    for Failing { name, since, pending } in &status.failing {
+        let span = when::span(status.now.duration_since(*since).as_secs());
+        let head = format!("{name} has taken nothing for {span}:");
+        let hint = format!("activity-relay deliveries list --target {name} --state pending");
+        context.out.line(format!("\n{} {pending} wait and are tried again; `{hint}`", paint(BAD, head)))?;
     }
     if let Some(Reload { at, refused }) = &status.reload {
         let head = format!("the last reload ({}) was refused:", when::ago(*at, status.now));

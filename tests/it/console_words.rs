@@ -1,6 +1,7 @@
 //! What the console says where there is nothing, and of one as of many.
 
 use activity_relay::sandbox::incoming::Incoming;
+use activity_relay::sandbox::script::{Fault, status};
 use activity_relay::store::Filter;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -95,6 +96,30 @@ rules:
 "#;
 const ALL_CLEAR: &str =
     "Every account is polled, every target takes what it is owed, and nothing was given up.";
+
+#[tokio::test]
+async fn a_target_that_takes_nothing_for_long_is_told_of_though_nothing_holds_it() {
+    let world = World::new(TWO).await;
+    let address = world.console().await;
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+    world.receives("Ann", "Hello?");
+    world.tick().await;
+    let title = "Target crm has taken nothing for";
+    for (time, told) in [("10s", false), ("1m", false), ("4m", true)] {
+        world.pass(time).await;
+        let page = get(&address, "/", "").await.body;
+        assert_eq!((page.contains(title), page.contains(ALL_CLEAR)), (told, !told), "{time}: {page}");
+    }
+    let all: Value = serde_json::from_str(&get(&address, "/api/v1/status", "").await.body).unwrap();
+    assert_eq!(
+        (&all["failing"][0]["name"], &all["failing"][0]["pending"]),
+        (&"crm".into(), &1.into()),
+        "{all}"
+    );
+    world.sandbox.http.heal();
+    world.pass("1h").await;
+    assert!(get(&address, "/", "").await.body.contains(ALL_CLEAR));
+}
 
 #[tokio::test]
 async fn nothing_needs_attention_only_while_every_account_is_polled() {

@@ -192,7 +192,7 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
     roles::beat(db, "host", at(0), at(1)).unwrap();
     roles::hold(db, &["janitor".into()], Duration::from_secs(1), at(1)).unwrap();
     roles::let_go(db, &["janitor".into()]).unwrap();
-    roles::leave(db).unwrap();
+    roles::leave(db, at(0)).unwrap();
     let joining = |uid: &str| {
         let mut admission = admission(uid);
         let planned = &mut admission.messages[0].deliveries[0];

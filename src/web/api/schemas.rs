@@ -261,6 +261,7 @@ fn status() -> Value {
         ("deliveries", object(states)),
         ("oldest_due_seconds", nullable(count())),
         ("targets", array(held)),
+        ("failing", array(object([("name", text()), ("since", moment()), ("pending", count())]))),
         ("instances", array(object([("id", text()), ("host", text()), ("alive", boolean())]))),
         ("cleaned_by", nullable(text())),
         ("mutes", array(reference("Mute"))),
