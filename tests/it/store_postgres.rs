@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -161,6 +162,9 @@ async fn a_port_of_another_server_is_told_as_such() {
         let server = Server::raw("127.0.0.1:0", move |mut stream, _| {
             let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(greeting.as_bytes());
+            // Whoever closes with something unread resets the connection, and with it what was said.
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
         });
         let error = refusal(&format!("postgres://ann:hunter2@{}/relay", server.address)).await;
         assert!(error.contains("do host and port in --store lead to a PostgreSQL server?"), "{error}");
