@@ -139,11 +139,11 @@ impl Status {
         targets.retain(|held| !is_off(&held.name) && !stopped.iter().any(|other| other.name == held.name));
         targets.extend(stopped);
         Ok(Self {
-            failing: failing(store, config, &targets, now).await?,
             accounts: accounts(store, config, &instances, now).await?,
             counts: store.counts(None).await?,
             oldest_due_seconds: oldest_due.map(|due| now.duration_since(due).as_secs().max(0)),
             waiting: store.moments(now, MOMENTS_MAX).await?,
+            failing: failing(store, config, &targets, now).await?,
             targets,
             shared: instances.are_shared(),
             cleaned_by: instances.cleaning(),
@@ -162,8 +162,8 @@ impl Status {
         if any_alive { &[] } else { &self.instances }
     }
 
-    /// An account fails or is polled by nobody, a target is parked or takes nothing for long, a delivery is dead, one waits for a target that is not
-    /// in the rules file, the last reload was refused, or all relays were killed.
+    /// An account fails or is polled by nobody, a target is parked or takes nothing for long, a delivery is dead, one waits
+    /// for a target that is not in the rules file, the last reload was refused, or all relays were killed.
     pub fn needs_attention(&self) -> bool {
         !self.killed().is_empty()
             || self.reload.is_some()

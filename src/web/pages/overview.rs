@@ -169,7 +169,7 @@ fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String
     notes.extend(status.failing.iter().map(|failing| Note {
         tone: "bad",
         title: format!("Target {} has taken nothing for {}", failing.name, when::span(now.duration_since(failing.since).as_secs())),
-        words: format!("Every attempt fails. {} waiting: the page of each says how it failed and when it is tried again.", deliveries_in_words(failing.pending)),
+        words: format!("Every attempt fails: {} waiting. The page of each says how it failed, and when it is tried again.", deliveries_in_words(failing.pending)),
         mends: vec![Mend::link("See what is pending", owed_to("pending", &failing.name))],
     }));
     if status.counts.dead > 0 {
