@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use activity_relay::sandbox::script::status;
 use serde_json::{Value, json};
 
-use crate::stage::{RULES, Running, Stage};
+use crate::stage::{ANY, RULES, Running, Stage};
 
 const TOKEN: &str = "a-token-of-sixteen-characters";
 
@@ -30,8 +30,8 @@ impl Api {
             "{RULES}  - {{ name: vip, match: {{ activity_type: Payment }}, deliver: [{{ to: crm }}] }}\n"
         ))
         .await;
-        let address = Stage::address();
-        let running = stage.start(&format!("run --listen {address} {options}"));
+        let running = stage.start(&format!("run --listen {ANY} {options}"));
+        let address = stage.address_of(&running).await;
         stage.until_logged(&running, "running").await;
         stage.receive(messages);
         let api = Self { stage, address, running };

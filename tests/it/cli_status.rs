@@ -10,7 +10,7 @@ use crate::console::get;
 use crate::instances_killed::{RUN, Shared};
 use crate::postgres::fresh_url;
 use crate::somebody::{answer, somebody};
-use crate::stage::{RULES, Running, Stage};
+use crate::stage::{ANY, RULES, Running, Stage};
 use crate::world::PATIENCE;
 
 /// Exit code, what was said on stdout and on stderr.
@@ -216,8 +216,8 @@ async fn an_account_that_was_taken_out_is_no_trouble_any_more() {
     let names: Vec<&Value> =
         document["accounts"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["main"], "{document}");
-    let address = Stage::address();
-    let running = at_work(&stage, &format!("run --listen {address}")).await;
+    let running = at_work(&stage, &format!("run --listen {ANY}")).await;
+    let address = stage.address_of(&running).await;
     let overview = get(&address, "/", "").await.body;
     assert!(overview.contains("Nothing needs attention") && !overview.contains("Account old"), "{overview}");
     running.ends().await;
@@ -262,8 +262,8 @@ async fn pauses_say_what_they_changed_to_people_and_to_programs() {
 #[tokio::test]
 async fn a_reload_that_was_refused_needs_attention_until_one_is_not() {
     let stage = Stage::new().await;
-    let address = Stage::address();
-    let running = at_work(&stage, &format!("run --listen {address}")).await;
+    let running = at_work(&stage, &format!("run --listen {ANY}")).await;
+    let address = stage.address_of(&running).await;
     let there = format!("status --url http://{address}");
     assert_eq!(json(&stage, &format!("{there} --format json")).await["reload"], Value::Null);
     stage.rules(&RULES.replace("match: {}", "match: {}, stopp: true"));
@@ -287,8 +287,8 @@ async fn a_reload_that_was_refused_needs_attention_until_one_is_not() {
 #[tokio::test]
 async fn health_asks_for_health_and_takes_no_page_for_it() {
     let stage = Stage::new().await;
-    let address = Stage::address();
-    let running = at_work(&stage, &format!("run --listen {address}")).await;
+    let running = at_work(&stage, &format!("run --listen {ANY}")).await;
+    let address = stage.address_of(&running).await;
     for path in ["", "/", "/livez", "/readyz"] {
         let (code, text, _) = said(&stage, &format!("health --url http://{address}{path}")).await;
         assert_eq!((code, text.as_str()), (0, "ok\n"), "{path}");
@@ -309,8 +309,8 @@ async fn health_asks_for_health_and_takes_no_page_for_it() {
 async fn a_second_run_is_told_of_the_store_before_the_port() {
     let stage = Stage::new().await;
     stage.receive(1);
-    let address = Stage::address();
-    let running = at_work(&stage, &format!("run --listen {address}")).await;
+    let running = at_work(&stage, &format!("run --listen {ANY}")).await;
+    let address = stage.address_of(&running).await;
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
     let (code, _, error) = said(&stage, &format!("run --listen {address}")).await;
     assert_eq!(code, 69);

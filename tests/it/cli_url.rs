@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::somebody::{answer, somebody};
-use crate::stage::{Running, Stage};
+use crate::stage::{ANY, Running, Stage};
 
 const TOKEN: &str = "a-token-of-sixteen-characters";
 const RULES: &str = r#"
@@ -54,8 +54,8 @@ struct Said {
 impl Far {
     async fn new(options: &str) -> Self {
         let stage = Stage::with(RULES).await;
-        let address = Stage::address();
-        let running = stage.start(&format!("run --listen {address} {options}"));
+        let running = stage.start(&format!("run --listen {ANY} {options}"));
+        let address = stage.address_of(&running).await;
         stage.until_logged(&running, "running").await;
         Self { stage, address, running, elsewhere: tempfile::tempdir().unwrap() }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::script::status;
 
-use crate::stage::{RULES, Running, Stage};
+use crate::stage::{ANY, RULES, Running, Stage};
 use crate::world::PATIENCE;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -80,9 +80,8 @@ pub(crate) async fn post(address: &str, path: &str, headers: &str, form: &str) -
 }
 
 pub(crate) async fn started(stage: &Stage, options: &str) -> (Running, String) {
-    let address = Stage::address();
-    let running = stage.start(&format!("run --listen {address} {options}"));
-    stage.until_logged(&running, "console, health and metrics are served").await;
+    let running = stage.start(&format!("run --listen {ANY} {options}"));
+    let address = stage.address_of(&running).await;
     (running, address)
 }
 

@@ -8,7 +8,7 @@ use activity_relay::daemon::gauges::Gauges;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::script::{ok, says, status};
 
-use crate::stage::Stage;
+use crate::stage::{ANY, Stage};
 use crate::world::World;
 
 const PREFIX: &str = "activity_relay_";
@@ -104,8 +104,8 @@ fn says_line(text: &str, line: &str) {
 async fn the_page_describes_what_a_running_relay_shows_and_nothing_else() {
     let stage = Stage::new().await;
     stage.receive(1);
-    let address = Stage::address();
-    let mut running = stage.start(&format!("run --listen {address}"));
+    let mut running = stage.start(&format!("run --listen {ANY}"));
+    let address = stage.address_of(&running).await;
     stage.until_logged(&running, " delivered").await;
     let (shown, documented) = (shown(&get(&address, "/metrics").await), documented());
     running.signal("TERM");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::stage::{RULES, Running, Stage};
+use crate::stage::{ANY, RULES, Running, Stage};
 use crate::world::PATIENCE;
 
 const BAD: (&str, &str) = ("match: {}", "match: {}, stopp: true");
@@ -58,8 +58,8 @@ async fn a_hangup_reloads_and_a_bad_file_is_told_of_as_check_does() {
 #[tokio::test]
 async fn a_request_is_answered_with_what_came_of_it() {
     let stage = Stage::new().await;
-    let address = Stage::address();
-    let running = started(&stage, &format!("run --listen {address}")).await;
+    let running = started(&stage, &format!("run --listen {ANY}")).await;
+    let address = stage.address_of(&running).await;
     let (status, body) = ask(&address, "POST", "").await;
     assert_eq!(status, 200, "{body}");
     assert!(body.starts_with("not reloaded: the files say what configuration "), "{body}");

@@ -19,6 +19,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::world::PATIENCE;
 
+/// Any free port: the process that listens there chooses it.
+pub(crate) const ANY: &str = "127.0.0.1:0";
 /// One HTTP target.
 pub(crate) const RULES: &str = r#"
 version: 1
@@ -228,7 +230,15 @@ impl Stage {
         assert!(said, "{words:?} is not in {}", self.logged());
     }
 
-    /// A free address; somebody else may take it, but hardly does.
+    /// Where a process started with `--listen` [`ANY`] serves its console, from the moment that it does.
+    pub(crate) async fn address_of(&self, running: &Running) -> String {
+        self.until_logged(running, "console, health and metrics are served").await;
+        let log = self.logged();
+        let (_, told) = log[running.log_from..].split_once("listening=").expect("the line says where");
+        told.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// A free address, for what cannot choose one itself; somebody else may take it, but hardly does.
     pub(crate) fn address() -> String {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
     }
