@@ -107,7 +107,7 @@ impl Said {
     /// Without what passes while one command follows the other.
     fn of(output: &Output) -> Self {
         let passing = Regex::new(
-            r#"just now|(in )?\d+[smh]( \d+m)?( ago)?|"(now|last_success|last_seen)":"[^"]*"|"(lag_seconds|oldest_due_seconds)":\d+|\d+ ms|"latency_ms":\d+"#,
+            r#"just now|now it is [^ \n]+|(in )?\d+[smh]( \d+m)?( ago)?|"(now|last_success|last_seen)":"[^"]*"|"(lag_seconds|oldest_due_seconds)":\d+|\d+ ms|"latency_ms":\d+"#,
         );
         let passing = passing.unwrap();
         let aligned = Regex::new(" {2,}").unwrap();
