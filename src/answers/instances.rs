@@ -23,6 +23,9 @@ pub struct Instance {
     pub started_at: Timestamp,
     /// When it last said that it is there.
     pub last_seen: Timestamp,
+    /// The hash of the configuration by which it works; unknown of one of an older version.
+    #[serde(default)]
+    pub config: Option<String>,
     /// It said in time that it is there; where it has to say nothing, it holds the store.
     pub alive: bool,
     /// What it alone does.
@@ -75,6 +78,7 @@ impl Instances {
             host: instance.host,
             started_at: instance.started_at,
             last_seen: instance.seen_at,
+            config: instance.config,
         });
         let all = all.collect();
         // What was held for good by one that is gone is done by nobody.

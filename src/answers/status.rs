@@ -162,6 +162,15 @@ impl Status {
         if any_alive { &[] } else { &self.instances }
     }
 
+    /// Those that are there work by different rules files, as they do for a moment while a change is rolled out: worth a
+    /// word, and no trouble by itself.
+    pub fn rules_differ(&self) -> bool {
+        let alive = self.instances.iter().filter(|instance| instance.alive);
+        let mut configs = alive.filter_map(|instance| instance.config.as_ref());
+        let first = configs.next();
+        configs.any(|other| Some(other) != first)
+    }
+
     /// An account fails or is polled by nobody, a target is parked or takes nothing for long, a delivery is dead, one waits
     /// for a target that is not in the rules file, the last reload was refused, or all relays were killed.
     pub fn needs_attention(&self) -> bool {

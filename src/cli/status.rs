@@ -62,7 +62,7 @@ fn show(context: &Context, status: &Status, zone: &TimeZone) -> anyhow::Result<(
     let (counts, now) = (status.counts, status.now);
     show_accounts(context, &status.accounts, status.shared, now)?;
     if status.shared {
-        instances::show(&status.instances, context, now)?;
+        instances::show(status, context)?;
     }
     show_deliveries(context, counts, status.oldest_due, now)?;
     show_waiting(context, &status.waiting, zone, now)?;
@@ -95,7 +95,7 @@ fn show_end(context: &Context, status: &Status, broken: bool) -> anyhow::Result<
         let hint = "activity-relay deliveries list --state dead";
         context.out.line(format!("\n{} dead: look at them with `{hint}`", paint(BAD, status.counts.dead)))?;
     }
-    if !broken && !status.needs_attention() && status.ruleless.is_empty() {
+    if !broken && !status.needs_attention() && !status.rules_differ() && status.ruleless.is_empty() {
         context.out.line(format!("\n{}", paint(GOOD, "nothing needs attention")))?;
     }
     Ok(())

@@ -94,7 +94,7 @@ impl Roles {
     pub async fn tick(&self, config: &Config, now: Timestamp) -> Result<(), StoreError> {
         let store = &self.shared.store;
         let gone = now.saturating_sub(FORGOTTEN_AFTER).unwrap_or(Timestamp::MIN);
-        store.beat(&self.shared.host, gone, now).await?;
+        store.beat(&self.shared.host, config.outline.hash(), gone, now).await?;
         if !store.is_shared() {
             let roles = every_role(config);
             let strange = self.state(|state| {

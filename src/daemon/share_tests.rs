@@ -60,6 +60,7 @@ impl World {
             host: "host:1".into(),
             started_at: at(0),
             seen_at: at(*seen),
+            config: None,
         };
         let holds: Vec<Hold> = self.holds.iter().map(hold).collect();
         let instances: Vec<Instance> = self.seen.iter().map(instance).collect();

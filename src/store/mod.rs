@@ -265,9 +265,10 @@ impl Store {
         both!(self.instance())
     }
 
-    /// Says that this instance is there; forgets instances that said nothing since `gone_before`.
-    pub async fn beat(&self, host: &str, gone_before: Timestamp, now: Timestamp) -> Result<()> {
-        both!(self.beat(host, gone_before, now).await)
+    /// Says that this instance is there and by which configuration, told by its hash, it works; forgets instances that said
+    /// nothing since `gone_before`.
+    pub async fn beat(&self, host: &str, config: &str, gone_before: Timestamp, now: Timestamp) -> Result<()> {
+        both!(self.beat(host, config, gone_before, now).await)
     }
 
     /// Takes roles that nobody holds, keeps those that this instance holds, until `now + ttl`. Another's role is free

@@ -13,6 +13,8 @@ pub struct Instance {
     pub started_at: Timestamp,
     /// When it last said that it is there, by its own clock.
     pub seen_at: Timestamp,
+    /// The hash of the configuration by which it works; unknown of one of an older version.
+    pub config: Option<String>,
 }
 
 /// A role that an instance holds: nobody else has it before `until`.

@@ -119,6 +119,66 @@ async fn several_that_were_killed_need_attention_until_another_one_runs() {
     );
 }
 
+/// Waits until the store knows by which configurations the relays work.
+async fn until_known(stage: &Stage, suits: impl Fn(&[String]) -> bool) {
+    let store = stage.store().await;
+    loop {
+        let instances = store.instances().await.unwrap();
+        let known: Vec<String> = instances.into_iter().filter_map(|instance| instance.config).collect();
+        if suits(&known) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn config(document: &Value, nth: usize) -> &str {
+    document["instances"][nth]["config"].as_str().unwrap_or_else(|| panic!("{document}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_with_different_rules_files_are_told_of_and_no_trouble() {
+    let Some(shared) = Shared::new(RULES).await else { return };
+    let stage = &shared.stage;
+    let address = Stage::address();
+    let first = stage.start(&format!("run --listen {address}"));
+    stage.until_logged(&first, "held by this instance").await;
+    stage.rules(&RULES.replace("name: all", "name: every"));
+    let second = stage.start(RUN);
+    shared.until_there(2).await;
+    let document = json(stage, "status --format json").await;
+    let (old, new) = (config(&document, 0), config(&document, 1));
+    assert_ne!(old, new);
+    let (code, text, _) = said(stage, "status").await;
+    assert_eq!((code, text.contains("nothing needs attention")), (0, false), "{text}");
+    assert!(text.contains("RULES FILE") && text.contains(old) && text.contains(new), "{text}");
+    assert!(
+        text.contains("the instances run different rules files: unless a change is being rolled out"),
+        "{text}"
+    );
+    let overview = get(&address, "/", "").await.body;
+    assert!(overview.contains("The instances run different rules files"), "{overview}");
+    first.signal("HUP");
+    until_known(stage, |known| known == [new, new]).await;
+    let (code, text, _) = said(stage, "status").await;
+    assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
+    assert!(!text.contains("RULES FILE") && !text.contains(new), "{text}");
+    first.ends().await;
+    second.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_one_says_by_which_configuration_it_works() {
+    let stage = Stage::new().await;
+    let running = at_work(&stage, RUN).await;
+    let document = json(&stage, "status --format json").await;
+    let old = config(&document, 0);
+    stage.rules(&RULES.replace("name: all", "name: every"));
+    running.signal("HUP");
+    until_known(&stage, |known| known.iter().all(|hash| hash != old)).await;
+    running.ends().await;
+}
+
 /// An account that the rules file names and the relay that runs does not know yet.
 async fn nobody_polls_it(stage: &Stage, running: Running, a_minute_later: impl AsyncFn()) {
     let two = "accounts:\n  - { name: branch, token: \"${TOKEN}\", base_url: \"${API}\", poll_every: 1s }";

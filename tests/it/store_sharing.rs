@@ -469,13 +469,14 @@ pub(crate) async fn a_role_has_one_holder_until_it_ends(store: Store) {
 }
 
 pub(crate) async fn instances_come_and_are_forgotten(store: Store) {
-    store.beat("host-a:1", at(-60), at(0)).await.unwrap();
-    store.beat("host-a:1", at(-55), at(5)).await.unwrap();
+    store.beat("host-a:1", "c0ffee", at(-60), at(0)).await.unwrap();
+    store.beat("host-a:1", "decaf", at(-55), at(5)).await.unwrap();
     let instances = store.instances().await.unwrap();
     assert_eq!(instances.len(), 1);
     assert_eq!((instances[0].id.as_str(), instances[0].host.as_str()), (store.instance(), "host-a:1"));
     assert_eq!((instances[0].started_at, instances[0].seen_at), (at(0), at(5)));
-    store.beat("host-a:1", at(50), at(100)).await.unwrap();
+    assert_eq!(instances[0].config.as_deref(), Some("decaf"), "that of the last word");
+    store.beat("host-a:1", "decaf", at(50), at(100)).await.unwrap();
     assert_eq!(
         store.instances().await.unwrap()[0].started_at,
         at(100),

@@ -1,15 +1,13 @@
 //! The part of `status` about the relays themselves.
 
-use jiff::Timestamp;
-
-use crate::answers::instances::Instance;
 use crate::answers::status::Status;
 use crate::cli::output::{BAD, BOLD, DIM, WARN, paint};
 use crate::cli::table::{self, plain};
 use crate::cli::{Context, when};
 
 /// Several, or one that could be several: where it can only be one, that it is there says nothing.
-pub(super) fn show(found: &[Instance], context: &Context, now: Timestamp) -> anyhow::Result<()> {
+pub(super) fn show(status: &Status, context: &Context) -> anyhow::Result<()> {
+    let (found, now, differ) = (&status.instances, status.now, status.rules_differ());
     if found.is_empty() {
         return Ok(());
     }
@@ -17,23 +15,29 @@ pub(super) fn show(found: &[Instance], context: &Context, now: Timestamp) -> any
         let roles: Vec<&str> = instance.holds.iter().map(|held| held.role.as_str()).collect();
         let seen = when::ago(instance.last_seen, now);
         let seen = if instance.alive { (DIM, seen) } else { (WARN, format!("{seen} (gone)")) };
-        vec![
+        let mut row = vec![
             (BOLD, instance.host.clone()),
             plain(when::ago(instance.started_at, now)),
             seen,
             plain(instance.sending.to_string()),
-            plain(table::short(&roles.join(", "), 120)),
-        ]
+        ];
+        if differ {
+            row.push((WARN, instance.config.clone().unwrap_or_default()));
+        }
+        row.push(plain(table::short(&roles.join(", "), 120)));
+        row
     });
     context.out.line("")?;
-    let head = ["INSTANCE", "STARTED", "LAST SEEN", "SENDING", "HOLDS"];
+    let mut head = vec!["INSTANCE", "STARTED", "LAST SEEN", "SENDING"];
+    head.extend(differ.then_some("RULES FILE"));
+    head.push("HOLDS");
     for line in table::lines(&head, rows.collect(), context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())
 }
 
-/// What nobody does: that the relays were killed, that an account is polled by none.
+/// What nobody does: that the relays were killed, that an account is polled by none. And that they go by different rules.
 pub(super) fn missed(status: &Status) -> Vec<String> {
     let mut lines = Vec::new();
     let killed = status.killed();
@@ -58,5 +62,11 @@ pub(super) fn missed(status: &Status) -> Vec<String> {
         let head = format!("nobody polls `{}` though a relay runs:", account.name);
         format!("{} reload it, if its rules file is an older one, and look into its log", paint(BAD, head))
     }));
+    if status.rules_differ() {
+        let head = paint(WARN, "the instances run different rules files:");
+        lines.push(format!(
+            "{head} unless a change is being rolled out, reload those that have the older one"
+        ));
+    }
     lines
 }

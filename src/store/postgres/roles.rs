@@ -17,15 +17,16 @@ impl Postgres {
     pub(in crate::store) async fn beat(
         &self,
         host: &str,
+        config: &str,
         gone_before: Timestamp,
         now: Timestamp,
     ) -> Result<()> {
         transact!(self.db, |tx| {
             forget(tx, gone_before).await?;
             tx.run(
-                "INSERT INTO instances (id, host, started_at, seen_at) VALUES ($1, $2, $3, $3)
-                     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
-                &[&self.instance(), &text(host), &ms(now)],
+                "INSERT INTO instances (id, host, started_at, seen_at, config) VALUES ($1, $2, $3, $3, $4)
+                     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, config = excluded.config",
+                &[&self.instance(), &text(host), &ms(now), &config],
             )
             .await
             .map(|_| ())
@@ -106,6 +107,7 @@ impl Postgres {
                     host: get(row, "host")?,
                     started_at: time(row, "started_at")?,
                     seen_at: time(row, "seen_at")?,
+                    config: get(row, "config")?,
                 })
             };
             found.iter().map(instance).collect()

@@ -8,7 +8,7 @@ use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
 /// The files, oldest first.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("start", include_str!("migrations/0001_start.sql")),
     ("instances", include_str!("migrations/0002_instances.sql")),
     ("told", include_str!("migrations/0003_told.sql")),
@@ -17,6 +17,7 @@ const STEPS: [Step; 8] = [
     ("time", include_str!("migrations/0006_time.sql")),
     ("seen", include_str!("migrations/0007_seen.sql")),
     ("good", include_str!("migrations/0008_good.sql")),
+    ("config", include_str!("migrations/0009_config.sql")),
 ];
 
 /// Whoever changes the schema holds this lock, so that instances that start together do it once ("relay" in ASCII).

@@ -386,11 +386,12 @@ impl Sqlite {
     pub(in crate::store) async fn beat(
         &self,
         host: &str,
+        config: &str,
         gone_before: Timestamp,
         now: Timestamp,
     ) -> Result<()> {
-        let host = host.to_owned();
-        self.write(move |db| roles::beat(db, &host, gone_before, now)).await
+        let (host, config) = (host.to_owned(), config.to_owned());
+        self.write(move |db| roles::beat(db, &host, &config, gone_before, now)).await
     }
 
     pub(in crate::store) async fn hold(

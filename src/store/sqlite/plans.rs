@@ -189,7 +189,7 @@ fn share_everything(db: &Db, wants: &[Want], id: &DeliveryId) {
     admit::tell(db, "polling main", true, &[], at(1)).unwrap();
     admit::tell(db, "polling main", false, &[], at(1)).unwrap();
     admit::tell_afterwards(db, "store", at(0), &[], at(1)).unwrap();
-    roles::beat(db, "host", at(0), at(1)).unwrap();
+    roles::beat(db, "host", "c0ffee", at(0), at(1)).unwrap();
     roles::hold(db, &["janitor".into()], Duration::from_secs(1), at(1)).unwrap();
     roles::let_go(db, &["janitor".into()]).unwrap();
     roles::leave(db, at(0)).unwrap();

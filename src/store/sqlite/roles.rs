@@ -12,12 +12,12 @@ use crate::model::settle::after_now;
 use crate::store::{Hold, Instance, Result, StoreError};
 
 /// Says that this instance is there; forgets those that said nothing for long.
-pub(super) fn beat(db: &Db, host: &str, gone_before: Timestamp, now: Timestamp) -> Result<()> {
+pub(super) fn beat(db: &Db, host: &str, config: &str, gone_before: Timestamp, now: Timestamp) -> Result<()> {
     db.run("DELETE FROM instances WHERE seen_at < ?1", params![Ms(gone_before)])?;
     db.run(
-        "INSERT INTO instances (id, host, started_at, seen_at) VALUES (?1, ?2, ?3, ?3)
-         ON CONFLICT DO UPDATE SET seen_at = excluded.seen_at",
-        params![db.instance(), host, Ms(now)],
+        "INSERT INTO instances (id, host, started_at, seen_at, config) VALUES (?1, ?2, ?3, ?3, ?4)
+         ON CONFLICT DO UPDATE SET seen_at = excluded.seen_at, config = excluded.config",
+        params![db.instance(), host, Ms(now), config],
     )?;
     Ok(())
 }
@@ -70,12 +70,13 @@ pub(super) fn holds(db: &Db) -> Result<Vec<Hold>> {
 
 /// The instances that are there.
 pub(super) fn instances(db: &Db) -> Result<Vec<Instance>> {
-    db.all("SELECT id, host, started_at, seen_at FROM instances ORDER BY started_at, id", [], |row| {
+    db.all("SELECT id, host, started_at, seen_at, config FROM instances ORDER BY started_at, id", [], |row| {
         Ok(Instance {
             id: row.get("id")?,
             host: row.get("host")?,
             started_at: time(row, "started_at")?,
             seen_at: time(row, "seen_at")?,
+            config: row.get("config")?,
         })
     })
 }

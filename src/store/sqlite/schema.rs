@@ -8,7 +8,7 @@ use crate::store::steps::{self, Step, checksum};
 use crate::store::{Result, StoreError};
 
 /// The files, oldest first; the number of one is its place in the list, from 1.
-pub(super) const MIGRATIONS: [Step; 8] = [
+pub(super) const MIGRATIONS: [Step; 9] = [
     ("start", include_str!("migrations/0001_start.sql")),
     ("instances", include_str!("migrations/0002_instances.sql")),
     ("told", include_str!("migrations/0003_told.sql")),
@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: [Step; 8] = [
     ("lean", include_str!("migrations/0006_lean.sql")),
     ("seen", include_str!("migrations/0007_seen.sql")),
     ("good", include_str!("migrations/0008_good.sql")),
+    ("config", include_str!("migrations/0009_config.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -262,7 +262,15 @@ fn status() -> Value {
         ("oldest_due_seconds", nullable(count())),
         ("targets", array(held)),
         ("failing", array(object([("name", text()), ("since", moment()), ("pending", count())]))),
-        ("instances", array(object([("id", text()), ("host", text()), ("alive", boolean())]))),
+        (
+            "instances",
+            array(object([
+                ("id", text()),
+                ("host", text()),
+                ("config", nullable(text())),
+                ("alive", boolean()),
+            ])),
+        ),
         ("cleaned_by", nullable(text())),
         ("mutes", array(reference("Mute"))),
         ("mutes_without_rule", array(reference("Mute"))),

@@ -165,6 +165,13 @@ fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String
         words: format!("{refused}. The configuration that was in force stays in force."),
         mends: vec![Mend::link("See the problems", "/configuration")],
     }));
+    notes.extend(status.rules_differ().then(|| Note {
+        tone: "warn",
+        title: "The instances run different rules files".to_owned(),
+        words: "Unless a change is being rolled out, reload those that have the older one: `activity-relay status` shows which."
+            .to_owned(),
+        mends: vec![Mend::link("See the configuration", "/configuration")],
+    }));
     notes.extend(status.targets.iter().map(|held| of_target(held, config)));
     notes.extend(status.failing.iter().map(|failing| Note {
         tone: "bad",
