@@ -14,10 +14,12 @@ use crate::daemon::share::TAKEN_OVER_WITHIN;
 use crate::model::mute::Mute;
 use crate::model::settle::after_now;
 use crate::source::Account as Polled;
-use crate::store::{AccountStatus, Counts, Moment, Result, Store};
+use crate::store::{AccountStatus, Counts, Moment, Result, Store, TargetState};
 
 /// A target that has taken nothing for so long is told of.
 const FAILING_MIN: Duration = Duration::from_mins(5);
+/// One that asks to wait is told of when something has been due for so long.
+const WAITING_MIN: Duration = Duration::from_hours(1);
 /// So many moments are shown that deliveries wait for.
 const MOMENTS_MAX: usize = 20;
 
@@ -58,6 +60,17 @@ pub struct Held {
     pub gone: bool,
 }
 
+/// What waits for a target, whatever its standing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Queue {
+    /// The target's name.
+    pub target: String,
+    /// How many deliveries are pending or under way.
+    pub pending: u64,
+    /// When the oldest pending one became due, or becomes so.
+    pub oldest_due: Option<Timestamp>,
+}
+
 /// A reload that was refused: the configuration before it is in force.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Reload {
@@ -75,14 +88,17 @@ impl Reload {
     }
 }
 
-/// A target that is tried and has taken nothing for long, while something waits for it.
+/// A target that nobody holds back and that has taken nothing for long, or asks to wait for long, while something is owed to it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failing {
     /// Its name.
     pub name: String,
-    /// Since when.
+    /// Since when it has taken nothing; of one that asks to wait, since when the oldest delivery has been due.
     pub since: Timestamp,
-    /// How many deliveries wait for it.
+    /// It asks to wait (429), and does not fail.
+    #[serde(default)]
+    pub asks_to_wait: bool,
+    /// How many deliveries wait for it, those aside that their rules hold back.
     pub pending: u64,
 }
 
@@ -98,9 +114,13 @@ pub struct Status {
     pub oldest_due_seconds: Option<i64>,
     /// The next moments that deliveries wait for because their rules say so.
     pub waiting: Vec<Moment>,
+    /// What waits for each target for which anything does, by their names.
+    #[serde(default)]
+    pub queues: Vec<Queue>,
     /// The targets that are not simply ready.
     pub targets: Vec<Held>,
-    /// Those that nothing holds and that have taken nothing for five minutes all the same.
+    /// Those that nobody paused and that are not parked, and that have taken nothing for five minutes all the same, or have
+    /// asked to wait for an hour.
     #[serde(default)]
     pub failing: Vec<Failing>,
     /// The relays that run, the oldest first.
@@ -134,7 +154,8 @@ impl Status {
         let without_rule = |mute: &&Mute| config.is_some_and(|config| config.rules.get(&mute.rule).is_none());
         let ruleless = mutes.iter().filter(without_rule).cloned().collect();
         let stopped = stopped(store, config).await?;
-        let (mut targets, oldest_due) = (held(store, now).await?, store.oldest_due().await?);
+        let (mut targets, queues) = (held(store, now).await?, queues(store).await?);
+        let oldest_due = queues.iter().filter_map(|queue| queue.oldest_due).min();
         let is_off = |name: &String| config.is_some_and(|config| config.is_off(name));
         targets.retain(|held| !is_off(&held.name) && !stopped.iter().any(|other| other.name == held.name));
         targets.extend(stopped);
@@ -143,7 +164,8 @@ impl Status {
             counts: store.counts(None).await?,
             oldest_due_seconds: oldest_due.map(|due| now.duration_since(due).as_secs().max(0)),
             waiting: store.moments(now, MOMENTS_MAX).await?,
-            failing: failing(store, config, &targets, now).await?,
+            failing: failing(store, config, &queues, now).await?,
+            queues,
             targets,
             shared: instances.are_shared(),
             cleaned_by: instances.cleaning(),
@@ -219,6 +241,19 @@ fn is_unpolled(account: &Polled, status: &AccountStatus, instances: &Instances, 
     after_now(turn, TAKEN_OVER_WITHIN) <= now
 }
 
+async fn queues(store: &Store) -> Result<Vec<Queue>> {
+    let oldest = store.oldest_due_by_target().await?;
+    let mut queues = Vec::new();
+    for target in store.owed_targets().await? {
+        let Counts { pending, sending, .. } = store.counts(Some(&target)).await?;
+        if pending + sending > 0 {
+            let oldest_due = oldest.iter().find(|(name, _)| *name == target).map(|(_, due)| *due);
+            queues.push(Queue { target, pending: pending + sending, oldest_due });
+        }
+    }
+    Ok(queues)
+}
+
 async fn held(store: &Store, now: Timestamp) -> Result<Vec<Held>> {
     let mut held = Vec::new();
     for state in store.target_states().await? {
@@ -235,25 +270,44 @@ async fn held(store: &Store, now: Timestamp) -> Result<Vec<Held>> {
 async fn failing(
     store: &Store,
     config: Option<&Config>,
-    held: &[Held],
+    queues: &[Queue],
     now: Timestamp,
 ) -> Result<Vec<Failing>> {
+    let is_sent_to =
+        |name: &str| config.is_none_or(|config| config.targets.contains_key(name) && !config.is_off(name));
     let mut found = Vec::new();
     for state in store.target_states().await? {
-        let since =
-            state.failing_since.filter(|since| state.failures > 0 && after_now(*since, FAILING_MIN) <= now);
-        let is_held = held.iter().any(|held| held.name == state.name);
-        let (Some(since), false) =
-            (since, is_held || config.is_some_and(|config| config.is_off(&state.name)))
-        else {
-            continue;
-        };
-        let pending = store.counts(Some(&state.name)).await?.pending;
-        if pending > 0 {
-            found.push(Failing { name: state.name, since, pending });
+        let queue = queues.iter().find(|queue| queue.target == state.name);
+        let Some(queue) = queue.filter(|_| is_sent_to(&state.name)) else { continue };
+        if let Some((since, asks_to_wait)) = trouble(&state, queue, now) {
+            found.push(Failing { name: state.name, since, asks_to_wait, pending: queue.pending });
         }
     }
+    if !found.is_empty() {
+        // What its rule holds back says nothing of its target.
+        let held_back = store.moments(now, usize::MAX).await?;
+        for failing in &mut found {
+            let of_it = held_back.iter().filter(|moment| moment.target == failing.name);
+            failing.pending = failing.pending.saturating_sub(of_it.map(|moment| moment.deliveries).sum());
+        }
+        found.retain(|failing| failing.pending > 0);
+    }
     Ok(found)
+}
+
+/// Since when a target that may be sent to takes nothing, and whether it is because it asks to wait. A rest between two
+/// attempts is part of the trouble.
+fn trouble(state: &TargetState, queue: &Queue, now: Timestamp) -> Option<(Timestamp, bool)> {
+    if state.paused || state.parked_until.is_some() {
+        return None;
+    }
+    if state.failures > 0 {
+        let since = state.failing_since.filter(|since| after_now(*since, FAILING_MIN) <= now)?;
+        return Some((since, false));
+    }
+    state.wait_until.filter(|until| *until > now)?;
+    let since = queue.oldest_due.filter(|due| after_now(*due, WAITING_MIN) <= now)?;
+    Some((since, true))
 }
 
 /// Targets that something is owed to and that the rules file does not name, or switches off.

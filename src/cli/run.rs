@@ -190,6 +190,10 @@ pub(super) async fn parsed(named: &str) -> anyhow::Result<SocketAddr> {
     match usual.filter(|_| near) {
         Some(address) => Ok(*address),
         None if found.is_empty() => wrong(&format!("the name {host} has no address; {form}")),
+        None if near => wrong(&format!(
+            "the name {host} leads to {}, an address of this machine alone where nobody looks: write 127.0.0.1:{port}",
+            found[0].ip()
+        )),
         None => wrong(&format!(
             "the name {host} does not mean this machine alone: write the address on which is to be listened, such as \
              0.0.0.0:{port} for all networks"

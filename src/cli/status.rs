@@ -2,6 +2,8 @@
 
 mod instances;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -9,15 +11,15 @@ use super::answerer::{Answerer, Asking, Needs};
 use super::output::{BAD, BOLD, DIM, GOOD, WARN, paint};
 use super::table::{self, plain};
 use super::{Context, Exit, Format, mute, when};
-use crate::answers::status::{Account, Failing, Held, Reload, Status};
+use crate::answers::status::{Account, Failing, Reload, Status};
 use crate::model::delivery::StateName;
 use crate::model::mute::Mute;
 use crate::store::{Counts, Moment};
 
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
-/// Something needs attention while an account's polling fails or nobody polls it, a target is parked, or has
-/// taken nothing for five minutes, a delivery is dead, one waits for a target that is not in the rules file, the last reload was
+/// Something needs attention while an account's polling fails or nobody polls it, a target is parked, has taken nothing for
+/// five minutes or asks to wait while something has been due for an hour, a delivery is dead, one waits for a target that is not in the rules file, the last reload was
 /// refused, the relay was killed (of several: all of them), or the rules file is broken.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -66,7 +68,7 @@ fn show(context: &Context, status: &Status, zone: &TimeZone) -> anyhow::Result<(
     }
     show_deliveries(context, counts, status.oldest_due, now)?;
     show_waiting(context, &status.waiting, zone, now)?;
-    show_targets(context, &status.targets, now)?;
+    show_targets(context, status)?;
     show_mutes(context, &status.mutes, zone, now)?;
     show_ruleless(context, &status.ruleless)
 }
@@ -81,9 +83,13 @@ fn show_end(context: &Context, status: &Status, broken: bool) -> anyhow::Result<
     for line in instances::missed(status) {
         context.out.line(format!("\n{line}"))?;
     }
-    for Failing { name, since, pending } in &status.failing {
+    for Failing { name, since, asks_to_wait, pending } in &status.failing {
         let span = when::span(status.now.duration_since(*since).as_secs());
-        let head = format!("{name} has taken nothing for {span}:");
+        let head = if *asks_to_wait {
+            format!("{name} asks to wait, and the oldest delivery has been due for {span}:")
+        } else {
+            format!("{name} has taken nothing for {span}:")
+        };
         let hint = format!("activity-relay deliveries list --target {name} --state pending");
         context.out.line(format!("\n{} {pending} wait and are tried again; `{hint}`", paint(BAD, head)))?;
     }
@@ -210,27 +216,37 @@ fn show_ruleless(context: &Context, mutes: &[Mute]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show_targets(context: &Context, targets: &[Held], now: Timestamp) -> anyhow::Result<()> {
-    if targets.is_empty() {
+/// Those that something waits for and those that are held, by their names.
+fn show_targets(context: &Context, status: &Status) -> anyhow::Result<()> {
+    let held = status.targets.iter().map(|held| &held.name);
+    let names: BTreeSet<&String> = status.queues.iter().map(|queue| &queue.target).chain(held).collect();
+    if names.is_empty() {
         return Ok(());
     }
-    let rows = targets.iter().map(|target| {
-        let style = if target.state == "parked" { BAD } else { WARN };
-        let until = target.until.map_or(String::new(), |until| when::ago(until, now));
-        let reason = table::short(target.reason.as_deref().unwrap_or_default(), 80);
-        let pending = plain(target.pending.to_string());
+    let moment = |at: Option<Timestamp>| at.map_or(String::new(), |at| when::ago(at, status.now));
+    let rows = names.into_iter().map(|name| {
+        let held = status.targets.iter().find(|held| held.name == *name);
+        let queue = status.queues.iter().find(|queue| queue.target == *name);
+        let is_failing = status.failing.iter().any(|failing| failing.name == *name);
+        let (style, state) = match held.map(|held| &*held.state) {
+            _ if is_failing => (BAD, "failing"),
+            None => (DIM, "ready"),
+            Some("parked") => (BAD, "parked"),
+            Some(other) => (WARN, other),
+        };
+        let reason = held.and_then(|held| held.reason.as_deref()).unwrap_or_default();
         vec![
-            (BOLD, target.name.clone()),
-            (style, target.state.to_string()),
-            plain(until),
-            pending,
-            plain(reason),
+            (BOLD, name.clone()),
+            (style, state.to_owned()),
+            plain(queue.map_or(0, |queue| queue.pending).to_string()),
+            plain(moment(queue.and_then(|queue| queue.oldest_due))),
+            plain(moment(held.and_then(|held| held.until))),
+            plain(table::short(reason, 80)),
         ]
     });
     context.out.line("")?;
-    for line in
-        table::lines(&["TARGET", "STATE", "NEXT TRY", "PENDING", "WHY"], rows.collect(), context.out.width())
-    {
+    let columns = ["TARGET", "STATE", "PENDING", "OLDEST DUE", "NEXT TRY", "WHY"];
+    for line in table::lines(&columns, rows.collect(), context.out.width()) {
         context.out.line(line.trim_end())?;
     }
     Ok(())

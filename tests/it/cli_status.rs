@@ -435,3 +435,42 @@ async fn names_itself(stage: &Stage, place: &str) {
     assert!(!logged.contains("hunter2"), "{logged}");
     running.ends().await;
 }
+
+const TWO_QUEUES: &str = r#"
+version: 1
+accounts:
+  - { name: main, token: "${TOKEN}", base_url: "${API}", start_from: beginning, poll_every: 1s, lookup: false }
+targets:
+  books: { type: http, url: "${HTTP}", allow_private: true, body: event }
+  crm: { type: http, url: "${HTTP}", allow_private: true, body: event }
+rules:
+  - { name: all, match: {}, deliver: [{ to: crm }] }
+  - { name: daily, match: {}, deliver: [{ to: books, digest: { every: 6h } }] }
+"#;
+
+#[tokio::test]
+async fn what_waits_is_shown_for_each_target_held_or_not() {
+    let stage = Stage::with(TWO_QUEUES).await;
+    stage.receive(3);
+    assert_eq!(said(&stage, "targets pause crm --reason inventory").await.0, 0);
+    let (code, _, logged) = said(&stage, "run --once --listen none").await;
+    assert_eq!(code, 0, "{logged}");
+    let (code, text, _) = said(&stage, "status").await;
+    let line = |target: &str| -> Vec<&str> {
+        let line = text.lines().find(|line| line.starts_with(target));
+        line.unwrap_or_else(|| panic!("no line of {target}: {text}")).split_whitespace().collect()
+    };
+    assert_eq!(code, 0, "{text}");
+    assert_eq!((line("books")[1], line("books")[2], line("books")[3]), ("ready", "1", "in"), "{text}");
+    assert_eq!((line("crm")[1], line("crm")[2]), ("paused", "3"), "{text}");
+    assert!(line("crm").ends_with(&["inventory"]), "{text}");
+    let document = json(&stage, "status --format json").await;
+    let queues: Vec<(&str, u64)> = document["queues"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|queue| (queue["target"].as_str().unwrap(), queue["pending"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(queues, [("books", 1), ("crm", 3)]);
+    assert!(document["queues"][0]["oldest_due"].is_string(), "{document}");
+}

@@ -121,6 +121,84 @@ async fn a_target_that_takes_nothing_for_long_is_told_of_though_nothing_holds_it
     assert!(get(&address, "/", "").await.body.contains(ALL_CLEAR));
 }
 
+/// Whether the overview speaks of all as well, and the names of the targets that fail by the API; both say the same.
+async fn failing(address: &str) -> Vec<String> {
+    let page = get(address, "/", "").await.body;
+    let all: Value = serde_json::from_str(&get(address, "/api/v1/status", "").await.body).unwrap();
+    let failing = all["failing"].as_array().unwrap();
+    let names: Vec<String> =
+        failing.iter().map(|failing| failing["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(
+        page.contains(ALL_CLEAR),
+        names.is_empty() && all["targets"] == Value::Array(Vec::new()),
+        "{page}"
+    );
+    names
+}
+
+#[tokio::test]
+async fn a_target_that_rests_between_its_failures_fails_all_the_same() {
+    let world = World::new(&TWO.replace("body: event", "body: event, concurrency: 1")).await;
+    let address = world.console().await;
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+    for n in 0..15 {
+        world.receives("Ann", &format!("Hello {n}?"));
+    }
+    world.tick().await;
+    world.pass("6m").await;
+    let mut rested = 0;
+    for _ in 0..40 {
+        world.pass("11s").await;
+        assert_eq!(failing(&address).await, ["crm"]);
+        let all: Value = serde_json::from_str(&get(&address, "/api/v1/status", "").await.body).unwrap();
+        rested += usize::from(all["targets"][0]["state"] == "paused");
+    }
+    assert!(rested > 20, "it rests most of the time: {rested}");
+    let page = get(&address, "/", "").await.body;
+    assert!(!page.contains("Target crm is paused"), "it is told of once: {page}");
+}
+
+#[tokio::test]
+async fn a_target_that_asks_to_wait_for_ever_is_told_of() {
+    let world = World::new(TWO).await;
+    let address = world.console().await;
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(429) });
+    world.receives("Ann", "Hello?");
+    world.tick().await;
+    world.pass("50m").await;
+    assert!(failing(&address).await.is_empty());
+    world.pass("11m").await;
+    assert_eq!(failing(&address).await, ["crm"]);
+    let page = get(&address, "/", "").await.body;
+    assert!(page.contains("Target crm asks to wait, and the oldest delivery has been due for 1h"), "{page}");
+    world.sandbox.http.heal();
+    world.pass("1h").await;
+    assert!(failing(&address).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_digest_that_gathers_does_not_wait_for_a_target_that_failed_before() {
+    let digest = TWO.replace(
+        "rules:",
+        "rules:\n  - { name: daily, match: { activity_type: Payment }, stop: true, deliver: [{ to: crm, digest: { every: 6h } }] }",
+    );
+    let world = World::new(&digest.replace("{ to: crm }", "{ to: crm, expires_after: 10m }")).await;
+    let address = world.console().await;
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+    world.receives("Ann", "Hello?");
+    world.tick().await;
+    world.pass("9m").await;
+    assert_eq!(failing(&address).await, ["crm"]);
+    world.pass("2m").await;
+    let all: Value = serde_json::from_str(&get(&address, "/api/v1/status", "").await.body).unwrap();
+    assert_eq!(all["deliveries"]["expired"], 1, "{all}");
+    world.sandbox.business.receive(Incoming::new("Payment", "payment_failed", "to_pivot"));
+    world.pass("1m").await;
+    let all: Value = serde_json::from_str(&get(&address, "/api/v1/status", "").await.body).unwrap();
+    assert_eq!(all["queues"][0]["pending"], 1, "{all}");
+    assert!(failing(&address).await.is_empty(), "{all}");
+}
+
 #[tokio::test]
 async fn nothing_needs_attention_only_while_every_account_is_polled() {
     let world = World::new(TWO).await;

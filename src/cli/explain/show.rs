@@ -14,6 +14,7 @@ use crate::model::group::{Join, Kind, Over, Quota};
 use crate::model::message::Triple;
 use crate::model::mute::Mute;
 use crate::rules::evaluate::Evaluation;
+use crate::rules::expression::Expression;
 use crate::store::Detail;
 
 /// How wide a message's subject and body are shown where no terminal says how wide it is.
@@ -163,9 +164,17 @@ impl Teller<'_> {
             self.say(2, WARN, text)?;
         }
         if !lost.is_empty() {
+            let looks_at_names = self.config.rules.list().iter().any(|rule| {
+                (rule.stop || lost.contains(&rule.name.as_str()))
+                    && rule.filter.as_ref().is_some_and(Expression::needs_names)
+            });
+            let perhaps = if looks_at_names {
+                " (a `where` that looks at names takes what it cannot judge for want of them)"
+            } else {
+                ""
+            };
             let text = format!(
-                "when it came it was taken by {}, which would not take it today (a `where` that looks at names takes what it \
-                 cannot judge for want of them)",
+                "when it came it was taken by {}, which would not take it today{perhaps}",
                 lost.join(", ")
             );
             self.say(2, WARN, text)?;

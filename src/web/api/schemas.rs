@@ -260,8 +260,20 @@ fn status() -> Value {
         ("accounts", array(account)),
         ("deliveries", object(states)),
         ("oldest_due_seconds", nullable(count())),
+        (
+            "queues",
+            array(object([("target", text()), ("pending", count()), ("oldest_due", nullable(moment()))])),
+        ),
         ("targets", array(held)),
-        ("failing", array(object([("name", text()), ("since", moment()), ("pending", count())]))),
+        (
+            "failing",
+            array(object([
+                ("name", text()),
+                ("since", moment()),
+                ("asks_to_wait", boolean()),
+                ("pending", count()),
+            ])),
+        ),
         (
             "instances",
             array(object([

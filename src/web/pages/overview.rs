@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Answer, Frame, address, coded, deliveries_in_words, grouped, owed_to, page};
 use crate::answers::figures::{Figures, Range, Step, ended};
-use crate::answers::status::{Account, Held, Reload, Status};
+use crate::answers::status::{Account, Failing, Held, Reload, Status};
 use crate::answers::targets::{self, Listed};
 use crate::answers::when;
 use crate::config::Config;
@@ -172,13 +172,9 @@ fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String
             .to_owned(),
         mends: vec![Mend::link("See the configuration", "/configuration")],
     }));
-    notes.extend(status.targets.iter().map(|held| of_target(held, config)));
-    notes.extend(status.failing.iter().map(|failing| Note {
-        tone: "bad",
-        title: format!("Target {} has taken nothing for {}", failing.name, when::span(now.duration_since(failing.since).as_secs())),
-        words: format!("Every attempt fails: {} waiting. The page of each says how it failed, and when it is tried again.", deliveries_in_words(failing.pending)),
-        mends: vec![Mend::link("See what is pending", owed_to("pending", &failing.name))],
-    }));
+    let fails = |held: &Held| status.failing.iter().any(|failing| failing.name == held.name);
+    notes.extend(status.targets.iter().filter(|held| !fails(held)).map(|held| of_target(held, config)));
+    notes.extend(status.failing.iter().map(|failing| of_failing(failing, now)));
     if status.counts.dead > 0 {
         notes.push(Note {
             tone: "bad",
@@ -253,6 +249,23 @@ fn of_accounts(status: &Status, silent: &[&Account]) -> Vec<Note> {
         mends: vec![Mend::link("See the configuration", "/configuration")],
     }));
     notes
+}
+
+fn of_failing(failing: &Failing, now: Timestamp) -> Note {
+    let Failing { name, since, asks_to_wait, pending } = failing;
+    let (span, waiting) = (when::span(now.duration_since(*since).as_secs()), deliveries_in_words(*pending));
+    let (title, words) = if *asks_to_wait {
+        let title = format!("Target {name} asks to wait, and the oldest delivery has been due for {span}");
+        (title, format!("{waiting} pending; they keep their order and wait."))
+    } else {
+        let words = "The page of each says how it failed, and when it is tried again.";
+        (
+            format!("Target {name} has taken nothing for {span}"),
+            format!("Every attempt fails: {waiting} waiting. {words}"),
+        )
+    };
+    let mends = vec![Mend::link("See what is pending", owed_to("pending", name))];
+    Note { tone: "bad", title, words, mends }
 }
 
 fn of_target(held: &Held, config: &Config) -> Note {
