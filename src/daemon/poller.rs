@@ -217,22 +217,21 @@ impl Poller {
         let before = cursor.watermark;
         let memory = Memory::of(before, now);
         let mut server_now = now;
-        while let Some(query) = walk.next() {
-            let answer = self.api.list(&query).await?;
-            crate::failpoint::pass("fetched");
-            server_now = answer.server_now.unwrap_or(now);
-            self.take(config, (&mut walk, memory), &mut cursor, answer, now, gain).await?;
+        let walked = self.walk(config, (&mut walk, memory), &mut cursor, (&mut server_now, now), gain).await;
+        if self.dry_run.is_none() {
+            self.sweeps.recheck(walk.leftover(), memory);
+            // The next walk begins behind what one that broke off has got through.
+            if walked.is_ok() || cursor.watermark != before {
+                self.sweeps.schedule(floor, before, now, server_now);
+            }
         }
+        walked?;
         if let Some(missing) = walk.missing() {
             tracing::warn!(
                 account = self.account.name,
                 missing,
                 "the API counts more messages than it shows; they are looked for again at every poll"
             );
-        }
-        if self.dry_run.is_none() {
-            self.sweeps.recheck(walk.leftover(), memory);
-            self.sweeps.schedule(floor, before, now, server_now);
         }
         let taken = gain.taken;
         let (messages, deliveries, quarantined) = (taken.messages, taken.deliveries, taken.quarantined);
@@ -244,6 +243,24 @@ impl Poller {
             tracing::debug!(account, requests, "nothing new");
         }
         Ok(walk.cut_short())
+    }
+
+    /// Page by page, as long as the walk asks.
+    async fn walk(
+        &mut self,
+        config: &Config,
+        (walk, memory): (&mut Walk, Memory),
+        cursor: &mut Cursor,
+        (server_now, now): (&mut Timestamp, Timestamp),
+        gain: &mut Gain,
+    ) -> Result<(), PollError> {
+        while let Some(query) = walk.next() {
+            let answer = self.api.list(&query).await?;
+            crate::failpoint::pass("fetched");
+            *server_now = answer.server_now.unwrap_or(now);
+            self.take(config, (walk, memory), cursor, answer, now, gain).await?;
+        }
+        Ok(())
     }
 
     /// Where polling stands; at the very first poll, where it begins.

@@ -352,3 +352,39 @@ async fn a_message_that_turns_up_late_is_found_by_the_hourly_look_back() {
     let owed: BTreeSet<String> = world.owed().await.into_iter().collect();
     assert_eq!(owed, BTreeSet::from([first, late]));
 }
+
+#[tokio::test]
+async fn a_crowded_second_that_a_walk_left_behind_is_read_though_the_walk_broke_off_later() {
+    let mut world = World::new(Behaviour::default()).await;
+    world.tick().await.result.unwrap();
+    for (rows, pause) in std::iter::once((1_000, 30)).chain([(90, 3_600); 25]) {
+        world.clock.advance(Duration::from_secs(pause));
+        let burst = Action::Receive(Box::new(Incoming::text("Ann Lee", "all at once").times(rows)));
+        world.sandbox.business.act(burst);
+    }
+    world.clock.advance(Duration::from_mins(1));
+    // The API takes longer over the second's pages than a walk has for them, and fails half a day further on.
+    world.sandbox.business.answers(vec![script::ok(); 20].into_iter().chain([script::status(504)]));
+    let (business, clock) = (world.sandbox.business.clone(), world.clock.clone());
+    let slows_down = async {
+        let second_pages =
+            || business.list_requests().iter().filter(|request| request.query["page"] == "2").count();
+        // It is met twice: each query begins a second early.
+        for times in 1..=2 {
+            while second_pages() < times {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(Duration::from_mins(2));
+        }
+    };
+    let (tick, ()) = tokio::join!(world.tick(), slows_down);
+    assert!(tick.result.unwrap_err().to_string().contains("504"));
+    let taken = world.owed().await.len();
+    assert!(world.watermark().await.unwrap() > "2026-03-10T16:00:00Z".parse().unwrap(), "{taken} taken");
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_mins(2));
+        world.tick().await.result.unwrap();
+    }
+    let owed: BTreeSet<String> = world.owed().await.into_iter().collect();
+    assert_eq!(owed.len(), 1_000 + 25 * 90, "after the walk there were {taken}");
+}
