@@ -210,6 +210,7 @@ async fn poll_counted(relay: &Relay, post: &Post, hand: Option<Hand>) -> Tick {
 pub async fn send_for_ever(relay: &Relay) {
     let mut ended = relay.courier.ended();
     let mut troubled = false;
+    relay.make_way().await;
     while !relay.stop.is_cancelled() {
         if troubled {
             if relay.store.ping().await.is_err() {

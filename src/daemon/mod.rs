@@ -49,6 +49,7 @@ use tokio::sync::watch::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::daemon::share::is_there;
 use crate::model::delivery::Planned;
 use crate::model::settle::after_now;
 use crate::rules::notice::{Addressee, Trouble, notices};
@@ -228,6 +229,17 @@ impl Relay {
         if matches!(error, StoreError::Trouble(_) | StoreError::Unavailable(_)) {
             let mut since = self.store_trouble.lock().unwrap_or_else(PoisonError::into_inner);
             since.get_or_insert_with(|| (self.clock.now(), error.to_string()));
+        }
+    }
+
+    /// Whoever starts while others say nothing may have found a store that they cannot reach yet: they are given the moment that they
+    /// have after any other trouble of it.
+    async fn make_way(&self) {
+        let now = self.clock.now();
+        match self.store.instances().await {
+            Ok(others) if others.iter().any(|other| !is_there(other, now)) => self.store.came_back(now),
+            Ok(_) => {}
+            Err(error) => self.store_failed(&error),
         }
     }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
+use activity_relay::daemon::driver;
 use activity_relay::model::delivery::StateName;
 use activity_relay::sandbox::script::{Answer, says};
 
 use crate::faults::record::{Observed, record};
 use crate::several::{ONE_ACCOUNT, Several};
+use crate::store_kit::{admitted, claim_one, page, planned};
 use crate::world::{PATIENCE, World};
 
 /// One channel that takes one message a second, in turn.
@@ -25,6 +27,13 @@ targets:
   crm: { type: http, url: \"${HTTP}\", allow_private: true }
 rules:
   - { name: all, match: {}, deliver: [{ to: desk }] }
+";
+/// One that takes as much as there is.
+const UNPACED: &str = "
+targets:
+  crm: { type: http, url: \"${HTTP}\", allow_private: true }
+rules:
+  - { name: all, match: {}, deliver: [{ to: crm }] }
 ";
 const SECOND: Duration = Duration::from_secs(1);
 const YEAR: Duration = Duration::from_hours(365 * 24);
@@ -114,8 +123,7 @@ async fn a_dead_poller_is_replaced_within_half_a_minute_and_writes_nothing_any_m
             assert!(taken <= i64::try_from(TAKEN_OVER_WITHIN).unwrap(), "{clocks:?}: {taken} s");
             // It only stood still, with a page in its hands.
             several.receive();
-            let late =
-                activity_relay::daemon::driver::poll_handing(&dies.relay, &dies.relay.posts.all()[0]).await;
+            let late = driver::poll_handing(&dies.relay, &dies.relay.posts.all()[0]).await;
             assert!(late.result.unwrap_err().role_lost());
             assert_eq!(lives.poll().await.unwrap().result.unwrap().messages, 1);
             let text = dies.relay.metrics.render();
@@ -331,9 +339,43 @@ async fn a_single_round_polls_what_nobody_else_does_and_leaves_no_trace() {
     let Some(several) = Several::new(&accounts(2), &[0, 0]).await else { return };
     let [running, round] = &*several.members else { panic!("two of them") };
     running.relay.store.hold(&["poll a0".into()], Duration::from_mins(1), several.now()).await.unwrap();
-    let went = activity_relay::daemon::driver::once(&round.relay, PATIENCE).await.unwrap();
+    let went = driver::once(&round.relay, PATIENCE).await.unwrap();
     assert_eq!((went.elsewhere, went.failed), (vec!["a0".to_owned()], vec![]));
     let holds = several.store().holds().await.unwrap();
     assert_eq!(holds.iter().map(|hold| hold.role.as_str()).collect::<Vec<_>>(), ["poll a0"]);
     assert!(several.store().instances().await.unwrap().is_empty(), "nobody leaves it anything to do");
+}
+
+#[tokio::test]
+async fn who_starts_while_another_says_nothing_lets_it_write_down_first_what_it_sent() {
+    let Some(mut several) = Several::new(&(ONE_ACCOUNT.to_owned() + UNPACED), &[0]).await else { return };
+    several.beat().await;
+    let owe = async |several: &Several, uid: &str| {
+        let now = several.now();
+        let owed = page(vec![admitted(uid, vec![planned("crm", uid, now)])]);
+        several.store().admit(owed, now).await.unwrap();
+    };
+    owe(&several, "sent").await;
+    let sent = claim_one(several.store(), "crm", several.now()).await;
+    // The database is away for longer than the lease, and another relay is started when it comes back.
+    several.pass(Duration::from_mins(2));
+    owe(&several, "new").await;
+    several.join(0).await;
+    let late = &several.members[1];
+    let arrived = async |count: usize| several.sandbox.http.wait_for(count, PATIENCE).await.unwrap();
+    let looks = async {
+        arrived(1).await;
+        let rows = several.rows().await;
+        let row = rows.iter().find(|row| row.id == sent.claim.id).unwrap();
+        assert_eq!(
+            (row.state, row.held_by.as_deref()),
+            (StateName::Sending, Some(several.store().instance()))
+        );
+        late.clock.advance(Duration::from_secs(11));
+        arrived(2).await;
+    };
+    tokio::select! {
+        () = driver::send_for_ever(&late.relay) => panic!("it was not told to stop"),
+        () = looks => {}
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Several {
 /// One relay with its clock.
 pub(crate) struct Member {
     pub(crate) relay: Arc<Relay>,
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 impl Several {
