@@ -1,11 +1,16 @@
 //! What the judge is to know of a delivery and its target.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::model::delivery::{Attempt, Job, Outcome};
 use crate::model::settle::{ASKED_MAX, Facts, after_now};
 use crate::store::{Store, TargetState};
 use crate::target::Target;
+
+/// What is due gets its turn within this time, unless more waits than its target takes.
+const TURN_MAX: Duration = Duration::from_hours(1);
 
 /// The facts, for an attempt that ended so. How the target answered earlier attempts is looked up where it matters; where that
 /// cannot be read, nothing is held against the delivery.
@@ -28,16 +33,8 @@ pub(super) async fn facts(
         tracing::warn!(delivery = %job.claim.id, %error, "its earlier attempts cannot be read: it is judged without them");
         None
     });
-    let earlier = |outcome: Outcome| {
-        let attempts = history.iter().flat_map(|detail| &detail.history);
-        attempts.filter(|attempt| attempt.outcome == outcome.as_str()).count()
-    };
-    let refused = |attempt: &&Attempt| {
-        [Outcome::Doubtful, Outcome::TargetBroken].iter().any(|outcome| attempt.outcome == outcome.as_str())
-    };
-    let refused_at =
-        history.iter().flat_map(|detail| &detail.history).filter(refused).map(|attempt| attempt.at).max();
-    let refused_alone = match refused_at.filter(|_| earlier(Outcome::TargetBroken) > 0) {
+    let attempts = history.as_ref().map_or(&[][..], |detail| &detail.history);
+    let refused_alone = match refused_since(attempts) {
         Some(at) if outcome == Outcome::TargetBroken => {
             let took = store.took_since(&target.name, at).await;
             took.unwrap_or_else(|error| {
@@ -47,17 +44,15 @@ pub(super) async fn facts(
         }
         _ => false,
     };
-    let tried = |attempt: &&Attempt| attempt.outcome != Outcome::TargetBroken.as_str();
-    let tried_since =
-        history.iter().flat_map(|detail| &detail.history).filter(tried).map(|attempt| attempt.at).min();
     Facts {
         attempts: job.claim.attempts,
-        doubts: u32::try_from(earlier(Outcome::Doubtful)).unwrap_or(u32::MAX),
+        doubts: u32::try_from(attempts.iter().filter(|attempt| is(attempt, Outcome::Doubtful)).count())
+            .unwrap_or(u32::MAX),
         refused_alone,
-        put_off: history.as_ref().and_then(|detail| put_off(&detail.history)),
+        put_off: put_off(attempts),
         created_at: job.created_at,
         first_due: job.first_due,
-        tried_since,
+        tried_since: tried_since(attempts, target.retry.backoff.max, now),
         expires_at: job.expires_at,
         plain: job.plain,
         serial: target.concurrency.get() == 1,
@@ -74,9 +69,36 @@ fn is_old(job: &Job, target: &Target, now: Timestamp) -> bool {
     now >= after_now(job.first_due.max(job.created_at), life)
 }
 
+fn is(attempt: &Attempt, outcome: Outcome) -> bool {
+    attempt.outcome == outcome.as_str()
+}
+
+/// When the target turned it away as if it refused everything, for the first time since that was last held against it. What the
+/// target is sent from then on and takes shows that it does not.
+fn refused_since(history: &[Attempt]) -> Option<Timestamp> {
+    let turned_away = |attempt: &&Attempt| is(attempt, Outcome::TargetBroken);
+    history.iter().find(turned_away)?;
+    let doubted = history.iter().rposition(|attempt| is(attempt, Outcome::Doubtful));
+    let since = &history[doubted.map_or(0, |last| last + 1)..];
+    since.iter().find(turned_away).or_else(|| history.get(doubted?)).map(|attempt| attempt.at)
+}
+
+/// Since when it has been tried without a break. A wait is never longer than a day, or the longest of the target's own: in a longer
+/// time without a try the relay was down, or the target held, or so much waits there that its turn does not come.
+fn tried_since(history: &[Attempt], wait_max: Duration, now: Timestamp) -> Option<Timestamp> {
+    let break_min = wait_max.max(ASKED_MAX).saturating_add(TURN_MAX);
+    let tried = history.iter().rev().filter(|attempt| !is(attempt, Outcome::TargetBroken));
+    let unbroken = tried.map(|attempt| attempt.at).scan(now, |next, at| {
+        (*next < after_now(at, break_min)).then(|| {
+            *next = at;
+            at
+        })
+    });
+    unbroken.last()
+}
+
 /// How often the target turned it away since such a refusal was held against it: the attempts, oldest first.
 fn put_off(history: &[Attempt]) -> Option<u32> {
-    let is = |attempt: &Attempt, outcome: Outcome| attempt.outcome == outcome.as_str();
     let first = history.iter().position(|attempt| is(attempt, Outcome::TargetBroken))?;
     let last =
         history.iter().rposition(|attempt| is(attempt, Outcome::Doubtful)).filter(|last| *last > first)?;

@@ -50,7 +50,8 @@ pub struct Facts {
     pub created_at: Timestamp,
     /// When it was first to be attempted: what waited for its moment has all its life before it then.
     pub first_due: Timestamp,
-    /// When the target first did something else with it than to turn it away with everything; `None` where this is the first time.
+    /// Since when the target has done something else with it than to turn it away with everything, without a break in which it was
+    /// not tried; `None` where this is the first time.
     pub tried_since: Option<Timestamp>,
     /// When it stops being worth sending.
     pub expires_at: Option<Timestamp>,
@@ -67,12 +68,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// When it is given up, if it is then still refused: its target, or it alone, was tried in vain for so long since its turn came. What
-    /// waited for a relay that was down, or for a target that was parked or paused, has all its time before it; and what queues for a
-    /// parked target is not given up at all, it only expires: that is not the delivery's fault.
+    /// When it is given up, if it is then still refused: it was tried in vain for so long, without a break. What waited for a relay that
+    /// was down, or for a target that was parked or paused, has all its time before it; and what queues for a parked target is not
+    /// given up at all, it only expires: that is not the delivery's fault.
     fn tried_until(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Timestamp> {
-        let failing_since = self.failing_since.filter(|_| self.failures > 0);
-        let began = self.tried_since.into_iter().chain(failing_since).min().unwrap_or(now);
+        let began = self.tried_since.unwrap_or(now);
         let began = began.max(self.first_due).max(self.created_at);
         (self.probes == 0).then(|| after_now(began, policy.give_up_after))
     }

@@ -48,14 +48,12 @@ fn what_is_given_up_was_tried_in_vain_for_long() {
     let late = at(9 * DAY_SECONDS);
     let waited = facts(0);
     let tried = Facts { tried_since: Some(at(0)), ..waited };
-    let behind = Facts { failing_since: Some(at(0)), failures: 1, ..waited };
     for (facts, dies) in [
         (waited, false),
         (tried, true),
         (Facts { probes: 1, ..tried }, false),
         (Facts { first_due: at(8 * DAY_SECONDS), ..tried }, false),
-        (behind, true),
-        (Facts { failures: 0, ..behind }, false),
+        (Facts { failing_since: Some(at(0)), failures: 1, ..waited }, false),
     ] {
         for outcome in [Outcome::Retry { after: None }, Outcome::Busy { after: None }, Outcome::Doubtful] {
             let state = judge(facts, outcome, late).state;

@@ -104,10 +104,11 @@ impl Standing {
         }
     }
 
-    /// Notes since when the target takes nothing: since it took something, or was resumed by a person.
+    /// Notes since when the target takes nothing. A person who resumes it mends nothing yet, and what it takes before what queued up
+    /// has been looked at is part of the trouble.
     fn fails(&mut self, now: Option<Timestamp>) {
         let Some(now) = now else { return };
-        self.state.failing_since = self.state.failing_since.filter(|_| self.state.failures > 0).or(Some(now));
+        self.state.failing_since.get_or_insert(now);
         self.state.recovered_at = None;
         self.state.failures = self.state.failures.saturating_add(1);
     }

@@ -367,3 +367,23 @@ async fn a_digest_of_hundreds_keeps_within_what_slack_takes() {
     assert!(texts.contains(&"+460 more"), "{texts:#?}");
     assert!(body["text"].as_str().unwrap().starts_with("500 messages while desk"));
 }
+
+#[tokio::test]
+async fn a_resume_after_which_the_first_try_fails_does_not_end_the_outage() {
+    let world = World::new(SLACK).await;
+    outage(&world, says(404, "no_service"), 30).await;
+    world.sandbox.slack.answers([status(503)]);
+    world.store().pause_target("desk", false, "").await.unwrap();
+    for _ in 0..4 {
+        world.pass("6s").await;
+    }
+    settle(&world).await;
+    let posts = world.sandbox.slack.received();
+    assert_eq!(
+        (posts.len(), posts.iter().filter(|post| is_digest(post)).count()),
+        (2, 1),
+        "{}",
+        world.owed().await
+    );
+    assert_nothing_is_lost(&world, 30).await;
+}

@@ -1,12 +1,17 @@
 //! What becomes of a delivery when its target answers in this way or that, told by the outbox itself.
 
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use activity_relay::daemon::clock::Clock;
+use activity_relay::model::delivery::StateName;
 use activity_relay::sandbox::incoming::Incoming;
 use activity_relay::sandbox::script::{self, Fault, busy, ok, says, status};
 use insta::assert_snapshot;
 
-use crate::world::World;
+use crate::somebody::{answer, somebody};
+use crate::world::{PATIENCE, World};
 
 const SLACK: &str = r#"
 targets:
@@ -172,6 +177,57 @@ async fn several_that_are_refused_alone_hold_up_nothing_and_on_a_quiet_channel_p
     world.receives("Bob", "a later one");
     world.pass("0s").await;
     assert!(world.sandbox.slack.received().last().unwrap().body.contains("a later one"));
+}
+
+#[tokio::test]
+async fn one_that_is_refused_faster_than_others_are_taken_does_not_park_its_target_again_and_again() {
+    let (clock, held) = (Arc::new(OnceLock::<Clock>::new()), Arc::new(Mutex::new(Vec::<Sender<()>>::new())));
+    let (time, wait) = (clock.clone(), held.clone());
+    let server = somebody(move |_, body| {
+        if String::from_utf8_lossy(body).contains("the bad one") {
+            time.get().unwrap().advance(Duration::from_millis(20));
+            return answer("404 Not Found", "", "no such record");
+        }
+        let (free, freed) = std::sync::mpsc::channel();
+        wait.lock().unwrap().push(free);
+        freed.recv().unwrap();
+        answer("200 OK", "", "")
+    });
+    let rules = HTTP.replace(", concurrency: 1", ", fallback: log").replace("${HTTP}", &server);
+    let log = "rules:\n  - { name: none, match: { activity_type: Payment }, deliver: [{ to: log }] }";
+    let rules =
+        rules.replace("targets:", "targets:\n  log: { type: http, url: \"${HTTP}\", allow_private: true }");
+    let world = World::new(&rules.replace("rules:", log)).await;
+    assert!(clock.set(world.clock.clone()).is_ok());
+    let bad = world.receives("Ann", "the bad one");
+    for number in 0..40 {
+        world.receives("Ann", &format!("good one no. {number}"));
+    }
+    // The others are taken as soon as what came of the bad one is written down.
+    let takes = async {
+        loop {
+            let waiting = std::mem::take(&mut *held.lock().unwrap());
+            let rows = world.rows().await;
+            if rows.iter().any(|row| row.state == StateName::Sending && row.messages.contains(&bad)) {
+                held.lock().unwrap().extend(waiting);
+            } else {
+                for free in waiting {
+                    free.send(()).unwrap();
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let sends = tokio::time::timeout(PATIENCE, world.tick());
+    tokio::select! { sent = sends => sent.unwrap(), () = takes => {} }
+    let rows = world.rows().await;
+    let delivered = rows.iter().filter(|row| row.target == "crm" && row.state == StateName::Delivered);
+    assert_eq!(delivered.count(), 40, "{}", world.owed().await);
+    // In the second round it may not be known yet whether the others of it are taken; in the third one it is.
+    let doubted = rows.iter().find(|row| row.messages.contains(&bad)).unwrap();
+    let history = world.store().delivery(&doubted.id).await.unwrap().unwrap().history;
+    let outcomes: Vec<&str> = history.iter().map(|attempt| attempt.outcome.as_str()).collect();
+    assert!(outcomes.len() <= 3 && outcomes.last() == Some(&"doubtful"), "{outcomes:?}");
 }
 
 #[tokio::test]
@@ -399,6 +455,37 @@ async fn what_a_person_held_up_for_long_is_not_given_up_at_its_first_try() {
         assert!(world.sandbox.http.received().is_empty());
         world.pass("20m").await;
         assert_eq!(world.sandbox.http.received().len(), 1, "{}", world.owed().await);
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_tried_for_days_is_not_given_up_at_its_next_try() {
+    let no_limits = HTTP.replace(", concurrency: 1", "").replace(", expires_after: 1h", "");
+    for parked in [true, false] {
+        let mut world = World::new(&no_limits).await;
+        for number in 0..3 {
+            world.receives("Ann", &format!("Hello {number}?"));
+        }
+        world.sandbox.http.answers([status(503), status(503), status(503)]);
+        world.tick().await;
+        if parked {
+            world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(403) });
+            world.receives("Ann", "Hello?");
+            for _ in 0..80 {
+                world.pass("75m").await;
+            }
+            world.sandbox.http.heal();
+            world.sandbox.http.answers([ok(), status(503), status(503), status(503)]);
+        } else {
+            world.clock.advance(Duration::from_hours(100));
+            world.reopen().await;
+            world.sandbox.http.answers([status(503), status(503), status(503)]);
+        }
+        for _ in 0..4 {
+            world.pass("75m").await;
+        }
+        let rows = world.rows().await;
+        assert!(rows.iter().all(|row| row.state == StateName::Delivered), "{parked}: {}", world.owed().await);
     }
 }
 
