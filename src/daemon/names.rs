@@ -246,10 +246,11 @@ impl Inner {
         known.get(key).is_some_and(|known| known.until > self.clock.now())
     }
 
-    /// Nothing is known of it yet, for now: it is still being looked up, or that failed in a way that passes.
+    /// Nothing is known of it yet, for now: it is still being looked up, perhaps once more, or that failed in a way that passes.
     fn is_late(&self, key: &Key) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let nothing = known.get(key).is_none_or(|known| known.value.is_none() && known.failed);
+        let (known, now) = (self.known.lock().unwrap_or_else(PoisonError::into_inner), self.clock.now());
+        let passes = |known: &Known| known.failed || known.until <= now;
+        let nothing = known.get(key).is_none_or(|known| known.value.is_none() && passes(known));
         self.lookup.is_some() && nothing
     }
 

@@ -129,7 +129,9 @@ impl Poller {
         let (error, unknown) = (old.error.take(), std::mem::take(&mut old.unknown));
         let new = Self { error, unknown, zone_warned: old.zone_warned, ..self };
         if !new.account.reads_as(&old.account) {
-            return new;
+            let mut sweeps = std::mem::take(&mut old.sweeps);
+            sweeps.begin_again(new.settled.clone());
+            return Self { sweeps, ..new };
         }
         Self { sweeps: std::mem::take(&mut old.sweeps), settled: old.settled.clone(), ..new }
     }
@@ -146,7 +148,7 @@ impl Poller {
 
     /// It polls the account from here on: as after a start, the time in which nobody may have is looked through again.
     pub fn take_up(&mut self) {
-        self.sweeps = Sweeps::new(self.settled.clone());
+        self.sweeps.begin_again(self.settled.clone());
         (self.failures, self.error) = (0, None);
     }
 
@@ -454,11 +456,11 @@ impl Poller {
                             ApiError::Refused { .. } => {
                                 let (from, to) = (sweep.window.from, sweep.window.to);
                                 if !self.sweeps.refused(sweep) {
-                                    tracing::warn!(account = self.account.name, %from, %to, "it is left at that: what came late in this time may be missing");
+                                    self.leaves_it(from, to);
                                 }
                             }
                             ApiError::TooLong(_) => self.sweeps.restart(sweep),
-                            _ => self.sweeps.give_back(sweep),
+                            _ => self.sweeps.postpone(sweep),
                         }
                         return Ok(error.asked_to_wait());
                     }
@@ -470,8 +472,14 @@ impl Poller {
                     return Err(error);
                 }
             }
-            self.sweeps.finish(&sweep);
+            if !self.sweeps.finish(&sweep) {
+                self.leaves_it(sweep.window.from, sweep.window.to);
+            }
         }
         Ok(None)
+    }
+
+    fn leaves_it(&self, from: Timestamp, to: Timestamp) {
+        tracing::warn!(account = self.account.name, %from, %to, "it is left at that: what came in this time may be missing");
     }
 }

@@ -17,6 +17,8 @@ const BACK_SECONDS: i64 = 6 * 3600;
 const BACK_SECONDS_MAX: i64 = 7 * 86_400;
 /// Windows that wait; beyond that none is added, as the hourly sweep comes by anyway.
 const WAITING_MAX: usize = 64;
+/// After a longer time without one, the polls failed meanwhile: then as after a start.
+const BREAK_MIN: SignedDuration = SignedDuration::from_hours(2);
 /// How often one crowded second is looked through again.
 const TRIES_MAX: u32 = 5;
 /// How often the API may refuse to let a window be looked through before it is left alone.
@@ -58,8 +60,8 @@ impl Sweeps {
         Walk::sweep(window).remembering(&self.settled, EVERY)
     }
 
-    /// Adds what is due: after a start the downtime and six hours before it (a week at most), then every hour the last
-    /// six. `watermark` is where the account stood before this poll; a first run has nothing behind it.
+    /// Adds what is due: after a start, or after polls that failed for long, the downtime and six hours before it (a week at most), then
+    /// every hour the last six. `watermark` is where the account stood before this poll; a first run has nothing behind it.
     pub fn schedule(
         &mut self,
         floor: Timestamp,
@@ -70,10 +72,11 @@ impl Sweeps {
         let from = match (self.last, watermark) {
             // A clock set back would otherwise stop the sweeps for as long.
             (Some(last), _) if (SignedDuration::ZERO..EVERY).contains(&now.duration_since(last)) => return,
-            (Some(_), _) => shift(server_now, -BACK_SECONDS),
-            (None, Some(mark)) => {
+            (Some(last), _) if now.duration_since(last) < BREAK_MIN => shift(server_now, -BACK_SECONDS),
+            (_, Some(mark)) => {
                 shift(mark.min(server_now), -BACK_SECONDS).max(shift(server_now, -BACK_SECONDS_MAX))
             }
+            (Some(_), None) => shift(server_now, -BACK_SECONDS),
             (None, None) => server_now,
         };
         self.last = Some(now);
@@ -100,6 +103,19 @@ impl Sweeps {
         self.waiting.push_front(sweep);
     }
 
+    /// The API failed it: it goes on later, behind the others, so that one window does not hold up all.
+    pub fn postpone(&mut self, sweep: Sweep) {
+        self.waiting.push_back(sweep);
+    }
+
+    /// As after a start, but for what waits: that is begun anew.
+    pub fn begin_again(&mut self, settled: Settled) {
+        (self.last, self.settled) = (None, settled);
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting =
+            waiting.into_iter().map(|sweep| Sweep { walk: self.walk(sweep.window), ..sweep }).collect();
+    }
+
     /// To begin it anew later: what it has met was not committed.
     pub fn restart(&mut self, mut sweep: Sweep) {
         sweep.walk = self.walk(sweep.window);
@@ -117,8 +133,9 @@ impl Sweeps {
         again
     }
 
-    /// It went through, or as far as one walk goes: the rest is next. What it left over is tried again a few times.
-    pub fn finish(&mut self, sweep: &Sweep) {
+    /// It went through, or as far as one walk goes: the rest is next. What it left over is tried again a few times; `false` once
+    /// that is left alone.
+    pub fn finish(&mut self, sweep: &Sweep) -> bool {
         if let Some(window) = sweep.walk.rest() {
             let walk = self.walk(window);
             let (memory, tries) = (sweep.memory, sweep.tries);
@@ -129,6 +146,7 @@ impl Sweeps {
                 self.push(*window, sweep.memory, sweep.tries + 1);
             }
         }
+        sweep.tries < TRIES_MAX || sweep.walk.leftover().is_empty()
     }
 
     fn push(&mut self, window: Window, memory: Memory, tries: u32) {
@@ -189,6 +207,29 @@ mod tests {
         let mut first_run = Sweeps::default();
         first_run.schedule(at("20T00:00"), None, at("20T00:00"), at("20T00:00"));
         assert_eq!(next(&mut first_run), None);
+    }
+
+    #[test]
+    fn a_window_that_the_api_fails_holds_up_no_other() {
+        let mut sweeps = Sweeps::default();
+        let window =
+            |hour: &str| Window { from: at(&format!("10T{hour}:00")), to: at(&format!("10T{hour}:30")) };
+        for hour in ["01", "02"] {
+            sweeps.push(window(hour), Memory::of(None, window(hour).to), TRIES_MAX);
+        }
+        let first = sweeps.take().unwrap();
+        sweeps.postpone(first);
+        assert_eq!(sweeps.take().unwrap().window, window("02"));
+        assert_eq!(sweeps.take().unwrap().window, window("01"));
+    }
+
+    #[test]
+    fn after_polls_that_failed_for_long_it_is_as_after_a_start() {
+        let (mut sweeps, floor) = (Sweeps::default(), at("01T00:00"));
+        sweeps.schedule(floor, Some(at("10T12:00")), at("10T12:00"), at("10T12:00"));
+        sweeps.take().unwrap();
+        sweeps.schedule(floor, Some(at("10T12:01")), at("10T19:00"), at("10T19:00"));
+        assert_eq!(next(&mut sweeps), Some((at("10T06:01"), at("10T19:00"))));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub const PAGE_ROWS: usize = 100;
 const SLACK_SECONDS: i64 = 1;
 /// A crowded second is read together with the next one, which a query from the next second on begins with again.
 const WINDOW_SECONDS: i64 = 2;
-/// Walks through one crowded second, and how long they may take.
+/// Walks through one crowded second, and how long they may take while a poll waits for their end.
 const TIE_WALKS_MAX: u32 = 20;
 const TIE_SECONDS_MAX: i64 = 60;
 /// Walks in a row that find nothing new although the total says that there is more.
@@ -353,7 +353,10 @@ impl Walk {
         rounds.rows += rows as u64;
         rounds.fresh += facts.fresh;
         rounds.distinct.extend(facts.rows.iter().map(|row| row.uid.clone()));
-        let late = !rounds.safe && facts.server_now.duration_since(rounds.since).as_secs() > TIE_SECONDS_MAX;
+        // A poll must get on; what looks through the past has as many requests as it takes, spread over many polls.
+        let late = !rounds.safe
+            && self.until.is_none()
+            && facts.server_now.duration_since(rounds.since).as_secs() > TIE_SECONDS_MAX;
         let full = rows >= self.size(facts);
         if !late && rows > 0 && (full || (self.total_holds && hints_at_more(facts, rounds.rows))) {
             rounds.page += 1;

@@ -259,6 +259,18 @@ fn a_crowded_second_that_does_not_end_in_time_is_left_for_later() {
 }
 
 #[test]
+fn what_is_left_for_later_is_read_to_its_end_however_slow_the_api_is() {
+    let slow = Habits { shuffled: false, request_ms: 20_000, ..PLAIN };
+    let mut world = World::still(slow, &[500_000; 500]);
+    let walk = world.walk(Walk::poll(second(0), None, Duration::from_mins(2)));
+    assert!(world.seen.len() < 500, "the poll has no time for all");
+    for window in walk.leftover() {
+        world.walk(Walk::sweep(*window));
+    }
+    assert_eq!(world.seen.len(), 500);
+}
+
+#[test]
 fn the_watermark_passes_neither_the_newest_row_nor_the_servers_clock() {
     let page = |rows: &[i64]| PageFacts {
         rows: rows.iter().map(|at| Row { uid: at.to_string(), created_at: Some(second(*at)) }).collect(),

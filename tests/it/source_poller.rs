@@ -17,7 +17,7 @@ use activity_relay::rules::timing::Timing;
 use activity_relay::rules::{Deliver, Place, Points, Rule, Rules};
 use activity_relay::sandbox::behaviour::{Behaviour, Profile};
 use activity_relay::sandbox::incoming::Incoming;
-use activity_relay::sandbox::script;
+use activity_relay::sandbox::script::{self, Fault};
 use activity_relay::sandbox::world::{Action, Which};
 use activity_relay::sandbox::{Sandbox, Settings};
 use activity_relay::source::api::Api;
@@ -292,7 +292,7 @@ async fn a_rule_takes_what_it_cannot_judge_while_names_cannot_be_had_and_stops_n
     let business = rule("business", Some(r#"has(account.business.name) && account.business.name == "none""#));
     world.config.rules = Rules::new(vec![vip, long, business, rule("all", None)]);
     let on = "/platform/v1/clients".to_owned();
-    world.sandbox.business.fault(script::Fault { on, times: None, answer: script::status(503) });
+    world.sandbox.business.fault(Fault { on, times: None, answer: script::status(503) });
     world.receive("who is it?");
     world.tick().await.result.unwrap();
     let rules = async |store: &Store| {
@@ -316,7 +316,7 @@ async fn a_rule_that_asks_whether_the_business_is_there_takes_while_its_name_can
         let mut world = World::with(behaviour, StartFrom::Beginning, Some(&filter), false).await;
         for on in ["/platform/", "/oauth/userinfo"] {
             let (on, answer) = (on.to_owned(), script::status(500));
-            world.sandbox.business.fault(script::Fault { on, times: None, answer });
+            world.sandbox.business.fault(Fault { on, times: None, answer });
         }
         let uid = world.receive("whose is it?");
         world.tick().await.result.unwrap();
@@ -380,6 +380,7 @@ async fn a_crowded_second_that_a_walk_left_behind_is_read_though_the_walk_broke_
     let (tick, ()) = tokio::join!(world.tick(), slows_down);
     assert!(tick.result.unwrap_err().to_string().contains("504"));
     let taken = world.owed().await.len();
+    world.poller.take_up();
     assert!(world.watermark().await.unwrap() > "2026-03-10T16:00:00Z".parse().unwrap(), "{taken} taken");
     for _ in 0..3 {
         world.clock.advance(Duration::from_mins(2));
@@ -387,4 +388,38 @@ async fn a_crowded_second_that_a_walk_left_behind_is_read_though_the_walk_broke_
     }
     let owed: BTreeSet<String> = world.owed().await.into_iter().collect();
     assert_eq!(owed.len(), 1_000 + 25 * 90, "after the walk there were {taken}");
+}
+
+#[tokio::test]
+async fn what_turned_up_late_before_a_long_trouble_is_found_after_it() {
+    let mut world = World::new(Behaviour::default()).await;
+    for _ in 0..2 {
+        world.clock.advance(Duration::from_mins(30));
+        world.receive("in time");
+        world.tick().await.result.unwrap();
+    }
+    let late = Incoming::text("Ann Lee", "late").late(Duration::from_mins(20));
+    let late = world.sandbox.business.receive(late);
+    world.sandbox.business.answers([script::status(500)]);
+    assert!(world.tick().await.result.is_err());
+    world.clock.advance(Duration::from_hours(7));
+    world.receive("afterwards");
+    world.tick().await.result.unwrap();
+    assert!(world.owed().await.contains(&late), "{:?}", world.owed().await);
+}
+
+#[tokio::test]
+async fn a_name_that_was_not_there_and_is_looked_up_again_is_late_meanwhile() {
+    let filter = Some(r#"client.name == "Ann Lee""#);
+    let mut world = World::with(Behaviour::default(), StartFrom::Beginning, filter, false).await;
+    let clients = |answer, times| Fault { on: "/platform/v1/clients".into(), times, answer };
+    world.sandbox.business.fault(clients(script::status(404), Some(1)));
+    let first = world.receive("the client was only just made");
+    world.tick().await.result.unwrap();
+    assert!(!world.owed().await.contains(&first), "nobody of that name is there");
+    world.clock.advance(Duration::from_mins(16));
+    world.sandbox.business.fault(clients(script::slow(Duration::from_mins(1)), None));
+    let second = world.receive("hello");
+    world.tick().await.result.unwrap();
+    assert!(world.owed().await.contains(&second));
 }
