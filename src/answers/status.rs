@@ -305,7 +305,8 @@ fn trouble(state: &TargetState, queue: &Queue, now: Timestamp) -> Option<(Timest
         let since = state.failing_since.filter(|since| after_now(*since, FAILING_MIN) <= now)?;
         return Some((since, false));
     }
-    state.wait_until.filter(|until| *until > now)?;
+    // A wait that is over is noted until the next one is taken.
+    state.wait_until?;
     let since = queue.oldest_due.filter(|due| after_now(*due, WAITING_MIN) <= now)?;
     Some((since, true))
 }

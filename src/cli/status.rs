@@ -227,9 +227,10 @@ fn show_targets(context: &Context, status: &Status) -> anyhow::Result<()> {
     let rows = names.into_iter().map(|name| {
         let held = status.targets.iter().find(|held| held.name == *name);
         let queue = status.queues.iter().find(|queue| queue.target == *name);
-        let is_failing = status.failing.iter().any(|failing| failing.name == *name);
+        let failing = status.failing.iter().find(|failing| failing.name == *name);
         let (style, state) = match held.map(|held| &*held.state) {
-            _ if is_failing => (BAD, "failing"),
+            _ if failing.is_some_and(|failing| failing.asks_to_wait) => (BAD, "paused"),
+            _ if failing.is_some() => (BAD, "failing"),
             None => (DIM, "ready"),
             Some("parked") => (BAD, "parked"),
             Some(other) => (WARN, other),

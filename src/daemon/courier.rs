@@ -196,7 +196,8 @@ impl Courier {
             }
         });
         ticked.started = jobs.len();
-        if wanted && jobs.is_empty() {
+        // What somebody else left may be due now that it was taken back.
+        if jobs.is_empty() {
             (ticked.next, ticked.held) = (Some(now), Some(now));
         }
         self.start_knowing(jobs, config, &outlook);

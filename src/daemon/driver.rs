@@ -35,6 +35,7 @@ const JANITOR_EVERY: Duration = Duration::from_mins(10);
 /// Runs the relay until its `stop` is cancelled, then finishes what is under way within `grace`.
 /// Returns how many attempts were still under way when the grace ended; their leases make them due again.
 pub async fn run(relay: &Arc<Relay>, grace: Duration) -> usize {
+    relay.make_way();
     let tracker = TaskTracker::new();
     let (polling, pollers) = (relay.clone(), tracker.clone());
     tracker.spawn(async move { poll_all(&polling, &pollers).await });
@@ -210,7 +211,6 @@ async fn poll_counted(relay: &Relay, post: &Post, hand: Option<Hand>) -> Tick {
 pub async fn send_for_ever(relay: &Relay) {
     let mut ended = relay.courier.ended();
     let mut troubled = false;
-    relay.make_way().await;
     while !relay.stop.is_cancelled() {
         if troubled {
             if relay.store.ping().await.is_err() {
@@ -306,6 +306,7 @@ pub struct Round {
 /// The store fails.
 pub async fn once(relay: &Relay, grace: Duration) -> anyhow::Result<Round> {
     let config = relay.config();
+    relay.make_way_for_missed().await?;
     relay.roles.take_free(&config, relay.clock.now()).await?;
     let round = tokio::select! {
         round = once_holding(relay, grace) => round,

@@ -9,9 +9,6 @@ use crate::model::settle::{ASKED_MAX, Facts, after_now};
 use crate::store::{Store, TargetState};
 use crate::target::Target;
 
-/// What is due gets its turn within this time, unless more waits than its target takes.
-const TURN_MAX: Duration = Duration::from_hours(1);
-
 /// The facts, for an attempt that ended so. How the target answered earlier attempts is looked up where it matters; where that
 /// cannot be read, nothing is held against the delivery.
 pub(super) async fn facts(
@@ -52,7 +49,7 @@ pub(super) async fn facts(
         put_off: put_off(attempts),
         created_at: job.created_at,
         first_due: job.first_due,
-        tried_since: tried_since(attempts, target.retry.backoff.max, now),
+        tried_for: tried_for(attempts, job, target, now),
         expires_at: job.expires_at,
         plain: job.plain,
         serial: target.concurrency.get() == 1,
@@ -83,18 +80,15 @@ fn refused_since(history: &[Attempt]) -> Option<Timestamp> {
     since.iter().find(turned_away).or_else(|| history.get(doubted?)).map(|attempt| attempt.at)
 }
 
-/// Since when it has been tried without a break. A wait is never longer than a day, or the longest of the target's own: in a longer
-/// time without a try the relay was down, or the target held, or so much waits there that its turn does not come.
-fn tried_since(history: &[Attempt], wait_max: Duration, now: Timestamp) -> Option<Timestamp> {
-    let break_min = wait_max.max(ASKED_MAX).saturating_add(TURN_MAX);
-    let tried = history.iter().rev().filter(|attempt| !is(attempt, Outcome::TargetBroken));
-    let unbroken = tried.map(|attempt| attempt.at).scan(now, |next, at| {
-        (*next < after_now(at, break_min)).then(|| {
-            *next = at;
-            at
-        })
-    });
-    unbroken.last()
+/// For how long it has been tried since its moment came.
+fn tried_for(history: &[Attempt], job: &Job, target: &Target, now: Timestamp) -> Duration {
+    let tried =
+        history.iter().filter(|attempt| !is(attempt, Outcome::TargetBroken)).map(|attempt| attempt.at);
+    let moments: Vec<Timestamp> = tried.filter(|at| *at >= job.first_due).chain([now]).collect();
+    let waits = moments
+        .windows(2)
+        .map(|pair| Duration::try_from(pair[1].duration_since(pair[0])).unwrap_or_default());
+    waits.map(|wait| wait.min(target.retry.wait_max())).fold(Duration::ZERO, Duration::saturating_add)
 }
 
 /// How often the target turned it away since such a refusal was held against it: the attempts, oldest first.

@@ -49,11 +49,12 @@ use tokio::sync::watch::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::daemon::roles::FORGOTTEN_AFTER;
 use crate::daemon::share::is_there;
 use crate::model::delivery::Planned;
 use crate::model::settle::after_now;
 use crate::rules::notice::{Addressee, Trouble, notices};
-use crate::store::{Store, StoreError};
+use crate::store::{Instance, Store, StoreError};
 
 use clock::{Chance, Clock};
 use courier::{Courier, Parts};
@@ -232,15 +233,22 @@ impl Relay {
         }
     }
 
-    /// Whoever starts while others say nothing may have found a store that they cannot reach yet: they are given the moment that they
-    /// have after any other trouble of it.
-    async fn make_way(&self) {
+    /// Whoever starts may have found a store that others cannot reach yet: they are given the moment that they have after any other
+    /// trouble of it.
+    fn make_way(&self) {
+        self.store.came_back(self.clock.now());
+    }
+
+    /// The same by a round, which may be over before that moment is: it gives it to those only that were there a short while ago, so
+    /// that what a killed one left is sent though nobody comes but rounds.
+    async fn make_way_for_missed(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        match self.store.instances().await {
-            Ok(others) if others.iter().any(|other| !is_there(other, now)) => self.store.came_back(now),
-            Ok(_) => {}
-            Err(error) => self.store_failed(&error),
+        let is_missed =
+            |other: &Instance| !is_there(other, now) && now.duration_since(other.seen_at) < FORGOTTEN_AFTER;
+        if self.store.instances().await?.iter().any(is_missed) {
+            self.make_way();
         }
+        Ok(())
     }
 
     /// Looks whether a store that failed can be written again, and tells of it.

@@ -24,7 +24,7 @@ pub const JANITOR: &str = "janitor";
 /// How often an instance says that it is there.
 pub const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// How long one that says nothing is still listed.
-const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// As good as for ever: a hundred years.
 const FOR_GOOD: Duration = Duration::from_hours(100 * 365 * 24);
 

@@ -332,8 +332,16 @@ pub struct Attempt {
 pub struct RetryPolicy {
     /// The growing wait.
     pub backoff: Backoff,
-    /// From the delivery's first due moment on; after it the delivery is dead.
+    /// What was tried in vain for so long is dead.
     pub give_up_after: Duration,
+}
+
+impl RetryPolicy {
+    /// A longer wait between two attempts counts for no more: the relay may have been down, the target held, or so much may have
+    /// waited that the delivery's turn did not come.
+    pub fn wait_max(&self) -> Duration {
+        self.give_up_after / 4
+    }
 }
 
 impl Default for RetryPolicy {

@@ -50,9 +50,9 @@ pub struct Facts {
     pub created_at: Timestamp,
     /// When it was first to be attempted: what waited for its moment has all its life before it then.
     pub first_due: Timestamp,
-    /// Since when the target has done something else with it than to turn it away with everything, without a break in which it was
-    /// not tried; `None` where this is the first time.
-    pub tried_since: Option<Timestamp>,
+    /// For how long it has been tried: the time between its attempts that the target did not turn away with everything, each wait
+    /// counted for at most [`RetryPolicy::wait_max`].
+    pub tried_for: Duration,
     /// When it stops being worth sending.
     pub expires_at: Option<Timestamp>,
     /// This attempt already was the plain rendering.
@@ -68,13 +68,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// When it is given up, if it is then still refused: it was tried in vain for so long, without a break. What waited for a relay that
-    /// was down, or for a target that was parked or paused, has all its time before it; and what queues for a parked target is not
-    /// given up at all, it only expires: that is not the delivery's fault.
+    /// When it is given up, if it is then still refused. What queues for a parked target is not given up at all, it only expires:
+    /// that is not the delivery's fault.
     fn tried_until(&self, policy: &RetryPolicy, now: Timestamp) -> Option<Timestamp> {
-        let began = self.tried_since.unwrap_or(now);
-        let began = began.max(self.first_due).max(self.created_at);
-        (self.probes == 0).then(|| after_now(began, policy.give_up_after))
+        let left = policy.give_up_after.saturating_sub(self.tried_for);
+        (self.probes == 0).then(|| after_now(now, left))
     }
 
     /// What an outcome is taken for, which is what is recorded: a refusal of everything is one of this message where the target
@@ -246,11 +244,11 @@ fn rest_until(facts: Facts, now: Timestamp) -> Option<Timestamp> {
     Some(after_now(now, (failing / 4).clamp(REST_MIN, REST_MAX)))
 }
 
-/// What waits because its whole target does keeps its place: it is due since it was planned, and the target's own
+/// What waits because its whole target does keeps its place: it is due since it first was, and the target's own
 /// moment holds it, so that nothing planned later overtakes it.
 fn in_turn(facts: Facts, state: State, now: Timestamp) -> State {
     match state {
-        State::Pending { .. } => State::Pending { due_at: facts.created_at.min(now) },
+        State::Pending { .. } => State::Pending { due_at: facts.first_due.max(facts.created_at).min(now) },
         ended => ended,
     }
 }

@@ -19,7 +19,7 @@ fn facts(attempts: u32) -> Facts {
         put_off: None,
         created_at: at(0),
         first_due: at(0),
-        tried_since: None,
+        tried_for: Duration::ZERO,
         expires_at: None,
         plain: false,
         serial: false,
@@ -47,12 +47,11 @@ fn too_many_requests_pause_the_target_and_cost_nothing() {
 fn what_is_given_up_was_tried_in_vain_for_long() {
     let late = at(9 * DAY_SECONDS);
     let waited = facts(0);
-    let tried = Facts { tried_since: Some(at(0)), ..waited };
+    let tried = Facts { tried_for: Duration::from_hours(72), ..waited };
     for (facts, dies) in [
         (waited, false),
         (tried, true),
         (Facts { probes: 1, ..tried }, false),
-        (Facts { first_due: at(8 * DAY_SECONDS), ..tried }, false),
         (Facts { failing_since: Some(at(0)), failures: 1, ..waited }, false),
     ] {
         for outcome in [Outcome::Retry { after: None }, Outcome::Busy { after: None }, Outcome::Doubtful] {
@@ -218,12 +217,13 @@ proptest! {
         };
         let expires_at = life_seconds.map(at);
         let mut facts = Facts { expires_at, serial, ..facts(0) };
-        let (mut now, mut parked, mut turned_away) = (at(0), 0_i64, false);
+        let (mut now, mut parked, mut turned_away, mut tried_since) = (at(0), 0_i64, false, None);
         for (outcome, jitter, took_others, resumed) in outcomes {
             if resumed {
                 facts.probes = 0;
             }
             let is_parked = facts.probes > 0;
+            facts.tried_for = tried_since.map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs());
             facts.refused_alone = turned_away && took_others;
             let verdict = settle(facts, outcome, "because", &policy, now, jitter);
             let outcome = facts.meant(outcome);
@@ -253,12 +253,12 @@ proptest! {
                 parked += next.duration_since(now).as_secs() + 1;
             }
             if outcome != Outcome::TargetBroken {
-                facts.tried_since.get_or_insert(now);
+                tried_since.get_or_insert(now);
             }
             prop_assert!(due_at >= at(0));
             // Zero waits are bounded by the one change to the plain layout.
             prop_assert!(next > now || outcome == Outcome::ShapeRefused);
-            let end = after_now(facts.tried_since.unwrap_or(now), policy.give_up_after);
+            let end = after_now(tried_since.unwrap_or(now), policy.give_up_after);
             prop_assert!(
                 is_parked || outcome == Outcome::TargetBroken || next < end || next <= now,
                 "{next} is past {end}"
@@ -281,7 +281,7 @@ proptest! {
         let moment = |second| Timestamp::from_second(second).unwrap();
         let since = Some(moment(created));
         let facts = Facts {
-            attempts, doubts: probes, refused_alone: plain, put_off: Some(probes), created_at: moment(created), first_due: moment(now), tried_since: since, expires_at: None, plain,
+            attempts, doubts: probes, refused_alone: plain, put_off: Some(probes), created_at: moment(created), first_due: moment(now), tried_for: Duration::from_secs(max), expires_at: None, plain,
             serial: plain, probes, failures: probes, failing_since: since,
         };
         let backoff =

@@ -1,7 +1,9 @@
 //! What the console says where there is nothing, and of one as of many.
 
+use std::time::Duration;
+
 use activity_relay::sandbox::incoming::Incoming;
-use activity_relay::sandbox::script::{Fault, status};
+use activity_relay::sandbox::script::{Fault, busy, status};
 use activity_relay::store::Filter;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -169,6 +171,8 @@ async fn a_target_that_asks_to_wait_for_ever_is_told_of() {
     assert!(failing(&address).await.is_empty());
     world.pass("11m").await;
     assert_eq!(failing(&address).await, ["crm"]);
+    world.clock.advance(Duration::from_secs(10));
+    assert_eq!(failing(&address).await, ["crm"], "the wait is over, and nothing was taken yet");
     let page = get(&address, "/", "").await.body;
     assert!(page.contains("Target crm asks to wait, and the oldest delivery has been due for 1h"), "{page}");
     world.sandbox.http.heal();
@@ -197,6 +201,24 @@ async fn a_digest_that_gathers_does_not_wait_for_a_target_that_failed_before() {
     let all: Value = serde_json::from_str(&get(&address, "/api/v1/status", "").await.body).unwrap();
     assert_eq!(all["queues"][0]["pending"], 1, "{all}");
     assert!(failing(&address).await.is_empty(), "{all}");
+}
+
+#[tokio::test]
+async fn a_digest_that_is_asked_to_wait_has_been_due_since_its_moment() {
+    let digest = TWO.replace("{ to: crm }, { to: desk }", "{ to: crm, digest: { every: 6h } }");
+    let world = World::new(&digest).await;
+    let address = world.console().await;
+    world.receives("Ann", "Hello?");
+    world.tick().await;
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: busy(600) });
+    world.pass("6h").await;
+    let all: Value = serde_json::from_str(&get(&address, "/api/v1/status", "").await.body).unwrap();
+    assert_eq!(all["targets"][0]["state"], "paused", "{all}");
+    assert!(failing(&address).await.is_empty());
+    for _ in 0..7 {
+        world.pass("10m").await;
+    }
+    assert_eq!(failing(&address).await, ["crm"]);
 }
 
 #[tokio::test]

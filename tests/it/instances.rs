@@ -357,8 +357,8 @@ async fn who_starts_while_another_says_nothing_lets_it_write_down_first_what_it_
     };
     owe(&several, "sent").await;
     let sent = claim_one(several.store(), "crm", several.now()).await;
-    // The database is away for longer than the lease, and another relay is started when it comes back.
-    several.pass(Duration::from_mins(2));
+    // The database is away, for longer than who says nothing is remembered, and another relay is started when it comes back.
+    several.pass(Duration::from_mins(15));
     owe(&several, "new").await;
     several.join(0).await;
     let late = &several.members[1];
@@ -373,9 +373,23 @@ async fn who_starts_while_another_says_nothing_lets_it_write_down_first_what_it_
         );
         late.clock.advance(Duration::from_secs(11));
         arrived(2).await;
+        late.relay.stop.cancel();
     };
-    tokio::select! {
-        () = driver::send_for_ever(&late.relay) => panic!("it was not told to stop"),
-        () = looks => {}
+    tokio::join!(driver::run(&late.relay, PATIENCE), looks);
+}
+
+#[tokio::test]
+async fn a_round_lets_those_write_down_what_they_sent_who_were_there_a_short_while_ago() {
+    for (away, sent_again) in [(2, false), (15, true)] {
+        let Some(mut several) = Several::new(&(ONE_ACCOUNT.to_owned() + UNPACED), &[0]).await else { return };
+        several.beat().await;
+        let now = several.now();
+        let owed = page(vec![admitted("sent", vec![planned("crm", "sent", now)])]);
+        several.store().admit(owed, now).await.unwrap();
+        claim_one(several.store(), "crm", now).await;
+        several.pass(Duration::from_mins(away));
+        several.join(0).await;
+        driver::once(&several.members[1].relay, PATIENCE).await.unwrap();
+        assert_eq!(several.sandbox.http.received().len() == 1, sent_again, "{away} minutes");
     }
 }

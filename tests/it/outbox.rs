@@ -436,7 +436,9 @@ async fn what_is_given_up_says_after_how_long() {
     world.receives("Ann", "Hello?");
     world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
     world.tick().await;
-    world.pass("1m").await;
+    for _ in 0..30 {
+        world.pass("2s").await;
+    }
     let why = world.rows().await[0].why.clone().unwrap();
     assert!(why.starts_with("gave up after 10s: "), "{why}");
 }
@@ -459,10 +461,13 @@ async fn what_a_person_held_up_for_long_is_not_given_up_at_its_first_try() {
 }
 
 #[tokio::test]
-async fn what_was_not_tried_for_days_is_not_given_up_at_its_next_try() {
+async fn what_was_not_tried_for_long_is_not_given_up_at_its_next_try() {
     let no_limits = HTTP.replace(", concurrency: 1", "").replace(", expires_after: 1h", "");
-    for parked in [true, false] {
-        let mut world = World::new(&no_limits).await;
+    let half_a_day = no_limits.replace("body: event", "body: event, retry: { give_up_after: 12h }");
+    for (rules, parked, hours) in
+        [(&no_limits, true, 100), (&no_limits, false, 100), (&half_a_day, false, 13)]
+    {
+        let mut world = World::new(rules).await;
         for number in 0..3 {
             world.receives("Ann", &format!("Hello {number}?"));
         }
@@ -471,13 +476,13 @@ async fn what_was_not_tried_for_days_is_not_given_up_at_its_next_try() {
         if parked {
             world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(403) });
             world.receives("Ann", "Hello?");
-            for _ in 0..80 {
-                world.pass("75m").await;
+            for _ in 0..hours {
+                world.pass("1h").await;
             }
             world.sandbox.http.heal();
             world.sandbox.http.answers([ok(), status(503), status(503), status(503)]);
         } else {
-            world.clock.advance(Duration::from_hours(100));
+            world.clock.advance(Duration::from_hours(hours));
             world.reopen().await;
             world.sandbox.http.answers([status(503), status(503), status(503)]);
         }
@@ -487,6 +492,25 @@ async fn what_was_not_tried_for_days_is_not_given_up_at_its_next_try() {
         let rows = world.rows().await;
         assert!(rows.iter().all(|row| row.state == StateName::Delivered), "{parked}: {}", world.owed().await);
     }
+}
+
+#[tokio::test]
+async fn what_waits_behind_much_for_a_target_that_is_gone_is_given_up_in_the_end() {
+    let rules = HTTP.replace("concurrency: 1", "retry: { first: 1s, give_up_after: 1h }");
+    let world = World::new(&rules.replace(", expires_after: 1h", "")).await;
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
+    for number in 0..60 {
+        world.receives("Ann", &format!("Hello {number}?"));
+    }
+    world.tick().await;
+    // One try a minute: the turn of each comes once an hour.
+    for _ in 0..6 * 60 {
+        world.pass("1m").await;
+    }
+    let rows = world.rows().await;
+    assert!(rows.iter().all(|row| row.state == StateName::Dead), "{}", world.owed().await);
+    let why = rows[0].why.as_deref().unwrap_or_default();
+    assert!(why.starts_with("gave up after 1h: "), "{why}");
 }
 
 #[tokio::test]

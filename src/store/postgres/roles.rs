@@ -24,9 +24,15 @@ impl Postgres {
         transact!(self.db, |tx| {
             forget(tx, gone_before).await?;
             tx.run(
-                "INSERT INTO instances (id, host, started_at, seen_at, config) VALUES ($1, $2, $3, $3, $4)
-                     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, config = excluded.config",
-                &[&self.instance(), &text(host), &ms(now), &config],
+                "INSERT INTO instances (id, host, started_at, seen_at) VALUES ($1, $2, $3, $3)
+                     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+                &[&self.instance(), &text(host), &ms(now)],
+            )
+            .await?;
+            tx.run(
+                "INSERT INTO configs (instance, hash) VALUES ($1, $2)
+                     ON CONFLICT (instance) DO UPDATE SET hash = excluded.hash WHERE configs.hash <> excluded.hash",
+                &[&self.instance(), &config],
             )
             .await
             .map(|_| ())
@@ -100,7 +106,13 @@ impl Postgres {
     /// The instances that are there.
     pub(in crate::store) async fn instances(&self) -> Result<Vec<Instance>> {
         query!(self.db, |tx| {
-            let found = tx.all("SELECT * FROM instances ORDER BY started_at, id", &[]).await?;
+            let found = tx
+                .all(
+                    "SELECT i.id, i.host, i.started_at, i.seen_at, c.hash AS config FROM instances i
+                         LEFT JOIN configs c ON c.instance = i.id ORDER BY i.started_at, i.id",
+                    &[],
+                )
+                .await?;
             let instance = |row| {
                 Ok(Instance {
                     id: get(row, "id")?,

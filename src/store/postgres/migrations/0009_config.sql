@@ -1,2 +1,6 @@
--- By which configuration each instance works: its hash, unknown of one of an older version.
-ALTER TABLE instances ADD COLUMN config TEXT;
+-- By which configuration each instance works: its hash. A table of its own, so that what older instances ask about instances, with
+-- statements that they have prepared, stays as it is.
+CREATE TABLE configs (
+  instance TEXT PRIMARY KEY REFERENCES instances (id) ON DELETE CASCADE,
+  hash     TEXT NOT NULL
+);
