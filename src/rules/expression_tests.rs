@@ -214,7 +214,7 @@ fn hostile_conditions_are_refused_or_end_soon() {
     assert!(judge(building, &message()).unwrap_err().contains("rounds"));
     let big = Message { body: "a".repeat(5_000_000), ..message() };
     assert_eq!(judge("message.body.matches('(a*)*b')", &big), Ok(false));
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
 }
 
 proptest::proptest! {

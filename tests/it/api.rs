@@ -51,10 +51,11 @@ impl Api {
         );
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let answer = tokio::task::spawn_blocking(move || {
-            stream.write_all(request.as_bytes()).unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            answer
+            // What is refused before its end breaks off the writing, and behind the answer the reading: the answer counts.
+            let _ = stream.write_all(request.as_bytes());
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            String::from_utf8(answer).unwrap()
         });
         let answer = answer.await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();

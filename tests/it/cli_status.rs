@@ -4,12 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use activity_relay::sandbox::script::{Fault, status};
+use regex::Regex;
 use serde_json::Value;
 
 use crate::console::get;
 use crate::instances_killed::{RUN, Shared};
 use crate::postgres::fresh_url;
-use crate::somebody::{answer, somebody};
+use crate::somebody::{answer, nobody, somebody};
 use crate::stage::{ANY, RULES, Running, Stage};
 use crate::world::PATIENCE;
 
@@ -69,6 +70,12 @@ async fn one_more(shared: &Shared) -> Running {
     running
 }
 
+/// What `status` says, where minutes that pass make no difference.
+async fn said_by_status(stage: &Stage) -> (i32, String) {
+    let (code, text, _) = said(stage, "status").await;
+    (code, Regex::new(r"\b\d+m ago").unwrap().replace_all(&text, "1m ago").into_owned())
+}
+
 /// What was killed has said nothing for a minute: less than it is remembered for.
 async fn killed(shared: &Shared, running: Running) {
     let of = format!("(SELECT id FROM instances WHERE host LIKE '%:{}')", running.id());
@@ -87,7 +94,7 @@ async fn several_that_were_killed_need_attention_until_another_one_runs() {
     let (first, second) = (one_more(&shared).await, stage.start(RUN));
     shared.until_there(2).await;
     let well = async || {
-        let (code, text, _) = said(stage, "status").await;
+        let (code, text) = said_by_status(stage).await;
         assert_eq!((code, text.contains("nothing needs attention")), (0, true), "{text}");
         text
     };
@@ -96,7 +103,7 @@ async fn several_that_were_killed_need_attention_until_another_one_runs() {
     assert!(well().await.contains("1m ago (gone)"), "one is enough");
     killed(&shared, second).await;
     let missed = async || {
-        let (code, text, _) = said(stage, "status").await;
+        let (code, text) = said_by_status(stage).await;
         assert_eq!((code, text.contains("nothing needs attention")), (1, false), "{text}");
         assert!(text.contains("no instance is alive, the last was seen 1m ago: "), "{text}");
         assert!(
@@ -140,8 +147,8 @@ fn config(document: &Value, nth: usize) -> &str {
 async fn instances_with_different_rules_files_are_told_of_and_no_trouble() {
     let Some(shared) = Shared::new(RULES).await else { return };
     let stage = &shared.stage;
-    let address = Stage::address();
-    let first = stage.start(&format!("run --listen {address}"));
+    let first = stage.start(&format!("run --listen {ANY}"));
+    let address = stage.address_of(&first).await;
     stage.until_logged(&first, "held by this instance").await;
     stage.rules(&RULES.replace("name: all", "name: every"));
     let second = stage.start(RUN);
@@ -350,10 +357,10 @@ async fn health_asks_for_health_and_takes_no_page_for_it() {
     let running = at_work(&stage, &format!("run --listen {ANY}")).await;
     let address = stage.address_of(&running).await;
     for path in ["", "/", "/livez", "/readyz"] {
-        let (code, text, _) = said(&stage, &format!("health --url http://{address}{path}")).await;
+        let (code, text) = stage.health(&format!("http://{address}{path}")).await;
         assert_eq!((code, text.as_str()), (0, "ok\n"), "{path}");
     }
-    let (code, text, _) = said(&stage, &format!("health --url http://{address}/targets")).await;
+    let (code, text) = stage.health(&format!("http://{address}/targets")).await;
     assert_eq!(code, 1);
     assert!(text.contains("/targets (200) is no relay's /readyz or /livez: name one of them"), "{text}");
     running.ends().await;
@@ -361,7 +368,7 @@ async fn health_asks_for_health_and_takes_no_page_for_it() {
         assert!(head.starts_with("GET /readyz "), "{head}");
         answer("503 Service Unavailable", "Content-Type: text/plain; charset=utf-8\r\n", "the disk is full\n")
     });
-    let (code, text, _) = said(&stage, &format!("health --url {ill}")).await;
+    let (code, text) = stage.health(&ill).await;
     assert_eq!((code, text.as_str()), (1, "503: the disk is full\n"));
 }
 
@@ -391,7 +398,8 @@ async fn a_store_that_cannot_be_had_at_the_start_has_its_remedy() {
         assert_eq!(code, 69);
         assert!(error.contains("relay.db.lock") && error.contains("let the relay's user write"), "{error}");
     }
-    let nobody = format!("status --store postgres://relay@{}/relay?sslmode=disable", Stage::address());
+    let (_nobody, address) = nobody();
+    let nobody = format!("status --store postgres://relay@{address}/relay?sslmode=disable");
     let (code, _, error) = said(&stage, &nobody).await;
     assert_eq!(code, 69, "{error}");
     assert!(error.contains("is the address in --store right and the server up?"), "{error}");

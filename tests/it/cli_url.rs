@@ -14,7 +14,7 @@ use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::somebody::{answer, somebody};
+use crate::somebody::{answer, nobody, somebody};
 use crate::stage::{ANY, Running, Stage};
 
 const TOKEN: &str = "a-token-of-sixteen-characters";
@@ -315,7 +315,8 @@ async fn each_trouble_has_its_sentence_its_remedy_and_its_exit_code() {
     fails(&asks("targets pause crm"), &token, 69, &["Nothing can be changed", "--console-read-only"]).await;
     fails(&asks("deliveries show d0000"), &token, 1, &["no delivery has the id `d0000`"]).await;
     assert_eq!(far.from(&asks("status"), &token).await.exit, Some(0), "what is read-only can be read");
-    let nobody = format!("status --url http://{}", Stage::address());
+    let (_nobody, address) = nobody();
+    let nobody = format!("status --url http://{address}");
     fails(&nobody, &token, 69, &["no relay answers at", "nothing listens there", "--listen"]).await;
     let moved = |_: &str, _: &[u8]| {
         answer("302 Found", "Location: https://elsewhere.test/sign-in?back=secret\r\n", "")
@@ -357,7 +358,8 @@ async fn what_stands_on_the_command_line_wins_over_the_environment() {
     let far = Far::new("").await;
     far.receives(1, 2).await;
     let url = far.url();
-    let nowhere = format!("http://{}", Stage::address());
+    let (_nobody, address) = nobody();
+    let nowhere = format!("http://{address}");
     let by_url = far
         .from(
             &format!("deliveries list --url {url}"),

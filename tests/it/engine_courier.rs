@@ -250,7 +250,7 @@ async fn a_round_ends_whatever_holds_its_deliveries() {
     engine.sandbox.slack.answers([status(503)]);
     engine.owes("desk", &["x"]).await;
     engine.owes("gone", &["y"]).await;
-    tokio::time::timeout(Duration::from_secs(5), driver::drain(&engine.relay)).await.unwrap().unwrap();
+    tokio::time::timeout(BOUND, driver::drain(&engine.relay)).await.unwrap().unwrap();
     assert_eq!(engine.rows("desk").await[0].attempts, 1, "a retry is left to the next round");
     assert_eq!(engine.relay.courier.in_flight(), 0);
 }

@@ -70,8 +70,8 @@ impl Tally {
         }
     }
 
-    /// Waits until `owed` deliveries are in the store, all of them taken, and none waits for another try; then lets the
-    /// program end, and judges.
+    /// Waits until `owed` deliveries are in the store, all of them taken, and none waits for another try or may come to; then
+    /// lets the program end, and judges.
     pub(crate) async fn finish(&mut self, stage: &Stage, mut running: Running, owed: usize) -> Verdict {
         // Until then a signal ends it in another way.
         stage.until_logged(&running, "running").await;
@@ -80,7 +80,7 @@ impl Tally {
             loop {
                 self.gets_to(&stage.sandbox, |tally| tally.taken.len() >= owed).await;
                 let counts = stage.store().await.counts(None).await.unwrap();
-                if counts.pending == 0 {
+                if counts.pending + counts.sending == 0 {
                     return;
                 }
                 changes.changed().await.unwrap();

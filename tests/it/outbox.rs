@@ -582,7 +582,8 @@ async fn names_that_do_not_come_hold_nothing_up() {
         let uid = world.receives("Ann", "Hello?");
         let started = std::time::Instant::now();
         world.tick().await;
-        assert!(started.elapsed() < Duration::from_secs(4), "{answer:?}: {:?}", started.elapsed());
+        // Those who waited for the end of the lookup would wait for as long as it may take.
+        assert!(started.elapsed() < Duration::from_secs(5), "{answer:?}: {:?}", started.elapsed());
         let received = world.sandbox.http.received();
         assert_eq!(received.len(), 1);
         assert!(received[0].body.contains(&uid));
@@ -594,32 +595,26 @@ async fn a_dead_target_is_nobody_elses_trouble() {
     let world = World::new(
         r#"
 targets:
-  slow: { type: http, url: "${HTTP}/slow", allow_private: true, timeout: 1s }
+  slow: { type: http, url: "${HTTP}/slow", allow_private: true, timeout: 10m }
   crm: { type: http, url: "${HTTP}", allow_private: true }
 rules:
   - { name: all, match: {}, deliver: [{ to: slow }, { to: crm }] }
 "#,
     )
     .await;
-    let never = script::slow(Duration::from_mins(1));
+    let never = script::slow(Duration::from_mins(10));
     world.sandbox.http.fault(Fault { on: "/hooks/relay/slow".into(), times: None, answer: never });
     for _ in 0..20 {
         world.receives("Ann", "Hello?");
     }
     world.poll().await;
-    let started = std::time::Instant::now();
-    let sending = world.send();
-    let arriving = world.sandbox.http.wait_until(Duration::from_secs(20), |arrivals| {
+    let arriving = world.sandbox.http.wait_until(PATIENCE, |arrivals| {
         arrivals.iter().filter(|arrival| arrival.path == "/hooks/relay" && arrival.accepted).count() == 20
     });
-    let (arrived, ()) = tokio::join!(
-        async {
-            arriving.await.unwrap();
-            started.elapsed()
-        },
-        sending
-    );
-    assert!(arrived < Duration::from_secs(1), "they waited {arrived:?} for the slow one");
+    tokio::select! {
+        arrived = arriving => assert!(arrived.is_ok(), "they wait for the slow one: {}", world.owed().await),
+        () = world.send() => panic!("the slow one did not answer"),
+    }
 }
 
 #[tokio::test]

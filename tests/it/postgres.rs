@@ -1,7 +1,7 @@
 //! Throw-away PostgreSQL servers: initdb in a temporary folder, a socket and a port of their own, gone with the test.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,8 @@ use tokio_postgres::{Client, NoTls};
 const PLACES: [&str; 3] = ["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt"];
 /// A second start finds another port, should somebody have been quicker with the first.
 const STARTS_MAX: usize = 5;
+/// Not among those that the system gives to whoever asks for any: a server that was stopped starts again at its own.
+const PORTS: Range<u16> = 10_000..32_768;
 /// Set where a test that cannot run is a failure.
 const REQUIRED: &str = "RELAY_REQUIRE_POSTGRES";
 
@@ -134,7 +136,7 @@ impl Cluster {
 
     fn first_start(mut self) -> Self {
         for _ in 0..STARTS_MAX {
-            self.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            self.port = fastrand::u16(PORTS);
             if self.try_start().is_ok() {
                 return self;
             }

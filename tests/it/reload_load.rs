@@ -10,7 +10,7 @@ use activity_relay::sandbox::script::status;
 use crate::faults::record::record;
 use crate::oracle::Tally;
 use crate::reload_process::ask;
-use crate::stage::{Running, Stage};
+use crate::stage::{ANY, Running, Stage};
 use crate::world::{say, setting};
 
 /// Messages that come in before each reload: about as much as goes out meanwhile.
@@ -158,8 +158,8 @@ async fn reloaded_under_load_it_loses_nothing_and_sends_nothing_twice() {
     let mut rng = fastrand::Rng::with_seed(seed);
     let stage = Stage::with(&Shape::Plain.rules("mark0")).await;
     stage.receive(20 * MESSAGES);
-    let address = Stage::address();
-    let running = stage.start(&format!("run --watch --listen {address} --log {LOG}"));
+    let running = stage.start(&format!("run --watch --listen {ANY} --log {LOG}"));
+    let address = stage.address_of(&running).await;
     stage.until_logged(&running, "running").await;
     let mut load = Load { stage, running, address, asked: [0; 3] };
     let (started, mut tally, mut bad) = (Instant::now(), Tally::default(), 0);

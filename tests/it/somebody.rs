@@ -1,21 +1,31 @@
-//! Somebody at the other end of a connection, who answers as a test likes.
+//! Somebody at the other end of a connection, who answers as a test likes, or nobody.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
+use tokio::net::TcpSocket;
+
 /// Answers each request, given its head and body, with a whole answer; returns the address as a URL.
 pub(crate) fn somebody(answers: impl Fn(&str, &[u8]) -> String + Send + Sync + 'static) -> String {
-    somebody_at("127.0.0.1:0".parse().unwrap(), answers)
+    somebody_on(TcpListener::bind("127.0.0.1:0").unwrap(), answers)
 }
 
-/// The same at an address.
-pub(crate) fn somebody_at(
-    address: SocketAddr,
+/// An address where connections are refused, and which nobody else gets while the socket is held: it is bound and does not
+/// listen.
+pub(crate) fn nobody() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// Answers whoever comes to this listener.
+pub(crate) fn somebody_on(
+    listener: TcpListener,
     answers: impl Fn(&str, &[u8]) -> String + Send + Sync + 'static,
 ) -> String {
-    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     let answers = Arc::new(answers);
     thread::spawn(move || {

@@ -15,6 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
+use crate::somebody::nobody;
+
 /// An empty page.
 pub(crate) const EMPTY: &str =
     r#"{"success":true,"data":{"activity_messages":[],"page":1,"per_page":100,"total_count":0}}"#;
@@ -230,7 +232,7 @@ async fn an_answer_that_does_not_come_or_stays_incomplete_is_trouble_of_the_netw
     assert!(matches!(refusal(unkept).await, ApiError::Server { status: 500, .. }));
     assert!(matches!(refusal(Vec::new()).await, ApiError::Network { reason: Network::Broken, .. }));
 
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_nobody, closed) = nobody();
     let mut account = silent.account(Token::Value("t".into()));
     account.base_url = Url::parse(&format!("http://{closed}")).unwrap();
     let error = Api::new(&account, &egress(), Pace::unlimited()).list(&query()).await.unwrap_err();

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use activity_relay::daemon::clock::Clock;
-use activity_relay::daemon::names::{NameBook, NameBooks, Soon};
+use activity_relay::daemon::names::{NameBook, NameBooks, Soon, WAIT_MAX};
 use activity_relay::model::message::Message;
-use activity_relay::model::names::Client;
+use activity_relay::model::names::{Client, Late, Names};
 use activity_relay::model::sample::BUSINESS_UID;
 use activity_relay::sandbox::{Sandbox, Settings, script};
 use activity_relay::source::http::egress;
@@ -19,8 +19,8 @@ use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use crate::source_api::install_crypto;
+use crate::world::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(2);
 const ANN: &str = "c0ffee00c0ffee00";
 
 struct World {
@@ -28,6 +28,8 @@ struct World {
     store: Store,
     clock: Clock,
     account: Account,
+    /// The lookups of all its books.
+    tasks: TaskTracker,
 }
 
 impl World {
@@ -49,12 +51,12 @@ impl World {
             app_host: "https://app.vcita.com".parse().unwrap(),
         };
         let store = Store::open("sqlite::memory:", Mode::Daemon).await.unwrap();
-        Self { sandbox, store, clock, account }
+        Self { sandbox, store, clock, account, tasks: TaskTracker::new() }
     }
 
     fn book(&self) -> NameBook {
         let lookup = Lookup::new(&self.account, &egress(), Pace::unlimited());
-        NameBook::new(&self.account, Some(lookup), self.store.clone(), self.clock.clone(), TaskTracker::new())
+        NameBook::new(&self.account, Some(lookup), self.store.clone(), self.clock.clone(), self.tasks.clone())
     }
 
     fn message(client_uid: &str) -> Message {
@@ -64,6 +66,20 @@ impl World {
     fn message_to(client_uid: &str, staff_uid: &str) -> Message {
         let item = json!({ "uid": "m1", "client_uid": client_uid, "staff_uid": staff_uid, "created_at": "2026-03-10T09:00:00Z" });
         read_item("main", &item).unwrap()
+    }
+
+    /// The names once all are here: who asks does not wait for longer than [`WAIT_MAX`], which may be too short on a busy machine.
+    async fn names(book: &NameBook, message: &Message) -> Names {
+        let all = async {
+            loop {
+                let names = book.names(message, WAIT_MAX).await;
+                if names.late == Late::default() {
+                    return names;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all).await.expect("the names do not come")
     }
 
     fn lookups_of(&self, uid: &str) -> usize {
@@ -85,19 +101,19 @@ async fn a_name_is_fetched_once_however_many_ask_and_again_after_a_day() {
     let world = World::new().await;
     let book = world.book();
     let message = World::message(ANN);
-    let (first, second) = tokio::join!(book.names(&message, PATIENCE), book.names(&message, PATIENCE));
+    let (first, second) = tokio::join!(World::names(&book, &message), World::names(&book, &message));
     assert_eq!(first, second);
     assert_eq!(first.client.unwrap().name.as_deref(), Some("Ann Lee"));
     assert!(first.business.unwrap().name.is_some());
     assert_eq!(first.staff.unwrap().uid, "nobody", "an unknown uid is at least a uid");
     assert_eq!(world.lookups_of(ANN), 1);
 
-    let restarted = world.book().names(&message, PATIENCE).await;
+    let restarted = World::names(&world.book(), &message).await;
     assert_eq!(restarted.client.unwrap().name.as_deref(), Some("Ann Lee"));
     assert_eq!(world.lookups_of(ANN), 1, "the store remembers across restarts");
 
     world.clock.advance(Duration::from_hours(25));
-    book.names(&message, PATIENCE).await;
+    World::names(&book, &message).await;
     assert_eq!(world.lookups_of(ANN), 2);
 }
 
@@ -105,17 +121,17 @@ async fn a_name_is_fetched_once_however_many_ask_and_again_after_a_day() {
 async fn a_slow_or_broken_lookup_costs_no_more_than_the_wait_and_leaves_the_uids() {
     let world = World::new().await;
     let path = format!("/platform/v1/clients/{ANN}");
-    let slow = script::Answer { wait_ms: 4_000, ..script::ok() };
+    let slow = script::Answer { wait_ms: 60_000, ..script::ok() };
     world.sandbox.business.fault(script::Fault { on: path, times: None, answer: slow });
     let message = World::message(ANN);
-    let (started, book) = (Instant::now(), world.book());
+    let book = world.book();
     let names = book.names(&message, Duration::from_millis(100)).await;
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(!world.tasks.is_empty(), "the lookup goes on, nobody waited for its end");
     assert_eq!(names.client.map(|client| (client.uid, client.name)), Some((ANN.to_owned(), None)));
 
     let unknown = World::message("no-such-client");
-    assert_eq!(book.names(&unknown, PATIENCE).await.client.unwrap().name, None);
-    book.names(&unknown, PATIENCE).await;
+    assert_eq!(World::names(&book, &unknown).await.client.unwrap().name, None);
+    World::names(&book, &unknown).await;
     assert_eq!(world.lookups_of("no-such-client"), 1, "that there is none is remembered for a while");
 }
 
@@ -129,28 +145,27 @@ async fn all_that_a_delivery_tells_of_waits_for_names_once() {
         let slow = script::Answer { wait_ms: 60_000, ..script::ok() };
         world.sandbox.business.fault(script::Fault { on, times: None, answer: slow });
     }
-    let (started, soon) = (Instant::now(), Soon::within(&books, Duration::from_millis(200)));
+    let (started, soon) = (Instant::now(), Soon::within(&books, Duration::from_secs(1)));
     for client in &clients {
         let names = soon.names(&World::message(client)).await;
         assert_eq!(names.client.map(|known| known.uid), Some(client.clone()));
     }
-    // Each by itself they would take eight seconds.
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    // Each by itself they would take forty seconds.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn one_answer_about_the_staff_counts_for_all_who_waited_for_it() {
     // The list without them, and a refusal: neither is worth waiting for any longer.
     for answer in [script::ok(), script::status(403)] {
-        let (world, wait_ms) = (World::new().await, 200);
+        let (world, wait_ms) = (World::new().await, 1_000);
         let slow = script::Answer { wait_ms, ..answer };
         world.sandbox.business.fault(script::Fault { on: World::staff_path(), times: None, answer: slow });
         let messages = ["nobody", "no-one"].map(|staff| World::message_to(ANN, staff));
         let book = world.book();
         book.prefetch(&messages);
         let [one, other] = &messages;
-        let (one, other) = tokio::join!(book.names(one, PATIENCE), book.names(other, PATIENCE));
-        assert_eq!((one.late.staff, other.late.staff), (false, false));
+        tokio::join!(World::names(&book, one), World::names(&book, other));
         assert_eq!(world.requests_for(&World::staff_path()), 1);
     }
 }

@@ -238,9 +238,18 @@ impl Stage {
         told.split_whitespace().next().unwrap().to_owned()
     }
 
-    /// A free address, for what cannot choose one itself; somebody else may take it, but hardly does.
-    pub(crate) fn address() -> String {
-        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    /// Exit code and words of `health`, asked again where an answer takes longer than it waits for one.
+    pub(crate) async fn health(&self, url: &str) -> (i32, String) {
+        let answered = async {
+            loop {
+                let asked = self.output(&format!("health --url {url}")).await;
+                let said = String::from_utf8(asked.stdout).unwrap();
+                if !said.contains("gave no answer within") {
+                    return (asked.status.code().unwrap(), said);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, answered).await.expect("it is never answered in time")
     }
 }
 

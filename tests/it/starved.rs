@@ -7,12 +7,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use activity_relay::sandbox::script::{Fault, slow};
-
 use crate::disks::{Backed, Small};
 use crate::faults::record::record;
+use crate::faults::wire::{Does, Proxy};
 use crate::oracle::{Tally, Verdict};
-use crate::stage::{RULES, Running, Stage, THREE, THREE_IN_FLIGHT};
+use crate::stage::{ANY, RULES, Running, Stage, THREE, THREE_IN_FLIGHT};
 use crate::world::PATIENCE;
 
 /// Messages before, and as many while it lasts.
@@ -20,8 +19,6 @@ const MESSAGES: usize = 5;
 /// Keeps a limit on the size of files from being deadly: writing fails instead.
 const UNHARMED: &str = r#"trap "" XFSZ; exec "$0" "$@""#;
 
-/// Time for the store to break between a request and its answer.
-const ANSWER: Duration = Duration::from_secs(2);
 /// With the waits of those who write down what became of attempts, and what the store does about a disk that fails.
 const LOG: &str = "info,activity_relay::daemon::scribe=debug,activity_relay::store=debug";
 /// The longest of these waits: longer than that of those who claim.
@@ -39,19 +36,21 @@ async fn goes_on(
     says: &[&str],
     end: impl FnOnce(&Running),
 ) -> Verdict {
-    let address = Stage::address();
+    let proxy = Proxy::start(Does::Pass);
+    proxy.lead(stage.sandbox.http.url());
+    let let_go = proxy.holds();
     let mut command = Command::new("sh");
-    command.args(["-c", UNHARMED, env!("CARGO_BIN_EXE_activity-relay"), "run", "--listen", &address]);
+    command.args(["-c", UNHARMED, env!("CARGO_BIN_EXE_activity-relay"), "run", "--listen", ANY]);
     stage.prepare(&mut command);
-    command.env("RUST_LOG", LOG);
-    stage.sandbox.http.fault(Fault { on: String::new(), times: None, answer: slow(ANSWER) });
+    command.env("RUST_LOG", LOG).env("HTTP", proxy.url());
     stage.receive(MESSAGES);
     let running = stage.launch(command);
+    let address = stage.address_of(&running).await;
     let awaited = stage.sandbox.http.wait_until(PATIENCE, |arrivals| arrivals.len() == MESSAGES);
     awaited.await.unwrap();
     stage.stand_still(&running).await;
     begin(&running);
-    stage.sandbox.http.heal();
+    let_go();
     stage.receive(MESSAGES);
     running.signal("CONT");
     for words in ["what became of attempts cannot be written down", "the poll failed"].iter().chain(says) {

@@ -1,6 +1,7 @@
 //! What is SQLite's own: the lock of the one daemon, restarts, the schema's history, the file itself.
 
 use activity_relay::store::{Mode, Store, StoreError};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::store_good::what_comes_after_an_upgrade_is_made_good;
@@ -23,8 +24,12 @@ impl Place {
         Store::open(&self.url(), mode).await
     }
 
+    fn database(&self) -> Connection {
+        Connection::open(self.folder.path().join("relay.db")).unwrap()
+    }
+
     fn sql(&self, sql: &str) {
-        rusqlite::Connection::open(self.folder.path().join("relay.db")).unwrap().execute_batch(sql).unwrap();
+        self.database().execute_batch(sql).unwrap();
     }
 }
 
@@ -147,8 +152,13 @@ async fn writes_that_wait_together_share_commits() {
     let place = Place::new();
     let store = place.open(Mode::Daemon).await.unwrap();
     let before = store.commits();
-    let writes = (0..200).map(|_| store.ping());
-    for result in futures_util::future::join_all(writes).await {
+    // Nothing is written before all of them wait.
+    let locker = place.database();
+    locker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let writes = futures_util::future::join_all((0..200).map(|_| store.ping()));
+    let free = async { locker.execute_batch("ROLLBACK").unwrap() };
+    let (results, ()) = tokio::join!(biased; writes, free);
+    for result in results {
         result.unwrap();
     }
     let commits = store.commits() - before;

@@ -1,7 +1,7 @@
 //! Traces by OTLP: one trace from the poll to the answer, what a collector gets of it, and that a dead one does no harm.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use activity_relay::model::delivery::StateName;
 use activity_relay::sandbox::script::{ok, status};
 use serde_json::Value;
 
-use crate::somebody::{answer, somebody_at};
+use crate::somebody::{answer, nobody, somebody_on};
 use crate::stage::Stage;
 use crate::world::World;
 
@@ -45,11 +45,11 @@ struct Collector {
 
 impl Collector {
     /// Answers 200, once these are used up.
-    fn at(address: SocketAddr, answers: impl IntoIterator<Item = String>) -> Self {
+    fn on(listener: TcpListener, answers: impl IntoIterator<Item = String>) -> Self {
         let taken = Arc::<Mutex<Vec<(String, Value)>>>::default();
         let answers = Mutex::new(answers.into_iter().collect::<VecDeque<String>>());
         let known = taken.clone();
-        let url = somebody_at(address, move |head, body| {
+        let url = somebody_on(listener, move |head, body| {
             known.lock().unwrap().push((head.to_owned(), serde_json::from_slice(body).unwrap()));
             let next = answers.lock().unwrap().pop_front();
             next.unwrap_or_else(|| answer("200 OK", "Content-Type: application/json\r\n", "{}"))
@@ -58,7 +58,11 @@ impl Collector {
     }
 
     fn new() -> Self {
-        Self::at("127.0.0.1:0".parse().unwrap(), [])
+        Self::answering([])
+    }
+
+    fn answering(answers: impl IntoIterator<Item = String>) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), answers)
     }
 
     fn requests(&self) -> Vec<(String, Value)> {
@@ -195,7 +199,7 @@ async fn what_several_messages_share_is_in_the_trace_of_each() {
 
 #[tokio::test]
 async fn a_dead_collector_does_no_harm_and_misses_what_there_was_no_room_for() {
-    let address: SocketAddr = Stage::address().parse().unwrap();
+    let (socket, address) = nobody();
     let mut world = World::new(RULES).await;
     world
         .telemetry([
@@ -213,7 +217,9 @@ async fn a_dead_collector_does_no_harm_and_misses_what_there_was_no_room_for() {
     assert!(rows.len() == 5 && rows.iter().all(|row| row.state == StateName::Delivered));
     // Of 20 spans 4 are tried again and 8 wait.
     assert_eq!((counts(&world, "sent"), counts(&world, "dropped")), (0, 8));
-    let collector = Collector::at(address, []);
+    let listener = socket.listen(8).unwrap().into_std().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    let collector = Collector::on(listener, []);
     world.relay().traces.tick().await;
     assert_eq!(collector.requests().len(), 0, "it is left alone for a while");
     world.clock.advance(Duration::from_secs(61));
@@ -224,14 +230,11 @@ async fn a_dead_collector_does_no_harm_and_misses_what_there_was_no_room_for() {
 #[tokio::test]
 async fn a_collector_may_ask_to_wait_take_a_part_or_refuse() {
     let part = r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too many"}}"#;
-    let collector = Collector::at(
-        "127.0.0.1:0".parse().unwrap(),
-        [
-            answer("429 Too Many Requests", "Retry-After: 20\r\n", ""),
-            answer("200 OK", "Content-Type: application/json\r\n", part),
-            answer("401 Unauthorized", "", "who are you?"),
-        ],
-    );
+    let collector = Collector::answering([
+        answer("429 Too Many Requests", "Retry-After: 20\r\n", ""),
+        answer("200 OK", "Content-Type: application/json\r\n", part),
+        answer("401 Unauthorized", "", "who are you?"),
+    ]);
     let mut world = World::new(RULES).await;
     world.telemetry([("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str())]).await;
     world.receives("Ann", "Hi");

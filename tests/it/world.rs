@@ -31,7 +31,7 @@ accounts:
   - { name: main, token: \"${TOKEN}\", base_url: \"${API}\", start_from: beginning, poll_every: 30s }
 ";
 /// The bound of every wait for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a test changes in a configuration that the rules file cannot say: authorities and name servers of its own.
 type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;

@@ -1,12 +1,11 @@
 //! Time that jumps: a clock set wrong and right again, and the hours that a zone leaves out or has twice.
 
-use std::time::Duration;
-
 use activity_relay::sandbox::behaviour::{Behaviour, Times};
-use activity_relay::sandbox::script::{busy, slow, status};
+use activity_relay::sandbox::script::{busy, status};
 use jiff::{SignedDuration, Timestamp};
 
 use super::record::{Observed, record};
+use super::wire::{Does, Proxy};
 use crate::world::{PATIENCE, World};
 
 const RULES: &str = r#"
@@ -136,14 +135,21 @@ async fn what_waits_for_its_moment_when_the_clock_jumps_is_told_once() {
 
 #[tokio::test]
 async fn a_lease_that_a_jump_ends_is_a_repeat_that_is_marked() {
-    let world = World::new(RULES).await;
-    world.sandbox.http.answers([slow(Duration::from_millis(600))]);
+    let proxy = Proxy::start(Does::Pass);
+    let world = World::new(&RULES.replace("${HTTP}", &proxy.url())).await;
+    proxy.lead(world.sandbox.http.url());
+    let let_go = proxy.holds();
     world.receives("Ann", "Hello?");
     world.poll().await;
     let jump = async {
         world.sandbox.http.wait_until(PATIENCE, |arrivals| !arrivals.is_empty()).await.unwrap();
         world.jump(SignedDuration::from_hours(24));
-        world.send().await;
+        proxy.does(Does::Pass);
+        let again = async {
+            world.sandbox.http.wait_until(PATIENCE, |arrivals| arrivals.len() == 2).await.unwrap();
+            let_go();
+        };
+        tokio::join!(world.send(), again);
     };
     tokio::join!(world.send(), jump);
     world.pass("1m").await;

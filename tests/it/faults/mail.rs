@@ -1,6 +1,7 @@
 //! A mail server that fails at each stage in each way, and what becomes of the mail.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use activity_relay::config::Config;
@@ -17,8 +18,12 @@ use crate::world::World;
 
 /// The stages of a conversation in the words of the inbox's script; STARTTLS is not among them.
 const STAGES: [&str; 7] = ["banner", "ehlo", "auth", "mail", "rcpt", "data", "dot"];
-/// A mail's timeout here, and its patience after the dot; and what is longer than both.
+/// A mail's timeout where the server is silent, and its patience after the dot.
 const QUICK: Duration = Duration::from_millis(400);
+/// Its timeout where the server is silent after the dot: enough to get there.
+const QUICK_TO_THE_DOT: Duration = Duration::from_secs(3);
+/// Its timeout otherwise; and what is longer than all of these.
+const PATIENT: Duration = Duration::from_mins(1);
 const NEVER: Duration = Duration::from_mins(5);
 
 fn rules(url: &str, to: &str) -> String {
@@ -32,32 +37,44 @@ rules:
     )
 }
 
-/// The mail target logs in where it is told to, trusts these authorities too, and is less patient than most.
-fn books(login: bool, roots: Vec<Certificate>) -> impl Fn(&mut Config) + Send + Sync {
+/// The mail target logs in where it is told to, trusts these authorities too, and has this timeout until the relay is
+/// opened again; then it is patient.
+fn books(login: bool, roots: Vec<Certificate>, first: Duration) -> impl Fn(&mut Config) + Send + Sync {
+    let again = AtomicBool::new(false);
     move |config| {
+        let timeout = if again.swap(true, Ordering::Relaxed) { PATIENT } else { first };
         let target = Arc::into_inner(config.targets.remove("books").unwrap()).unwrap();
         let Kind::Email(email) = &target.kind else { panic!("a mail target") };
         let credentials = login.then(|| ("relay".to_owned(), "pw".to_owned().into()));
         let settings = Settings { credentials, ..email.settings().clone() };
         let kind = Kind::Email(Email::with(settings, roots.clone(), QUICK));
-        config.targets.insert("books".to_owned(), Arc::new(Target { kind, timeout: QUICK, ..target }));
+        config.targets.insert("books".to_owned(), Arc::new(Target { kind, timeout, ..target }));
     }
 }
 
-/// A world with one mail target that logs in, and a message owed to it.
-async fn world() -> World {
-    let world = World::adjusted(&rules("${MAIL}", "ann@example.com"), books(true, Vec::new())).await;
+/// A world with one mail target that logs in and has this timeout at first, and a message owed to it.
+async fn world(first: Duration) -> World {
+    let world = World::adjusted(&rules("${MAIL}", "ann@example.com"), books(true, Vec::new(), first)).await;
     world.receives("Cleo", "Hello?");
     world
 }
 
 /// What a stage's failure makes of the mail: the row after it, and what the oracle sees once all is well again.
 async fn failing(stage: &str, answer: Answer) -> (Row, Observed) {
-    let world = world().await;
+    let silent = answer.wait_ms > 0;
+    let first = match (silent, stage) {
+        (false, _) => PATIENT,
+        (true, "dot") => QUICK_TO_THE_DOT,
+        (true, _) => QUICK,
+    };
+    let mut world = world(first).await;
     world.sandbox.mail.fault(Fault { on: stage.to_owned(), times: None, answer });
     world.tick().await;
     let row = world.rows().await.remove(0);
     world.sandbox.mail.heal();
+    if silent {
+        world.reopen().await;
+    }
     world.pass("3m").await;
     (row, Observed::of(&world, 1, &world.sandbox.mail.arrivals(), "x").await)
 }
@@ -66,14 +83,19 @@ async fn failing(stage: &str, answer: Answer) -> (Row, Observed) {
 async fn failing_at_starttls(start_tls: StartTls) -> (Row, Observed) {
     let authority = Authority::new("ours");
     let root = Certificate::from_der(authority.certificate.to_vec()).unwrap();
+    let silent = matches!(start_tls, StartTls::Stalls);
     let post = Post::start(start_tls);
-    let world = World::adjusted(&rules(&post.url(""), "ann@example.com"), books(false, vec![root])).await;
+    let books = books(false, vec![root], if silent { QUICK } else { PATIENT });
+    let mut world = World::adjusted(&rules(&post.url(""), "ann@example.com"), books).await;
     post.lead(world.sandbox.mail.url());
     world.receives("Cleo", "Hello?");
     world.tick().await;
     let row = world.rows().await.remove(0);
     assert!(world.sandbox.mail.arrivals().is_empty(), "nothing goes unprotected");
     post.start_tls(StartTls::Works(authority.certify("localhost", 2099)));
+    if silent {
+        world.reopen().await;
+    }
     world.pass("3m").await;
     (row, Observed::of(&world, 1, &world.sandbox.mail.arrivals(), "x").await)
 }
@@ -195,7 +217,7 @@ async fn silence_is_left_at_the_deadline() {
 
 #[tokio::test]
 async fn a_mail_whose_reply_was_lost_is_sent_again_byte_for_byte() {
-    let world = world().await;
+    let world = world(PATIENT).await;
     world.sandbox.mail.answers([cut(Cut::After)]);
     world.tick().await;
     let row = world.rows().await.remove(0);

@@ -12,4 +12,4 @@ mod reach;
 pub(crate) mod record;
 mod reload;
 mod slack;
-mod wire;
+pub(crate) mod wire;

@@ -1,13 +1,12 @@
 //! Another rules file while deliveries are pending or being sent: the running relay reloads it.
 
-use std::time::Duration;
-
-use activity_relay::sandbox::script::{Fault, slow, status};
+use activity_relay::sandbox::script::{Fault, status};
 use serde_json::Value;
 
 use super::http::rules;
 use super::record::{Observed, record};
-use crate::stage::{Running, Stage};
+use super::wire::{Does, Proxy};
+use crate::stage::{RULES, Running, Stage};
 use crate::world::{PATIENCE, World};
 
 fn rewrite(stage: &Stage, from: &str, to: &str) {
@@ -48,7 +47,7 @@ async fn delivered(stage: &Stage, owed: usize, saw: &str) -> Observed {
 
 /// The relay runs, so many messages are owed, and the target has trouble of its own at each.
 async fn with_pending(messages: usize) -> (Stage, Running) {
-    let stage = Stage::new().await;
+    let stage = Stage::with(&RULES.replace("first: 1s", "first: 1s, max: 1s")).await;
     stage.receive(messages);
     stage.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
     let running = stage.start("run --listen none");
@@ -75,6 +74,8 @@ async fn a_target_that_is_taken_out_leaves_what_it_is_owed_in_sight() {
     let other = rules.replace("  crm: {", "  other: {").replace("to: crm", "to: other");
     reload(&stage, &running, &rules, &other, "targets: +other, -crm").await;
     stage.until_logged(&running, "not in the rules file").await;
+    // What was on its way when the target was taken out is answered in the old way.
+    while json(&stage, "status").await["deliveries"]["sending"] != 0 {}
     stage.sandbox.http.heal();
     stage.receive(1);
     stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
@@ -177,7 +178,9 @@ async fn a_broken_rules_file_is_refused_and_what_is_owed_is_sent_under_the_old_o
     let (stage, running) = with_pending(3).await;
     reload(&stage, &running, "targets:", "tragets:", "not reloaded: the configuration stays as it was").await;
     assert!(stage.logged().contains("rules.yaml:5:1"), "{}", stage.logged());
-    assert_eq!(json(&stage, "status").await["deliveries"]["pending"], 3, "the store is looked at without it");
+    let deliveries = json(&stage, "status").await["deliveries"].clone();
+    let owed = |state: &str| deliveries[state].as_u64().unwrap();
+    assert_eq!(owed("pending") + owed("sending"), 3, "the store is looked at without it: {deliveries}");
     stage.sandbox.http.heal();
     stage.sandbox.http.wait_for(3, PATIENCE).await.unwrap();
     stop(running).await;
@@ -192,19 +195,20 @@ async fn a_broken_rules_file_is_refused_and_what_is_owed_is_sent_under_the_old_o
     );
 }
 
-/// Twenty are owed, and eight of them are being sent; the file then has another header for the target.
-async fn while_sending(failpoints: &str) -> (Stage, Running) {
-    let stage = Stage::new().await;
+/// Twenty are owed, and eight of them are being sent, until they are let go of; the file then has another header for the
+/// target.
+async fn while_sending(failpoints: &str) -> (Stage, Running, impl FnOnce()) {
+    let (mut stage, proxy) = (Stage::new().await, Proxy::start(Does::Pass));
+    proxy.lead(stage.sandbox.http.url());
+    let let_go = proxy.holds();
+    stage.http_through(proxy.url());
     stage.receive(20);
-    // Longer than a reload takes on the busiest machine.
-    let answer = slow(Duration::from_secs(3));
-    stage.sandbox.http.fault(Fault { on: String::new(), times: Some(8), answer });
     let running = stage.start_armed("run --listen none", failpoints);
     stage.until_logged(&running, "running").await;
-    stage.sandbox.http.wait_for(1, PATIENCE).await.unwrap();
+    stage.sandbox.http.wait_for(8, PATIENCE).await.unwrap();
     rewrite(&stage, "body: event,", "body: event, headers: { x-shop: \"7\" },");
     running.signal("HUP");
-    (stage, running)
+    (stage, running, let_go)
 }
 
 /// All twenty have arrived, the last under the new rules.
@@ -218,8 +222,9 @@ async fn all_sent(stage: &Stage, saw: &str) -> Observed {
 
 #[tokio::test]
 async fn other_rules_in_the_middle_of_sending_take_over_what_is_owed() {
-    let (stage, running) = while_sending("").await;
+    let (stage, running, let_go) = while_sending("").await;
     stage.until_logged(&running, "targets: ~crm (headers)").await;
+    let_go();
     stage.sandbox.http.wait_for(20, PATIENCE).await.unwrap();
     stop(running).await;
     let observed =
@@ -230,8 +235,9 @@ async fn other_rules_in_the_middle_of_sending_take_over_what_is_owed() {
 
 #[tokio::test]
 async fn killed_between_the_old_rules_and_the_new_it_goes_on_under_the_new() {
-    let (stage, running) = while_sending("reload=kill").await;
+    let (stage, running, let_go) = while_sending("reload=kill").await;
     running.killed().await;
+    let_go();
     run_until_all(&stage, 20).await;
     let saw = "what was under way was taken back at the start and sent again under the new rules, marked";
     let observed = all_sent(&stage, saw).await;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -23,6 +23,8 @@ pub(crate) enum Does {
     ResetAt(usize),
     /// Passes the request on; the answer comes back byte by byte, from the byte of this number on.
     Drip(usize, Duration),
+    /// Passes the request on; the answer comes back once this is set.
+    Hold(Arc<OnceLock<()>>),
     /// Reads the request, passes nothing on, and answers itself.
     Answer(Instead),
 }
@@ -69,6 +71,17 @@ impl Proxy {
     /// Passes on to where this URL's host is.
     pub(crate) fn lead(&self, url: &str) {
         self.state.lock().unwrap().upstream = host_of(url);
+    }
+
+    /// From here on it passes requests on and keeps the answers, until it is told to let go of them and passes everything on.
+    pub(crate) fn holds(&self) -> impl FnOnce() + use<> {
+        let released = Arc::new(OnceLock::new());
+        self.does(Does::Hold(Arc::clone(&released)));
+        let state = Arc::clone(&self.state);
+        move || {
+            state.lock().unwrap().does = Does::Pass;
+            released.set(()).unwrap();
+        }
     }
 
     /// From here on it does this.
@@ -129,6 +142,9 @@ fn exchange(stream: &mut dyn Wire, does: &Does, upstream: &str) {
         return instead(stream);
     }
     let answer = pass_on(&request, upstream);
+    if let Does::Hold(released) = does {
+        released.wait();
+    }
     let written = match does {
         Does::Drip(from, pause) => drip(stream, &answer, *from, *pause),
         _ => stream.write_all(&answer),
