@@ -156,10 +156,11 @@ fn wire_text(text: &str) -> String {
     wire
 }
 
-/// Without CR, LF and other control characters, so that no value can begin a header of its own.
+/// Without CR, LF and other control characters, so that no value can begin a header of its own. What looks like an
+/// encoded word (RFC 2047) is broken: the library leaves words of ASCII as they are, and mail programs would decode it.
 fn one_line(text: &str) -> String {
     let spaced = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    spaced.take(SUBJECT_CHARS_MAX).collect::<String>().trim().to_owned()
+    spaced.take(SUBJECT_CHARS_MAX).collect::<String>().trim().replace("=?", "=\u{200b}?")
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {
@@ -274,6 +275,33 @@ mod tests {
         let bytes = bytes_of(&Mail { subject: "x\r\nBcc: evil@example.org\nX: y".to_owned(), ..mail() });
         let (head, _) = bytes.split_once("\r\n\r\n").unwrap();
         assert!(!head.contains("\r\nBcc:") && !head.contains("\nX:"), "{head}");
+    }
+
+    /// The head's lines joined again, each encoded word read as a mail program reads it.
+    fn head_read(bytes: &str) -> String {
+        let (head, _) = bytes.split_once("\r\n\r\n").unwrap();
+        let head = head.replace("?=\r\n =?", "?==?").replace("\r\n ", " ");
+        let mut read = String::new();
+        let mut rest = head.as_str();
+        while let Some((before, after)) = rest.split_once("=?utf-8?b?") {
+            let (word, after) = after.split_once("?=").unwrap();
+            let word = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, word).unwrap();
+            read.push_str(before);
+            read.push_str(std::str::from_utf8(&word).unwrap());
+            rest = after;
+        }
+        read + rest
+    }
+
+    #[test]
+    fn a_text_that_looks_like_an_encoded_word_is_not_read_as_one() {
+        for word in ["=?utf-8?B?4oCuDQpCY2M6IGU=?=", "=?utf-8?q?=E2=80=AE?=", "a=?utf-8?B?4oCu?=b"] {
+            let bytes = bytes_of(&Mail { subject: format!("Ann {word} cancelled"), ..mail() });
+            let (head, _) = bytes.split_once("\r\n\r\n").unwrap();
+            assert!(!head.contains(word), "{head}");
+            let shown = format!("\r\nSubject: Ann {} cancelled\r\n", word.replace("=?", "=\u{200b}?"));
+            assert!(head_read(&bytes).contains(&shown), "{}", head_read(&bytes));
+        }
     }
 
     #[test]
