@@ -4,8 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
 use lettre::address::{Address, Envelope};
-use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Body, Mailbox, MessageBuilder, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers, To};
+use lettre::message::{Body, Mailbox, Mailboxes, MessageBuilder, MultiPart, SinglePart};
 
 use crate::model::id::hex_of;
 use crate::model::payload::{Attachment, Mail};
@@ -121,19 +121,33 @@ fn attached(file: &Attachment) -> Result<SinglePart, String> {
 
 /// To, Cc and Reply-To as configured. Blind copies appear in no header.
 fn addressed(mut builder: MessageBuilder, settings: &Settings) -> Result<MessageBuilder, String> {
-    for address in &settings.to {
-        builder = builder.to(mailbox("to", address)?);
-    }
-    if settings.to.is_empty() && settings.cc.is_empty() {
+    if !settings.to.is_empty() {
+        builder = builder.raw_header(listed("To", &settings.to)?);
+    } else if settings.cc.is_empty() {
         builder = builder.raw_header(header("To", "undisclosed-recipients:;"));
     }
-    for address in &settings.cc {
-        builder = builder.cc(mailbox("cc", address)?);
+    if !settings.cc.is_empty() {
+        builder = builder.raw_header(listed("Cc", &settings.cc)?);
     }
     match &settings.reply_to {
         Some(address) => Ok(builder.reply_to(mailbox("reply_to", address)?)),
         None => Ok(builder),
     }
+}
+
+/// Addresses, each on a line of its own: the library folds no list of bare addresses, and no server takes a line of more
+/// than 998 bytes (RFC 5322, 2.1.1).
+fn listed(name: &'static str, addresses: &[String]) -> Result<HeaderValue, String> {
+    let (mut shown, mut encoded) = (Vec::new(), Vec::new());
+    for address in addresses {
+        let mailbox = mailbox(&name.to_ascii_lowercase(), address)?;
+        shown.push(mailbox.to_string());
+        let mut alone = Headers::new();
+        alone.set(To::from(Mailboxes::from(mailbox)));
+        encoded.push(alone.to_string().trim_start_matches("To: ").trim().to_owned());
+    }
+    let name = HeaderName::new_from_ascii_str(name);
+    Ok(HeaderValue::dangerous_new_pre_encoded(name, shown.join(", "), encoded.join(",\r\n ")))
 }
 
 fn part(content_type: ContentType, text: &str) -> SinglePart {
@@ -301,6 +315,26 @@ mod tests {
             assert!(!head.contains(word), "{head}");
             let shown = format!("\r\nSubject: Ann {} cancelled\r\n", word.replace("=?", "=\u{200b}?"));
             assert!(head_read(&bytes).contains(&shown), "{}", head_read(&bytes));
+        }
+    }
+
+    #[test]
+    fn many_recipients_stay_within_short_lines_and_are_all_named() {
+        let to: Vec<String> = (0..60).map(|number| format!("recipient.{number}@example.org")).collect();
+        let cc: Vec<String> =
+            (0..60).map(|number| format!("\"Zoë, of {number}\" <copy.{number}@example.org>")).collect();
+        let settings = Settings { to: to.clone(), cc: cc.clone(), ..settings() };
+        let bytes = compose(&settings, &mail(), "d1", "hidden@example.org").unwrap().bytes;
+        let bytes = String::from_utf8(bytes).unwrap();
+        let longest = bytes.lines().map(str::len).max();
+        assert!(longest <= Some(78), "{longest:?}");
+        let read = head_read(&bytes);
+        for (name, all) in [("To: ", &to), ("Cc: ", &cc)] {
+            let line = read.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            let addresses: Vec<&str> =
+                line.split([' ', ',', '<', '>']).filter(|word| word.contains('@')).collect();
+            assert_eq!(addresses.len(), all.len(), "{line}");
+            assert!(all.iter().zip(addresses).all(|(one, address)| one.contains(address)), "{line}");
         }
     }
 
