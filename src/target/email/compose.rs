@@ -1,11 +1,13 @@
 //! A mail's bytes: the same payload and id give the same bytes on every attempt.
 
+use std::fmt::Display;
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
-use lettre::address::{Address, Envelope};
+use lettre::address::{Address, AddressError, Envelope};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers, To};
 use lettre::message::{Body, Mailbox, Mailboxes, MessageBuilder, MultiPart, SinglePart};
+use url::Host;
 
 use crate::model::id::hex_of;
 use crate::model::payload::{Attachment, Mail};
@@ -32,7 +34,7 @@ const SHOWN: [&str; 11] = [
     "X-Auto-Response-Suppress",
 ];
 
-/// A mail ready for the wire.
+/// A mail ready for the wire. Its bytes are ASCII, but for an address with other letters before its `@`.
 #[derive(Debug)]
 pub(super) struct Composed {
     pub(super) sender: Address,
@@ -181,8 +183,17 @@ fn header(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }
 
+/// The address with its domain in the ASCII form (RFC 5891), which every server takes.
 fn mailbox(field: &str, text: &str) -> Result<Mailbox, String> {
-    text.parse().map_err(|error| format!("`{field}`: `{}` is not a mail address ({error})", one_line(text)))
+    let none =
+        |error: &dyn Display| format!("`{field}`: `{}` is not a mail address ({error})", one_line(text));
+    let mut mailbox: Mailbox = text.parse().map_err(|error: AddressError| none(&error))?;
+    if !mailbox.email.domain().is_ascii() {
+        let domain = Host::parse(mailbox.email.domain()).map_err(|error| none(&error))?;
+        mailbox.email =
+            Address::new(mailbox.email.user(), domain.to_string()).map_err(|error| none(&error))?;
+    }
+    Ok(mailbox)
 }
 
 #[cfg(test)]
@@ -335,6 +346,32 @@ mod tests {
                 line.split([' ', ',', '<', '>']).filter(|word| word.contains('@')).collect();
             assert_eq!(addresses.len(), all.len(), "{line}");
             assert!(all.iter().zip(addresses).all(|(one, address)| one.contains(address)), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_international_domain_is_sent_as_its_ascii_form() {
+        let settings = Settings {
+            from: "Müller <info@müller.de>".to_owned(),
+            to: vec!["post@bücher.example".to_owned()],
+            cc: vec!["Ann <a@MÜLLER.de>".to_owned()],
+            reply_to: Some("desk@müller.de".to_owned()),
+            ..settings()
+        };
+        let composed = compose(&settings, &mail(), "d1", "post@bücher.example").unwrap();
+        assert_eq!(composed.sender.to_string(), "info@xn--mller-kva.de");
+        assert_eq!(composed.recipient.to_string(), "post@xn--bcher-kva.example");
+        let bytes = String::from_utf8(composed.bytes).unwrap();
+        assert!(bytes.is_ascii(), "{bytes}");
+        for part in [
+            " <info@xn--mller-kva.de>\r\n",
+            "Message-ID: <d1@xn--mller-kva.de>\r\n",
+            "References: <thread-64bac8ad300cd6713f0404ea@xn--mller-kva.de>\r\n",
+            "To: post@xn--bcher-kva.example\r\n",
+            "Cc: Ann <a@xn--mller-kva.de>\r\n",
+            "Reply-To: desk@xn--mller-kva.de\r\n",
+        ] {
+            assert!(bytes.contains(part), "{part} in {bytes}");
         }
     }
 
