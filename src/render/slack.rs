@@ -32,7 +32,7 @@ pub(super) fn message(text: &str, blocks: Vec<Value>) -> Value {
     if tidy.is_empty() {
         tidy.push(section(&text));
     }
-    let blocks = within_limits(tidy);
+    let blocks = within_limits(&text, tidy);
     json!({ "text": text, "blocks": blocks, "unfurl_links": false, "unfurl_media": false })
 }
 
@@ -198,17 +198,26 @@ pub(super) fn holds(when: &Value) -> bool {
     }
 }
 
-/// Keeps the whole within Slack's number of blocks and total length: sections give way, oldest text first kept.
-fn within_limits(mut blocks: Vec<Value>) -> Vec<Value> {
-    let mut fixed: usize = blocks.iter().map(|block| length(block) - section_length(block)).sum();
+/// Keeps the whole within Slack's number of blocks and total length: long texts give way, oldest text first kept. If no
+/// block is left, `text` stands for them.
+fn within_limits(text: &str, mut blocks: Vec<Value>) -> Vec<Value> {
+    let mut fixed: usize = blocks.iter().map(|block| length(block) - main_length(block)).sum();
+    let mut left_out = 0;
     while fixed > TOTAL_UNITS_MAX {
         let Some(last) = blocks.pop() else { break };
-        fixed -= length(&last) - section_length(&last);
+        fixed -= length(&last) - main_length(&last);
+        left_out += 1;
+    }
+    if blocks.is_empty() {
+        blocks.push(section(text));
+    }
+    if left_out > 0 {
+        blocks.push(note_of(left_out));
     }
     let mut room = TOTAL_UNITS_MAX - fixed.min(TOTAL_UNITS_MAX);
     let mut full = false;
     blocks.retain_mut(|block| {
-        let size = section_length(block);
+        let size = main_length(block);
         if size == 0 {
             return true;
         }
@@ -219,8 +228,10 @@ fn within_limits(mut blocks: Vec<Value>) -> Vec<Value> {
             full = true;
             let text = text_of(block.get("text")).to_owned();
             let shorter = shorten(&text, room.max(units(SHORTENED) + 1), SHORTENED);
-            if let Some(slot) = block.get_mut("text").and_then(|text| text.get_mut("text")) {
-                *slot = json!(shorter);
+            match block.get_mut("text") {
+                Some(Value::Object(text)) => drop(text.insert("text".into(), json!(shorter))),
+                Some(text) => *text = json!(shorter),
+                None => {}
             }
         }
         room = room.saturating_sub(size);
@@ -231,11 +242,17 @@ fn within_limits(mut blocks: Vec<Value>) -> Vec<Value> {
         let tail = blocks.split_off(blocks.len() - TAIL_BLOCKS);
         let left_out = blocks.len() - (BLOCKS_MAX - 1 - TAIL_BLOCKS);
         blocks.truncate(BLOCKS_MAX - 1 - TAIL_BLOCKS);
-        let note = format!("_… {left_out} more blocks left out_");
-        blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": note }] }));
+        blocks.push(note_of(left_out));
         blocks.extend(tail);
     }
     blocks
+}
+
+/// Says that blocks are missing.
+fn note_of(left_out: usize) -> Value {
+    let blocks = if left_out == 1 { "block" } else { "blocks" };
+    let note = format!("_… {left_out} more {blocks} left out_");
+    json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": note }] })
 }
 
 /// The length of all texts in a block.
@@ -250,10 +267,10 @@ pub(super) fn length(value: &Value) -> usize {
     }
 }
 
-/// The length of a section's main text; nothing for other blocks.
-fn section_length(block: &Value) -> usize {
-    let section = block.get("type").and_then(Value::as_str) == Some("section");
-    if section { units(text_of(block.get("text"))) } else { 0 }
+/// The length of the main text of a section or a block of Markdown; nothing for other blocks.
+fn main_length(block: &Value) -> usize {
+    let long = matches!(block.get("type").and_then(Value::as_str), Some("section" | "markdown"));
+    if long { units(text_of(block.get("text"))) } else { 0 }
 }
 
 /// Splits mrkdwn into pieces of at most `max` units, at a line's end or a space where there is one.
@@ -323,5 +340,39 @@ fn list(value: Option<Value>) -> Vec<Value> {
     match value {
         Some(Value::Array(list)) => list,
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks_of(blocks: Vec<Value>) -> Vec<Value> {
+        list(message("Ann cancelled", blocks).get_mut("blocks").map(Value::take))
+    }
+
+    #[test]
+    fn long_markdown_is_shortened_and_what_follows_stays() {
+        let button = json!({ "type": "actions", "elements": [
+            { "type": "button", "text": { "type": "plain_text", "text": "Open" }, "url": "https://example.com/" },
+        ] });
+        let blocks = blocks_of(vec![json!({ "type": "markdown", "text": "word ".repeat(4_000) }), button]);
+        assert_eq!(blocks.len(), 2);
+        let text = text_of(blocks[0].get("text"));
+        assert!(text.starts_with("word word") && text.ends_with(SHORTENED), "{text}");
+        assert_eq!(blocks[1]["type"], "actions");
+        assert!(blocks.iter().map(length).sum::<usize>() <= TOTAL_UNITS_MAX);
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_with_a_note() {
+        let video = |length| json!({ "type": "video", "title": "x".repeat(length) });
+        let note = "_… 1 more block left out_";
+        let blocks = blocks_of(vec![section("first"), video(9_000), video(9_000)]);
+        assert_eq!(blocks.len(), 3);
+        assert_eq!(blocks[2]["elements"][0]["text"], note);
+        let blocks = blocks_of(vec![video(13_000)]);
+        assert_eq!((text_of(blocks[0].get("text")), blocks.len()), ("Ann cancelled", 2));
+        assert_eq!(blocks[1]["elements"][0]["text"], note);
     }
 }

@@ -340,6 +340,29 @@ async fn a_token_is_kept_and_exchanged_once_when_refused() {
 }
 
 #[tokio::test]
+async fn a_token_counts_whatever_is_said_of_its_life() {
+    let server = Server::answers(&answer("200 OK", "", ""));
+    for (life, fetched) in [
+        (r#""3599""#, 1),
+        (r#"" 60.5 ""#, 1),
+        (r#""0""#, 2),
+        ("null", 1),
+        ("{}", 1),
+        (r#""soon""#, 1),
+        ("-1", 1),
+    ] {
+        let body = format!(r#"{{"access_token":"t1","token_type":"Bearer","expires_in":{life}}}"#);
+        let tokens = Server::answers(&answer("200 OK", "", &body));
+        let http = token_target(&tokens, server.url("/"));
+        for _ in 0..2 {
+            let report = deliver_to(&http, PATIENT).await;
+            assert_eq!(report.outcome, Outcome::Delivered, "{life}: {}", report.reason);
+        }
+        assert_eq!(tokens.connections(), fetched, "{life}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_always_refused_breaks_the_target() {
     let (tokens, server) = (token_server(), Server::answers(&answer("401 No", "", "")));
     let report = deliver_to(&token_target(&tokens, server.url("/")), PATIENT).await;

@@ -118,6 +118,10 @@ fn settings(server: &Server, tls: Tls) -> Settings {
 }
 
 async fn deliver(target: &Email) -> Report {
+    deliver_to(target, "ann@example.org").await
+}
+
+async fn deliver_to(target: &Email, recipient: &str) -> Report {
     let mail = Mail {
         subject: "Hello".to_owned(),
         text: "One\n.\n..two\n".to_owned(),
@@ -128,7 +132,7 @@ async fn deliver(target: &Email) -> Report {
     };
     let payload = Payload::Email(mail);
     let now = Timestamp::UNIX_EPOCH;
-    let parcel = Parcel { id: "d1", payload: &payload, recipient: Some("ann@example.org"), now };
+    let parcel = Parcel { id: "d1", payload: &payload, recipient: Some(recipient), now };
     target.deliver(&parcel, PATIENT).await
 }
 
@@ -244,6 +248,48 @@ async fn a_refused_recipient_leaves_the_connection_usable() {
         assert_eq!(deliver(&target).await.outcome, Outcome::Refused);
     }
     assert_eq!(smtp.server.connections(), 1);
+}
+
+#[tokio::test]
+async fn international_domains_need_nothing_of_the_server() {
+    let smtp = Smtp::start(Quirk::None);
+    let mut settings = settings(&smtp.server, Tls::None);
+    settings.from = "Relay <info@müller.de>".to_owned();
+    settings.to = vec!["ann@bücher.example".to_owned()];
+    let report = deliver_to(&Email::with(settings, Vec::new(), QUICK), "ann@bücher.example").await;
+    assert_eq!(report.outcome, Outcome::Delivered, "{}", report.reason);
+    let lines = smtp.lines();
+    for line in ["MAIL FROM:<info@xn--mller-kva.de>", "RCPT TO:<ann@xn--bcher-kva.example>"] {
+        assert!(lines.iter().any(|said| said == line), "{line} in {lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn letters_beyond_ascii_before_the_at_are_asked_for_and_blamed_on_whose_they_are() {
+    const ANN: &str = "ann@example.org";
+    const JOERG: &str = "jörg@example.org";
+    for (from, to, reply_to, recipient, without) in [
+        (JOERG, ANN, None, ANN, Outcome::TargetBroken),
+        (JOERG, JOERG, None, JOERG, Outcome::TargetBroken),
+        (ANN, JOERG, None, JOERG, Outcome::Refused),
+        (ANN, ANN, None, JOERG, Outcome::Refused),
+        (ANN, JOERG, None, ANN, Outcome::TargetBroken),
+        (ANN, ANN, Some(JOERG), ANN, Outcome::TargetBroken),
+    ] {
+        for (quirk, outcome) in
+            [(Quirk::None, without), (Quirk::Says("EHLO", "250-here\r\n250 SMTPUTF8"), Outcome::Delivered)]
+        {
+            let smtp = Smtp::start(quirk);
+            let mut settings = settings(&smtp.server, Tls::None);
+            settings.from = from.to_owned();
+            settings.to = vec![to.to_owned()];
+            settings.reply_to = reply_to.map(str::to_owned);
+            let report = deliver_to(&Email::with(settings, Vec::new(), QUICK), recipient).await;
+            assert_eq!(report.outcome, outcome, "{from} {to} {reply_to:?} {recipient}: {}", report.reason);
+            assert_eq!(smtp.count(&format!("MAIL FROM:<{from}> SMTPUTF8")), smtp.count("MAIL"));
+            assert_eq!(smtp.count("MAIL"), usize::from(outcome == Outcome::Delivered));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! A mail's bytes: the same payload and id give the same bytes on every attempt.
 
+use std::fmt::Display;
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
-use lettre::address::{Address, Envelope};
-use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Body, Mailbox, MessageBuilder, MultiPart, SinglePart};
+use lettre::address::{Address, AddressError, Envelope};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers, To};
+use lettre::message::{Body, Mailbox, Mailboxes, MessageBuilder, MultiPart, SinglePart};
+use url::Host;
 
 use crate::model::id::hex_of;
 use crate::model::payload::{Attachment, Mail};
@@ -32,7 +34,7 @@ const SHOWN: [&str; 11] = [
     "X-Auto-Response-Suppress",
 ];
 
-/// A mail ready for the wire.
+/// A mail ready for the wire. Its bytes are ASCII, but for an address with other letters before its `@`.
 #[derive(Debug)]
 pub(super) struct Composed {
     pub(super) sender: Address,
@@ -121,19 +123,33 @@ fn attached(file: &Attachment) -> Result<SinglePart, String> {
 
 /// To, Cc and Reply-To as configured. Blind copies appear in no header.
 fn addressed(mut builder: MessageBuilder, settings: &Settings) -> Result<MessageBuilder, String> {
-    for address in &settings.to {
-        builder = builder.to(mailbox("to", address)?);
-    }
-    if settings.to.is_empty() && settings.cc.is_empty() {
+    if !settings.to.is_empty() {
+        builder = builder.raw_header(listed("To", &settings.to)?);
+    } else if settings.cc.is_empty() {
         builder = builder.raw_header(header("To", "undisclosed-recipients:;"));
     }
-    for address in &settings.cc {
-        builder = builder.cc(mailbox("cc", address)?);
+    if !settings.cc.is_empty() {
+        builder = builder.raw_header(listed("Cc", &settings.cc)?);
     }
     match &settings.reply_to {
         Some(address) => Ok(builder.reply_to(mailbox("reply_to", address)?)),
         None => Ok(builder),
     }
+}
+
+/// Addresses, each on a line of its own: the library folds no list of bare addresses, and no server takes a line of more
+/// than 998 bytes (RFC 5322, 2.1.1).
+fn listed(name: &'static str, addresses: &[String]) -> Result<HeaderValue, String> {
+    let (mut shown, mut encoded) = (Vec::new(), Vec::new());
+    for address in addresses {
+        let mailbox = mailbox(&name.to_ascii_lowercase(), address)?;
+        shown.push(mailbox.to_string());
+        let mut alone = Headers::new();
+        alone.set(To::from(Mailboxes::from(mailbox)));
+        encoded.push(alone.to_string().trim_start_matches("To: ").trim().to_owned());
+    }
+    let name = HeaderName::new_from_ascii_str(name);
+    Ok(HeaderValue::dangerous_new_pre_encoded(name, shown.join(", "), encoded.join(",\r\n ")))
 }
 
 fn part(content_type: ContentType, text: &str) -> SinglePart {
@@ -156,18 +172,28 @@ fn wire_text(text: &str) -> String {
     wire
 }
 
-/// Without CR, LF and other control characters, so that no value can begin a header of its own.
+/// Without CR, LF and other control characters, so that no value can begin a header of its own. What looks like an
+/// encoded word (RFC 2047) is broken: the library leaves words of ASCII as they are, and mail programs would decode it.
 fn one_line(text: &str) -> String {
     let spaced = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    spaced.take(SUBJECT_CHARS_MAX).collect::<String>().trim().to_owned()
+    spaced.take(SUBJECT_CHARS_MAX).collect::<String>().trim().replace("=?", "=\u{200b}?")
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }
 
+/// The address with its domain in the ASCII form (RFC 5891), which every server takes.
 fn mailbox(field: &str, text: &str) -> Result<Mailbox, String> {
-    text.parse().map_err(|error| format!("`{field}`: `{}` is not a mail address ({error})", one_line(text)))
+    let none =
+        |error: &dyn Display| format!("`{field}`: `{}` is not a mail address ({error})", one_line(text));
+    let mut mailbox: Mailbox = text.parse().map_err(|error: AddressError| none(&error))?;
+    if !mailbox.email.domain().is_ascii() {
+        let domain = Host::parse(mailbox.email.domain()).map_err(|error| none(&error))?;
+        mailbox.email =
+            Address::new(mailbox.email.user(), domain.to_string()).map_err(|error| none(&error))?;
+    }
+    Ok(mailbox)
 }
 
 #[cfg(test)]
@@ -274,6 +300,79 @@ mod tests {
         let bytes = bytes_of(&Mail { subject: "x\r\nBcc: evil@example.org\nX: y".to_owned(), ..mail() });
         let (head, _) = bytes.split_once("\r\n\r\n").unwrap();
         assert!(!head.contains("\r\nBcc:") && !head.contains("\nX:"), "{head}");
+    }
+
+    /// The head's lines joined again, each encoded word read as a mail program reads it.
+    fn head_read(bytes: &str) -> String {
+        let (head, _) = bytes.split_once("\r\n\r\n").unwrap();
+        let head = head.replace("?=\r\n =?", "?==?").replace("\r\n ", " ");
+        let mut read = String::new();
+        let mut rest = head.as_str();
+        while let Some((before, after)) = rest.split_once("=?utf-8?b?") {
+            let (word, after) = after.split_once("?=").unwrap();
+            let word = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, word).unwrap();
+            read.push_str(before);
+            read.push_str(std::str::from_utf8(&word).unwrap());
+            rest = after;
+        }
+        read + rest
+    }
+
+    #[test]
+    fn a_text_that_looks_like_an_encoded_word_is_not_read_as_one() {
+        for word in ["=?utf-8?B?4oCuDQpCY2M6IGU=?=", "=?utf-8?q?=E2=80=AE?=", "a=?utf-8?B?4oCu?=b"] {
+            let bytes = bytes_of(&Mail { subject: format!("Ann {word} cancelled"), ..mail() });
+            let (head, _) = bytes.split_once("\r\n\r\n").unwrap();
+            assert!(!head.contains(word), "{head}");
+            let shown = format!("\r\nSubject: Ann {} cancelled\r\n", word.replace("=?", "=\u{200b}?"));
+            assert!(head_read(&bytes).contains(&shown), "{}", head_read(&bytes));
+        }
+    }
+
+    #[test]
+    fn many_recipients_stay_within_short_lines_and_are_all_named() {
+        let to: Vec<String> = (0..60).map(|number| format!("recipient.{number}@example.org")).collect();
+        let cc: Vec<String> =
+            (0..60).map(|number| format!("\"Zoë, of {number}\" <copy.{number}@example.org>")).collect();
+        let settings = Settings { to: to.clone(), cc: cc.clone(), ..settings() };
+        let bytes = compose(&settings, &mail(), "d1", "hidden@example.org").unwrap().bytes;
+        let bytes = String::from_utf8(bytes).unwrap();
+        let longest = bytes.lines().map(str::len).max();
+        assert!(longest <= Some(78), "{longest:?}");
+        let read = head_read(&bytes);
+        for (name, all) in [("To: ", &to), ("Cc: ", &cc)] {
+            let line = read.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            let addresses: Vec<&str> =
+                line.split([' ', ',', '<', '>']).filter(|word| word.contains('@')).collect();
+            assert_eq!(addresses.len(), all.len(), "{line}");
+            assert!(all.iter().zip(addresses).all(|(one, address)| one.contains(address)), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_international_domain_is_sent_as_its_ascii_form() {
+        let settings = Settings {
+            from: "Müller <info@müller.de>".to_owned(),
+            to: vec!["post@bücher.example".to_owned()],
+            cc: vec!["Ann <a@MÜLLER.de>".to_owned()],
+            reply_to: Some("desk@müller.de".to_owned()),
+            ..settings()
+        };
+        let composed = compose(&settings, &mail(), "d1", "post@bücher.example").unwrap();
+        assert_eq!(composed.sender.to_string(), "info@xn--mller-kva.de");
+        assert_eq!(composed.recipient.to_string(), "post@xn--bcher-kva.example");
+        let bytes = String::from_utf8(composed.bytes).unwrap();
+        assert!(bytes.is_ascii(), "{bytes}");
+        for part in [
+            " <info@xn--mller-kva.de>\r\n",
+            "Message-ID: <d1@xn--mller-kva.de>\r\n",
+            "References: <thread-64bac8ad300cd6713f0404ea@xn--mller-kva.de>\r\n",
+            "To: post@xn--bcher-kva.example\r\n",
+            "Cc: Ann <a@xn--mller-kva.de>\r\n",
+            "Reply-To: desk@xn--mller-kva.de\r\n",
+        ] {
+            assert!(bytes.contains(part), "{part} in {bytes}");
+        }
     }
 
     #[test]

@@ -158,10 +158,18 @@ pub(super) async fn hand_over(
     reply_wait: Duration,
 ) -> Result<Response, Trouble> {
     let late = |stage| move |_| trouble(stage, Cause::Timeout);
-    let unicode = !mail.sender.to_string().is_ascii() || !mail.recipient.to_string().is_ascii();
+    let ours = !mail.sender.to_string().is_ascii();
+    let theirs = !mail.recipient.to_string().is_ascii();
+    let unicode = ours || theirs || !mail.bytes.is_ascii();
     if unicode && !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-        let words = "the address holds letters beyond ASCII, which the server does not take (no SMTPUTF8)";
-        return Err(trouble(Stage::Recipient, Cause::Reply(553, format!("5.6.7 {words}"))));
+        let words = "letters beyond ASCII, which the server does not take (no SMTPUTF8)";
+        return Err(if theirs && !ours {
+            let words = format!("5.6.7 the address holds {words}");
+            trouble(Stage::Recipient, Cause::Reply(553, words))
+        } else {
+            let whose = if ours { "`from`" } else { "`to`, `cc` or `reply_to`" };
+            trouble(Stage::Sender, Cause::Setup(format!("an address in {whose} holds {words}")))
+        });
     }
     let mut options = if unicode { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
     if mail.bytes.len() > BYTES_TAKEN_BY_ALL {

@@ -8,6 +8,7 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
@@ -52,8 +53,9 @@ pub(super) enum NoToken {
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
+    /// Seconds: a number, which some servers write as a text.
     #[serde(default)]
-    expires_in: Option<f64>,
+    expires_in: Value,
 }
 
 #[derive(Deserialize)]
@@ -164,7 +166,11 @@ fn excerpt(word: &str) -> &str {
 
 fn held(answer: &Answer) -> Option<Held> {
     let granted: Granted = serde_json::from_slice(&answer.body).ok()?;
-    let asked = granted.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = match &granted.expires_in {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    };
+    let asked = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let life = asked.unwrap_or(LIFE_DEFAULT).min(LIFE_MAX);
     let kept = life.saturating_sub(MARGIN).max(life / 2);
     HeaderValue::try_from(&granted.access_token).ok()?;
