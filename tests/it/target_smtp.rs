@@ -230,6 +230,20 @@ async fn one_connection_serves_several_mails_and_a_dead_one_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_went_silent_leaves_time_for_a_fresh_one() {
+    let smtp = Smtp::start(Quirk::Stalls("RSET"));
+    let target = smtp.target(Tls::None);
+    let payload = Payload::Email(Mail { text: "x".to_owned(), ..Mail::default() });
+    let now = Timestamp::UNIX_EPOCH;
+    let parcel = Parcel { id: "d1", payload: &payload, recipient: Some("ann@example.org"), now };
+    for connections in [1, 2] {
+        let report = target.deliver(&parcel, Duration::from_secs(4)).await;
+        assert_eq!(report.outcome, Outcome::Delivered, "{}", report.reason);
+        assert_eq!(smtp.server.connections(), connections);
+    }
+}
+
+#[tokio::test]
 async fn a_refused_recipient_leaves_the_connection_usable() {
     let smtp = Smtp::start(Quirk::Says("RCPT", "550 5.1.1 unknown"));
     let target = smtp.target(Tls::None);

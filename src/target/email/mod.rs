@@ -12,7 +12,7 @@ use lettre::transport::smtp::client::{
 };
 use lettre::transport::smtp::response::Response;
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::egress::tls::install_crypto;
 use crate::model::delivery::{Outcome, Report};
@@ -30,6 +30,9 @@ pub const REPLY_WAIT: Duration = Duration::from_mins(10);
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How many unused connections are kept.
 const IDLE_CONNECTIONS_MAX: usize = 2;
+/// How long a kept connection may take to show that it is alive, and half of what is left of the deadline at the most: the
+/// other half is for a fresh one.
+const RESET_TIME_MAX: Duration = Duration::from_secs(5);
 /// A connection is used so often at the most: many servers count.
 const USES_MAX: u32 = 50;
 
@@ -161,7 +164,8 @@ impl Email {
     /// Over a connection kept from earlier, or a fresh one where that turns out dead before the mail has begun.
     async fn send(&self, mail: &Composed, end: Instant) -> Result<Response, Trouble> {
         while let Some(Idle { mut connection, uses, .. }) = self.take_idle() {
-            let alive = timeout_at(end, smtp::reset(&mut connection)).await;
+            let left = end.saturating_duration_since(Instant::now());
+            let alive = timeout(RESET_TIME_MAX.min(left / 2), smtp::reset(&mut connection)).await;
             if !matches!(alive, Ok(Ok(()))) {
                 continue;
             }
