@@ -8,7 +8,7 @@ use activity_relay::sandbox::script::{Answer, Cut, Fault, cut, says, slow};
 use activity_relay::store::Row;
 use activity_relay::target::email::{Email, Settings};
 use activity_relay::target::{Kind, Target};
-use lettre::transport::smtp::client::Certificate;
+use rustls::pki_types::CertificateDer;
 
 use super::post::{Post, StartTls};
 use super::record::{Observed, record};
@@ -33,7 +33,7 @@ rules:
 }
 
 /// The mail target logs in where it is told to, trusts these authorities too, and is less patient than most.
-fn books(login: bool, roots: Vec<Certificate>) -> impl Fn(&mut Config) + Send + Sync {
+fn books(login: bool, roots: Vec<CertificateDer<'static>>) -> impl Fn(&mut Config) + Send + Sync {
     move |config| {
         let target = Arc::into_inner(config.targets.remove("books").unwrap()).unwrap();
         let Kind::Email(email) = &target.kind else { panic!("a mail target") };
@@ -65,7 +65,7 @@ async fn failing(stage: &str, answer: Answer) -> (Row, Observed) {
 /// The same at STARTTLS.
 async fn failing_at_starttls(start_tls: StartTls) -> (Row, Observed) {
     let authority = Authority::new("ours");
-    let root = Certificate::from_der(authority.certificate.to_vec()).unwrap();
+    let root = authority.certificate.clone();
     let post = Post::start(start_tls);
     let world = World::adjusted(&rules(&post.url(""), "ann@example.com"), books(false, vec![root])).await;
     post.lead(world.sandbox.mail.url());
