@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -250,6 +251,34 @@ async fn a_reply_in_an_old_encoding_or_without_a_text_is_a_reply() {
             assert!(!report.maybe_duplicate, "{place}");
             assert_eq!(smtp.count("DATA"), usize::from(at == "."), "{place}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_talks_without_end_is_left_before_it_fills_the_memory() {
+    const SENT_MAX: usize = 64 << 20;
+    let endless_line = b"x".repeat(40_000);
+    let endless_lines: &[u8] = &[&b"220-"[..], &[b'x'; 400], b"\r\n"].concat().repeat(100);
+    for (tls, babble, words) in [
+        (Tls::None, &endless_line[..], "a line of more than 2000 bytes"),
+        (Tls::Required, &endless_line, "a line of more than 2000 bytes"),
+        // The library's own words.
+        (Tls::None, endless_lines, "response too large"),
+        (Tls::Required, endless_lines, "more than 100000 bytes"),
+    ] {
+        let (told, sent) = mpsc::channel();
+        let babble = babble.to_vec();
+        let server = Server::raw("127.0.0.1:0", move |mut stream, _| {
+            let mut sent = 0;
+            while sent < SENT_MAX && stream.write_all(&babble).is_ok() {
+                sent += babble.len();
+            }
+            let _ = told.send(sent);
+        });
+        let report = deliver(&Email::with(settings(&server, tls), Vec::new(), QUICK)).await;
+        assert_eq!(report.outcome, RETRY, "{}", report.reason);
+        assert!(report.reason.contains(words), "{}", report.reason);
+        assert!(sent.recv().unwrap() < SENT_MAX, "it was hung up on");
     }
 }
 

@@ -10,6 +10,10 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 /// So much is read at once.
 const PIECE_BYTES: usize = 2048;
+/// A line may be so long, though RFC 5321 allows 512: the library looks only once it has the whole line.
+const LINE_BYTES_MAX: usize = 2000;
+/// So much may be said in answer to one line of ours.
+const ANSWER_BYTES_MAX: usize = 100_000;
 
 /// A connection, protected or not, of which the other side's lines are mended. What is written goes through as it is.
 #[derive(Debug)]
@@ -20,12 +24,14 @@ pub(super) struct Replies<S> {
     line: Vec<u8>,
     /// Whole lines that nobody has fetched yet.
     lines: Vec<u8>,
+    /// How much came since something was written.
+    heard: usize,
 }
 
 impl<S> Replies<S> {
     /// Of a connection to this address on which nothing was said yet.
     pub(super) fn new(stream: S, peer: SocketAddr) -> Self {
-        Self { stream, peer, line: Vec::new(), lines: Vec::new() }
+        Self { stream, peer, line: Vec::new(), lines: Vec::new(), heard: 0 }
     }
 
     /// Of one whose greeting was read already; the library, which waits for one, gets another.
@@ -38,7 +44,23 @@ impl<S> Replies<S> {
         (self.line.is_empty() && self.lines.is_empty()).then_some(self.stream)
     }
 
+    /// Who talks without end is left before that fills the memory.
+    fn check(&self) -> io::Result<()> {
+        if self.line.len() > LINE_BYTES_MAX {
+            return Err(io::Error::other(format!(
+                "the server sent a line of more than {LINE_BYTES_MAX} bytes"
+            )));
+        }
+        if self.heard > ANSWER_BYTES_MAX {
+            return Err(io::Error::other(format!(
+                "the server answered with more than {ANSWER_BYTES_MAX} bytes"
+            )));
+        }
+        Ok(())
+    }
+
     fn hear(&mut self, piece: &[u8]) {
+        self.heard += piece.len();
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {
@@ -63,6 +85,7 @@ impl<S: AsyncRead + Unpin> AsyncBufRead for Replies<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         while this.lines.is_empty() {
+            this.check()?;
             let mut piece = [0; PIECE_BYTES];
             let mut piece = ReadBuf::new(&mut piece);
             ready!(Pin::new(&mut this.stream).poll_read(cx, &mut piece))?;
@@ -95,7 +118,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replies<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Replies<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        this.heard = 0;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
