@@ -1,4 +1,4 @@
-//! The one TLS set-up of the HTTP client: the machine's certificate authorities, and where the crypto comes from.
+//! The one TLS set-up of what the relay talks to by HTTP and SMTP: the machine's certificate authorities, and where the crypto comes from.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub fn install_crypto() {
 }
 
 /// Verifies by the machine's authorities and `roots`; an error where the machine has none at all.
-pub(super) fn client_config(roots: &[CertificateDer<'static>]) -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn client_config(roots: &[CertificateDer<'static>]) -> Result<ClientConfig, rustls::Error> {
     install_crypto();
     let provider = CryptoProvider::get_default().cloned();
     let provider = provider.ok_or_else(|| rustls::Error::General("no crypto provider".to_owned()))?;

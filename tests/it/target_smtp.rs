@@ -1,8 +1,8 @@
 //! The e-mail target against an SMTP server that says and does what it is told to.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +12,11 @@ use activity_relay::target::Parcel;
 use activity_relay::target::email::{Email, Settings, Tls};
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::{ServerConnection, StreamOwned};
 
-use crate::target_server::{Server, stall};
+use crate::target_server::{Server, Wire, stall};
+use crate::target_tls::Authority;
 
 /// What is waited for where the server is silent: long enough for it to be told all that comes before.
 const QUICK: Duration = Duration::from_secs(2);
@@ -27,6 +30,8 @@ enum Quirk {
     None,
     /// Says this when a line begins so; `banner` and `.` are points too.
     Says(&'static str, &'static str),
+    /// Says these bytes there.
+    Utters(&'static str, &'static [u8]),
     /// Hangs up there.
     HangsUp(&'static str),
     /// Goes silent there.
@@ -46,9 +51,27 @@ impl Smtp {
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = Arc::clone(&lines);
         let server = Server::raw("127.0.0.1:0", move |stream, _| {
-            let _ = converse(stream, quirk, &log);
+            let _ = converse(stream, quirk, &log, "banner");
         });
         Self { server, lines }
+    }
+
+    /// The same over TLS from the first byte or after STARTTLS, with the authority to trust.
+    fn protected(quirk: Quirk, tls: Tls) -> (Self, CertificateDer<'static>) {
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = Arc::clone(&lines);
+        let authority = Authority::new("ours");
+        let config = authority.certify("localhost", 2099);
+        let server = Server::raw("127.0.0.1:0", move |mut stream, _| {
+            if tls == Tls::Required && offer_starttls(&mut stream).is_err() {
+                return;
+            }
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream);
+            let greeted = tls == Tls::Required && matches!(stream.read(&mut [0; 4096]), Ok(1..));
+            let _ = converse(stream, quirk, &log, if greeted { "EHLO" } else { "banner" });
+        });
+        (Self { server, lines }, authority.certificate)
     }
 
     fn lines(&self) -> Vec<String> {
@@ -64,9 +87,22 @@ impl Smtp {
     }
 }
 
-fn converse(mut stream: TcpStream, quirk: Quirk, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let mut input = BufReader::new(stream.try_clone()?);
-    let (mut mails, mut in_data, mut point) = (0, false, "banner".to_owned());
+fn offer_starttls(stream: &mut impl Wire) -> std::io::Result<()> {
+    for reply in ["220 here\r\n", "250-here\r\n250 STARTTLS\r\n"] {
+        stream.write_all(reply.as_bytes())?;
+        let _ = stream.read(&mut [0; 4096])?;
+    }
+    stream.write_all(b"220 go\r\n")
+}
+
+fn converse(
+    stream: impl Wire,
+    quirk: Quirk,
+    log: &Mutex<Vec<String>>,
+    beginning: &str,
+) -> std::io::Result<()> {
+    let mut input = BufReader::new(stream);
+    let (mut mails, mut in_data, mut point) = (0, false, beginning.to_owned());
     loop {
         let usual = match point.as_str() {
             "banner" => "220 here",
@@ -76,17 +112,19 @@ fn converse(mut stream: TcpStream, quirk: Quirk, log: &Mutex<Vec<String>>) -> st
             _ => "250 2.0.0 fine",
         };
         let reply = match quirk {
-            Quirk::Says(at, words) if point.starts_with(at) => words,
+            Quirk::Says(at, words) if point.starts_with(at) => words.as_bytes(),
+            Quirk::Utters(at, bytes) if point.starts_with(at) => bytes,
             Quirk::HangsUp(at) if point.starts_with(at) => return Ok(()),
             Quirk::Stalls(at) if point.starts_with(at) => {
-                stall(&mut stream);
+                stall(input.get_mut());
                 return Ok(());
             }
             Quirk::Tires(count) if mails >= count && point.starts_with("RSET") => return Ok(()),
-            _ => usual,
+            _ => usual.as_bytes(),
         };
-        stream.write_all(format!("{reply}\r\n").as_bytes())?;
-        in_data = in_data || (point == "DATA" && reply.starts_with('3'));
+        input.get_mut().write_all(&[reply, b"\r\n"].concat())?;
+        input.get_mut().flush()?;
+        in_data = in_data || (point == "DATA" && reply.starts_with(b"3"));
         loop {
             let mut line = String::new();
             if input.read_line(&mut line)? == 0 {
@@ -186,6 +224,71 @@ async fn a_no_at_each_stage_has_its_class() {
 }
 
 #[tokio::test]
+async fn a_reply_in_an_old_encoding_or_without_a_text_is_a_reply() {
+    const BROKEN: Outcome = Outcome::TargetBroken;
+    for tls in [Tls::None, Tls::Required, Tls::Implicit] {
+        for (at, bytes, outcome, answer) in [
+            ("AUTH", &b"535 \xc7\xeb"[..], BROKEN, Some("??")),
+            ("RCPT", b"550 5.1.1 Bo\xeete inconnue", Outcome::Refused, Some("5.1.1 Bo?te inconnue")),
+            (
+                "RCPT",
+                "550 5.1.1 Bo\u{ee}te inconnue".as_bytes(),
+                Outcome::Refused,
+                Some("5.1.1 Boîte inconnue"),
+            ),
+            ("RCPT", b"550-5.1.1 \xee\r\n550", Outcome::Refused, Some("5.1.1 ? ")),
+            (".", b"250", Outcome::Delivered, None),
+            (".", b"250 accept\xe9", Outcome::Delivered, Some("accept?")),
+        ] {
+            let quirk = Quirk::Utters(at, bytes);
+            let (smtp, roots) = if tls == Tls::None {
+                (Smtp::start(quirk), Vec::new())
+            } else {
+                let (smtp, root) = Smtp::protected(quirk, tls);
+                (smtp, vec![root])
+            };
+            let mut settings = settings(&smtp.server, tls);
+            "localhost".clone_into(&mut settings.host);
+            settings.credentials = Some(("relay".to_owned(), "pw".to_owned().into()));
+            let report = deliver(&Email::with(settings, roots, QUICK)).await;
+            let place = format!("{tls:?}, {at} {}: {}", bytes.escape_ascii(), report.reason);
+            assert_eq!(report.outcome, outcome, "{place}");
+            assert_eq!(report.answer.as_deref(), answer, "{place}");
+            assert!(!report.maybe_duplicate, "{place}");
+            assert_eq!(smtp.count("DATA"), usize::from(at == "."), "{place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_talks_without_end_is_left_before_it_fills_the_memory() {
+    const SENT_MAX: usize = 64 << 20;
+    let endless_line = b"x".repeat(40_000);
+    let endless_lines: &[u8] = &[&b"220-"[..], &[b'x'; 400], b"\r\n"].concat().repeat(100);
+    for (tls, babble, words) in [
+        (Tls::None, &endless_line[..], "a line of more than 2000 bytes"),
+        (Tls::Required, &endless_line, "a line of more than 2000 bytes"),
+        // The library's own words.
+        (Tls::None, endless_lines, "response too large"),
+        (Tls::Required, endless_lines, "more than 100000 bytes"),
+    ] {
+        let (told, sent) = mpsc::channel();
+        let babble = babble.to_vec();
+        let server = Server::raw("127.0.0.1:0", move |mut stream, _| {
+            let mut sent = 0;
+            while sent < SENT_MAX && stream.write_all(&babble).is_ok() {
+                sent += babble.len();
+            }
+            let _ = told.send(sent);
+        });
+        let report = deliver(&Email::with(settings(&server, tls), Vec::new(), QUICK)).await;
+        assert_eq!(report.outcome, RETRY, "{}", report.reason);
+        assert!(report.reason.contains(words), "{}", report.reason);
+        assert!(sent.recv().unwrap() < SENT_MAX, "it was hung up on");
+    }
+}
+
+#[tokio::test]
 async fn lost_connections_are_tried_again_and_are_in_doubt_after_the_dot_only() {
     for at in ["banner", "EHLO", "MAIL", "RCPT", "DATA", "."] {
         let report = against(Quirk::HangsUp(at)).await;
@@ -238,6 +341,20 @@ async fn one_connection_serves_several_mails_and_a_dead_one_is_replaced() {
     }
     assert_eq!((smtp.server.connections(), smtp.count("DATA")), (2, 4));
     assert_eq!((smtp.count("EHLO"), smtp.count("RSET")), (2, 3));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_went_silent_leaves_time_for_a_fresh_one() {
+    let smtp = Smtp::start(Quirk::Stalls("RSET"));
+    let target = smtp.target(Tls::None);
+    let payload = Payload::Email(Mail { text: "x".to_owned(), ..Mail::default() });
+    let now = Timestamp::UNIX_EPOCH;
+    let parcel = Parcel { id: "d1", payload: &payload, recipient: Some("ann@example.org"), now };
+    for connections in [1, 2] {
+        let report = target.deliver(&parcel, Duration::from_secs(4)).await;
+        assert_eq!(report.outcome, Outcome::Delivered, "{}", report.reason);
+        assert_eq!(smtp.server.connections(), connections);
+    }
 }
 
 #[tokio::test]

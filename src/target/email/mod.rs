@@ -2,19 +2,20 @@
 
 mod compose;
 mod judge;
+mod replies;
 mod smtp;
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, Certificate, TlsParameters, TlsParametersBuilder,
-};
+use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::response::Response;
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::egress::tls::install_crypto;
+use crate::egress::tls::client_config;
 use crate::model::delivery::{Outcome, Report};
 use crate::model::payload::Payload;
 
@@ -22,7 +23,7 @@ use super::Parcel;
 use super::verdict::{excerpt, unsent};
 pub use compose::headers;
 use compose::{Composed, compose};
-use smtp::{Cause, Stage, Trouble};
+use smtp::{Cause, Opened, Stage, Trouble};
 
 /// How long the server may take to answer the final dot (RFC 5321, 4.5.3.2.6): hanging up earlier makes duplicates.
 pub const REPLY_WAIT: Duration = Duration::from_mins(10);
@@ -30,6 +31,9 @@ pub const REPLY_WAIT: Duration = Duration::from_mins(10);
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How many unused connections are kept.
 const IDLE_CONNECTIONS_MAX: usize = 2;
+/// How long a kept connection may take to show that it is alive, and half of what is left of the deadline at the most: the
+/// other half is for a fresh one.
+const RESET_TIME_MAX: Duration = Duration::from_secs(5);
 /// A connection is used so often at the most: many servers count.
 const USES_MAX: u32 = 50;
 
@@ -72,10 +76,10 @@ pub struct Settings {
 /// A mail target.
 pub struct Email {
     settings: Box<Settings>,
-    roots: Vec<Certificate>,
+    roots: Vec<CertificateDer<'static>>,
     reply_wait: Duration,
     /// Made at the first use: reading the machine's authorities takes time and memory.
-    tls: OnceLock<Result<TlsParameters, String>>,
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -99,7 +103,7 @@ impl Email {
     }
 
     /// With certificate authorities beside the machine's, and another patience for the reply to the final dot.
-    pub fn with(settings: Settings, roots: Vec<Certificate>, reply_wait: Duration) -> Self {
+    pub fn with(settings: Settings, roots: Vec<CertificateDer<'static>>, reply_wait: Duration) -> Self {
         Self { settings: Box::new(settings), roots, reply_wait, tls: OnceLock::new(), idle: Mutex::default() }
     }
 
@@ -150,8 +154,8 @@ impl Email {
     pub async fn probe(&self, deadline: Duration) -> Result<String, String> {
         let end = Instant::now() + deadline;
         let words = |trouble: Trouble| judge::judge(&trouble, &self.settings).1;
-        let mut connection = self.open(end).await.map_err(words)?;
-        let protected = if connection.is_encrypted() { "over TLS" } else { "in plain text" };
+        let Opened { mut connection, protected } = self.open(end).await.map_err(words)?;
+        let protected = if protected { "over TLS" } else { "in plain text" };
         let login = if self.settings.credentials.is_some() { " and the login" } else { "" };
         // The server has said all we asked; how it takes the goodbye is no matter.
         let _ = timeout_at(end, connection.quit()).await;
@@ -161,7 +165,8 @@ impl Email {
     /// Over a connection kept from earlier, or a fresh one where that turns out dead before the mail has begun.
     async fn send(&self, mail: &Composed, end: Instant) -> Result<Response, Trouble> {
         while let Some(Idle { mut connection, uses, .. }) = self.take_idle() {
-            let alive = timeout_at(end, smtp::reset(&mut connection)).await;
+            let left = end.saturating_duration_since(Instant::now());
+            let alive = timeout(RESET_TIME_MAX.min(left / 2), smtp::reset(&mut connection)).await;
             if !matches!(alive, Ok(Ok(()))) {
                 continue;
             }
@@ -172,29 +177,24 @@ impl Email {
             self.keep(connection, uses + 1, &result);
             return result;
         }
-        let mut connection = self.open(end).await?;
+        let Opened { mut connection, .. } = self.open(end).await?;
         let result = smtp::hand_over(&mut connection, mail, end, self.reply_wait).await;
         self.keep(connection, 1, &result);
         result
     }
 
-    async fn open(&self, end: Instant) -> Result<AsyncSmtpConnection, Trouble> {
+    async fn open(&self, end: Instant) -> Result<Opened, Trouble> {
         let tls = self
-            .tls_parameters()
+            .client_config()
             .map_err(|words| Trouble { stage: Stage::Tls, cause: Cause::Setup(words) })?;
         let opened = timeout_at(end, smtp::open(&self.settings, tls)).await;
         opened.unwrap_or(Err(Trouble { stage: Stage::Connect, cause: Cause::Timeout }))
     }
 
-    fn tls_parameters(&self) -> Result<TlsParameters, String> {
+    fn client_config(&self) -> Result<Arc<ClientConfig>, String> {
         let made = self.tls.get_or_init(|| {
-            install_crypto();
-            let builder = TlsParameters::builder(self.settings.host.clone());
-            let builder =
-                self.roots.iter().cloned().fold(builder, TlsParametersBuilder::add_root_certificate);
-            builder
-                .build_rustls()
-                .map_err(|error| format!("TLS cannot be set up ({error}); install `ca-certificates`"))
+            let made = client_config(&self.roots).map(Arc::new);
+            made.map_err(|error| format!("TLS cannot be set up ({error}); install `ca-certificates`"))
         });
         made.clone()
     }

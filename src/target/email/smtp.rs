@@ -1,21 +1,29 @@
 //! The conversation with an SMTP server: connect, protect, authenticate, hand over one mail. Says at which stage it failed.
 
+use std::fmt::Display;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt, Rset};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
+use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt, Rset, Starttls};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use lettre::transport::smtp::response::Response;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::egress::failure::{tls_cause, tls_words};
 
 use super::compose::Composed;
+use super::replies::Replies;
 use super::{Settings, Tls};
 
 /// The mail goes out in pieces of this size, so that it is known how far it got.
@@ -101,38 +109,40 @@ fn failed(stage: Stage, error: &lettre::transport::smtp::Error) -> Trouble {
     trouble(stage, cause)
 }
 
+/// A connection on which mails can be handed over.
+pub(super) struct Opened {
+    pub(super) connection: AsyncSmtpConnection,
+    /// Over TLS.
+    pub(super) protected: bool,
+}
+
 /// Connects, protects the connection and logs in, as the settings demand.
-pub(super) async fn open(settings: &Settings, tls: TlsParameters) -> Result<AsyncSmtpConnection, Trouble> {
-    let hello = ClientId::default();
-    let address = (settings.host.as_str(), settings.port);
-    let (mut connection, loopback) = if settings.tls == Tls::Implicit {
-        let opened =
-            AsyncSmtpConnection::connect_tokio1(address, None, &hello, Some(tls.clone()), None).await;
-        (opened.map_err(|error| failed(Stage::Greeting, &error))?, false)
-    } else {
-        let lost = |error: io::Error| trouble(Stage::Connect, Cause::Lost(error.to_string()));
-        let stream = TcpStream::connect(address).await.map_err(lost)?;
-        // The final dot is a write of its own, which must not wait for the acknowledgement of the one before.
-        stream.set_nodelay(true).map_err(lost)?;
-        let loopback = stream.peer_addr().map_err(lost)?.ip().is_loopback();
-        let opened = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await;
-        (opened.map_err(|error| failed(Stage::Greeting, &error))?, loopback)
-    };
-    let wanted = match settings.tls {
-        Tls::Implicit | Tls::None => false,
-        Tls::Opportunistic => connection.can_starttls(),
-        Tls::Required if connection.can_starttls() => true,
-        Tls::Required => {
-            let words = "the server does not offer STARTTLS and nothing is sent without; use smtps:// for port 465, or \
-                         `?tls=none` for a server on a network you trust";
-            return Err(trouble(Stage::Tls, Cause::Tls(words.to_owned())));
+pub(super) async fn open(settings: &Settings, tls: Arc<ClientConfig>) -> Result<Opened, Trouble> {
+    let lost = |error: io::Error| trouble(Stage::Connect, Cause::Lost(error.to_string()));
+    let stream = TcpStream::connect((settings.host.as_str(), settings.port)).await.map_err(lost)?;
+    // The final dot is a write of its own, which must not wait for the acknowledgement of the one before.
+    stream.set_nodelay(true).map_err(lost)?;
+    let peer = stream.peer_addr().map_err(lost)?;
+    let (stage, stream, protected): (_, Box<dyn AsyncTokioStream>, _) = match settings.tls {
+        Tls::None => (Stage::Greeting, Box::new(Replies::new(stream, peer)), false),
+        Tls::Implicit => {
+            let stream = protect(Stage::Greeting, settings, tls, stream).await?;
+            (Stage::Greeting, Box::new(Replies::new(stream, peer)), true)
+        }
+        Tls::Required | Tls::Opportunistic => {
+            let (stream, willing) = ask_for_tls(settings, Replies::new(stream, peer)).await?;
+            if willing {
+                let stream = protect(Stage::Tls, settings, tls, stream).await?;
+                (Stage::Tls, Box::new(Replies::greeted(stream, peer)), true)
+            } else {
+                (Stage::Greeting, Box::new(Replies::greeted(stream, peer)), false)
+            }
         }
     };
-    if wanted {
-        connection.starttls(tls, &hello).await.map_err(|error| failed(Stage::Tls, &error))?;
-    }
+    let connection = AsyncSmtpConnection::connect_with_transport(stream, &ClientId::default()).await;
+    let mut connection = connection.map_err(|error| failed(stage, &error))?;
     if let Some((user, password)) = &settings.credentials {
-        if !connection.is_encrypted() && !loopback {
+        if !protected && !peer.ip().is_loopback() {
             let words =
                 "a password is not sent over an unprotected connection; use `?tls=required` or smtps://";
             return Err(trouble(Stage::Auth, Cause::Setup(words.to_owned())));
@@ -141,7 +151,78 @@ pub(super) async fn open(settings: &Settings, tls: TlsParameters) -> Result<Asyn
         let login = connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await;
         login.map_err(|error| failed(Stage::Auth, &error))?;
     }
-    Ok(connection)
+    Ok(Opened { connection, protected })
+}
+
+/// The conversation up to STARTTLS: the library would put TLS on top of what mends the replies, where it has to be below.
+/// Says whether the server waits for the handshake now.
+async fn ask_for_tls(
+    settings: &Settings,
+    mut server: Replies<TcpStream>,
+) -> Result<(TcpStream, bool), Trouble> {
+    listen(Stage::Greeting, &mut server).await?;
+    let offers = ask(Stage::Greeting, &mut server, &Ehlo::new(ClientId::default())).await?;
+    let willing = offers.message().skip(1).any(|line| line.trim().eq_ignore_ascii_case("STARTTLS"));
+    if willing {
+        ask(Stage::Tls, &mut server, &Starttls).await?;
+    } else if settings.tls == Tls::Required {
+        let words = "the server does not offer STARTTLS and nothing is sent without; use smtps:// for port 465, or \
+                     `?tls=none` for a server on a network you trust";
+        return Err(trouble(Stage::Tls, Cause::Tls(words.to_owned())));
+    }
+    // Somebody in between may say something beforehand that is to be taken for an answer given under protection.
+    let stream = server.into_stream().ok_or_else(|| {
+        let words = "the server said more than it was asked for, before the connection was protected";
+        trouble(Stage::Tls, Cause::Lost(words.to_owned()))
+    })?;
+    Ok((stream, willing))
+}
+
+async fn ask(
+    stage: Stage,
+    server: &mut Replies<TcpStream>,
+    command: &impl Display,
+) -> Result<Response, Trouble> {
+    let sent = server.write_all(command.to_string().as_bytes()).await;
+    sent.map_err(|error| trouble(stage, Cause::Lost(error.to_string())))?;
+    listen(stage, server).await
+}
+
+/// Reads one reply, which is over with the line that has no hyphen behind its code.
+async fn listen(stage: Stage, server: &mut Replies<TcpStream>) -> Result<Response, Trouble> {
+    let lost = |words: String| trouble(stage, Cause::Lost(words));
+    let (mut text, mut line) = (String::new(), 0);
+    while text[line..].is_empty() || text.as_bytes().get(line + 3) == Some(&b'-') {
+        line = text.len();
+        if server.read_line(&mut text).await.map_err(|error| lost(error.to_string()))? == 0 {
+            return Err(lost("the server hung up".to_owned()));
+        }
+    }
+    let reply = text.parse::<Response>().map_err(|error| failed(stage, &error))?;
+    if reply.is_positive() {
+        return Ok(reply);
+    }
+    let words = reply.message().collect::<Vec<_>>().join(" ");
+    Err(trouble(stage, Cause::Reply(reply.code().into(), words)))
+}
+
+async fn protect(
+    stage: Stage,
+    settings: &Settings,
+    tls: Arc<ClientConfig>,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, Trouble> {
+    let name = ServerName::try_from(settings.host.clone()).map_err(|_| {
+        let words = format!("no certificate can be for `{}`; give a host name", settings.host);
+        trouble(stage, Cause::Setup(words))
+    })?;
+    TlsConnector::from(tls).connect(name, stream).await.map_err(|error| {
+        let cause = match tls_cause(&error) {
+            Some(tls) => Cause::Tls(tls_words(tls)),
+            None => Cause::Lost(error.to_string()),
+        };
+        trouble(stage, cause)
+    })
 }
 
 /// Makes sure that a connection kept from earlier is alive and begins anew.

@@ -9,7 +9,7 @@ use activity_relay::sandbox::script::{Answer, Cut, Fault, cut, says, slow};
 use activity_relay::store::Row;
 use activity_relay::target::email::{Email, Settings};
 use activity_relay::target::{Kind, Target};
-use lettre::transport::smtp::client::Certificate;
+use rustls::pki_types::CertificateDer;
 
 use super::post::{Post, StartTls};
 use super::record::{Observed, record};
@@ -39,7 +39,11 @@ rules:
 
 /// The mail target logs in where it is told to, trusts these authorities too, and has this timeout until the relay is
 /// opened again; then it is patient.
-fn books(login: bool, roots: Vec<Certificate>, first: Duration) -> impl Fn(&mut Config) + Send + Sync {
+fn books(
+    login: bool,
+    roots: Vec<CertificateDer<'static>>,
+    first: Duration,
+) -> impl Fn(&mut Config) + Send + Sync {
     let again = AtomicBool::new(false);
     move |config| {
         let timeout = if again.swap(true, Ordering::Relaxed) { PATIENT } else { first };
@@ -82,7 +86,7 @@ async fn failing(stage: &str, answer: Answer) -> (Row, Observed) {
 /// The same at STARTTLS.
 async fn failing_at_starttls(start_tls: StartTls) -> (Row, Observed) {
     let authority = Authority::new("ours");
-    let root = Certificate::from_der(authority.certificate.to_vec()).unwrap();
+    let root = authority.certificate.clone();
     let silent = matches!(start_tls, StartTls::Stalls);
     let post = Post::start(start_tls);
     let books = books(false, vec![root], if silent { QUICK } else { PATIENT });
