@@ -226,6 +226,8 @@ async fn a_no_at_each_stage_has_its_class() {
 #[tokio::test]
 async fn a_reply_in_an_old_encoding_or_without_a_text_is_a_reply() {
     const BROKEN: Outcome = Outcome::TargetBroken;
+    let long: &[u8] = [b"250 ", &[b'x'; 1500][..]].concat().leak();
+    let cut = "x".repeat(894);
     for tls in [Tls::None, Tls::Required, Tls::Implicit] {
         for (at, bytes, outcome, answer) in [
             ("AUTH", &b"535 \xc7\xeb"[..], BROKEN, Some("??")),
@@ -239,6 +241,7 @@ async fn a_reply_in_an_old_encoding_or_without_a_text_is_a_reply() {
             ("RCPT", b"550-5.1.1 \xee\r\n550", Outcome::Refused, Some("5.1.1 ? ")),
             (".", b"250", Outcome::Delivered, None),
             (".", b"250 accept\xe9", Outcome::Delivered, Some("accept?")),
+            (".", long, Outcome::Delivered, Some(cut.as_str())),
         ] {
             let quirk = Quirk::Utters(at, bytes);
             let (smtp, roots) = if tls == Tls::None {
@@ -250,7 +253,7 @@ async fn a_reply_in_an_old_encoding_or_without_a_text_is_a_reply() {
             let mut settings = settings(&smtp.server, tls);
             "localhost".clone_into(&mut settings.host);
             settings.credentials = Some(("relay".to_owned(), "pw".to_owned().into()));
-            let report = deliver(&Email::with(settings, roots, QUICK)).await;
+            let report = deliver(&Email::with(settings, roots, PATIENT)).await;
             let place = format!("{tls:?}, {at} {}: {}", bytes.escape_ascii(), report.reason);
             assert_eq!(report.outcome, outcome, "{place}");
             assert_eq!(report.answer.as_deref(), answer, "{place}");
@@ -281,7 +284,7 @@ async fn a_server_that_talks_without_end_is_left_before_it_fills_the_memory() {
             }
             let _ = told.send(sent);
         });
-        let report = deliver(&Email::with(settings(&server, tls), Vec::new(), QUICK)).await;
+        let report = deliver(&Email::with(settings(&server, tls), Vec::new(), PATIENT)).await;
         assert_eq!(report.outcome, RETRY, "{}", report.reason);
         assert!(report.reason.contains(words), "{}", report.reason);
         assert!(sent.recv().unwrap() < SENT_MAX, "it was hung up on");
@@ -373,7 +376,7 @@ async fn international_domains_need_nothing_of_the_server() {
     let mut settings = settings(&smtp.server, Tls::None);
     settings.from = "Relay <info@müller.de>".to_owned();
     settings.to = vec!["ann@bücher.example".to_owned()];
-    let report = deliver_to(&Email::with(settings, Vec::new(), QUICK), "ann@bücher.example").await;
+    let report = deliver_to(&Email::with(settings, Vec::new(), PATIENT), "ann@bücher.example").await;
     assert_eq!(report.outcome, Outcome::Delivered, "{}", report.reason);
     let lines = smtp.lines();
     for line in ["MAIL FROM:<info@xn--mller-kva.de>", "RCPT TO:<ann@xn--bcher-kva.example>"] {
@@ -401,7 +404,7 @@ async fn letters_beyond_ascii_before_the_at_are_asked_for_and_blamed_on_whose_th
             settings.from = from.to_owned();
             settings.to = vec![to.to_owned()];
             settings.reply_to = reply_to.map(str::to_owned);
-            let report = deliver_to(&Email::with(settings, Vec::new(), QUICK), recipient).await;
+            let report = deliver_to(&Email::with(settings, Vec::new(), PATIENT), recipient).await;
             assert_eq!(report.outcome, outcome, "{from} {to} {reply_to:?} {recipient}: {}", report.reason);
             assert_eq!(smtp.count(&format!("MAIL FROM:<{from}> SMTPUTF8")), smtp.count("MAIL"));
             assert_eq!(smtp.count("MAIL"), usize::from(outcome == Outcome::Delivered));
@@ -414,7 +417,7 @@ async fn a_bad_password_breaks_the_target_and_is_never_shown() {
     let smtp = Smtp::start(Quirk::Says("AUTH", "535 5.7.8 bad credentials"));
     let mut settings = settings(&smtp.server, Tls::None);
     settings.credentials = Some(("relay".to_owned(), "hunter2".to_owned().into()));
-    let target = Email::with(settings, Vec::new(), QUICK);
+    let target = Email::with(settings, Vec::new(), PATIENT);
     let report = deliver(&target).await;
     assert_eq!(report.outcome, Outcome::TargetBroken);
     let probe = target.probe(PATIENT).await.unwrap_err();

@@ -12,6 +12,8 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 const PIECE_BYTES: usize = 2048;
 /// A line may be so long, though RFC 5321 allows 512: the library looks only once it has the whole line.
 const LINE_BYTES_MAX: usize = 2000;
+/// Of a longer line the end is left out: the library refuses one of a thousand bytes, though all that counts is in front.
+const LINE_BYTES_KEPT: usize = 900;
 /// So much may be said in answer to one line of ours.
 const ANSWER_BYTES_MAX: usize = 100_000;
 
@@ -71,8 +73,11 @@ impl<S> Replies<S> {
     }
 }
 
-/// A code alone is a reply (RFC 5321, 4.2), and so is one with a text in an old encoding, whose letters are lost.
+/// A code alone is a reply (RFC 5321, 4.2), and so is one with a text in an old encoding, whose letters are lost, one that is too long,
+/// and one without a carriage return.
 fn mend(line: &mut Vec<u8>) {
+    line.truncate(line.trim_ascii_end().len().min(LINE_BYTES_KEPT - 2));
+    line.extend_from_slice(b"\r\n");
     if line.len() == 5 && line.ends_with(b"\r\n") {
         line.insert(3, b' ');
     }
