@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use activity_relay::sandbox::incoming::Incoming;
-use activity_relay::sandbox::script::{Fault, busy, status};
+use activity_relay::sandbox::script::{Answer, Fault, busy, status};
 use activity_relay::store::Filter;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -99,13 +99,21 @@ rules:
 const ALL_CLEAR: &str =
     "Every account is polled, every target takes what it is owed, and nothing was given up.";
 
+/// So many messages came, and the HTTP target answers like that; and where the console is.
+async fn refused(rules: &str, answer: Answer, messages: usize) -> (World, String) {
+    let world = World::new(rules).await;
+    let address = world.console().await;
+    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer });
+    for n in 0..messages {
+        world.receives("Ann", &format!("Hello {n}?"));
+    }
+    world.tick().await;
+    (world, address)
+}
+
 #[tokio::test]
 async fn a_target_that_takes_nothing_for_long_is_told_of_though_nothing_holds_it() {
-    let world = World::new(TWO).await;
-    let address = world.console().await;
-    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
-    world.receives("Ann", "Hello?");
-    world.tick().await;
+    let (world, address) = refused(TWO, status(503), 1).await;
     let title = "Target crm has taken nothing for";
     for (time, told) in [("10s", false), ("1m", false), ("4m", true)] {
         world.pass(time).await;
@@ -140,13 +148,8 @@ async fn failing(address: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_target_that_rests_between_its_failures_fails_all_the_same() {
-    let world = World::new(&TWO.replace("body: event", "body: event, concurrency: 1")).await;
-    let address = world.console().await;
-    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
-    for n in 0..15 {
-        world.receives("Ann", &format!("Hello {n}?"));
-    }
-    world.tick().await;
+    let (world, address) =
+        refused(&TWO.replace("body: event", "body: event, concurrency: 1"), status(503), 15).await;
     world.pass("6m").await;
     let mut rested = 0;
     for _ in 0..40 {
@@ -162,11 +165,7 @@ async fn a_target_that_rests_between_its_failures_fails_all_the_same() {
 
 #[tokio::test]
 async fn a_target_that_asks_to_wait_for_ever_is_told_of() {
-    let world = World::new(TWO).await;
-    let address = world.console().await;
-    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(429) });
-    world.receives("Ann", "Hello?");
-    world.tick().await;
+    let (world, address) = refused(TWO, status(429), 1).await;
     world.pass("50m").await;
     assert!(failing(&address).await.is_empty());
     world.pass("11m").await;
@@ -186,11 +185,8 @@ async fn a_digest_that_gathers_does_not_wait_for_a_target_that_failed_before() {
         "rules:",
         "rules:\n  - { name: daily, match: { activity_type: Payment }, stop: true, deliver: [{ to: crm, digest: { every: 6h } }] }",
     );
-    let world = World::new(&digest.replace("{ to: crm }", "{ to: crm, expires_after: 10m }")).await;
-    let address = world.console().await;
-    world.sandbox.http.fault(Fault { on: String::new(), times: None, answer: status(503) });
-    world.receives("Ann", "Hello?");
-    world.tick().await;
+    let rules = digest.replace("{ to: crm }", "{ to: crm, expires_after: 10m }");
+    let (world, address) = refused(&rules, status(503), 1).await;
     world.pass("9m").await;
     assert_eq!(failing(&address).await, ["crm"]);
     world.pass("2m").await;
