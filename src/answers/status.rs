@@ -1,6 +1,7 @@
 //! How all stands at once: accounts, queue, targets that are held up, instances, mutes; and what of it needs attention.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -153,8 +154,9 @@ impl Status {
         let mutes = store.mutes(now).await?;
         let without_rule = |mute: &&Mute| config.is_some_and(|config| config.rules.get(&mute.rule).is_none());
         let ruleless = mutes.iter().filter(without_rule).cloned().collect();
-        let stopped = stopped(store, config).await?;
-        let (mut targets, queues) = (held(store, now).await?, queues(store).await?);
+        let (counted, states) = (store.counts_by_target().await?, store.target_states().await?);
+        let stopped = stopped(config, &counted);
+        let (mut targets, queues) = (held(&states, &counted, now), queues(store, &counted).await?);
         let oldest_due = queues.iter().filter_map(|queue| queue.oldest_due).min();
         let is_off = |name: &String| config.is_some_and(|config| config.is_off(name));
         targets.retain(|held| !is_off(&held.name) && !stopped.iter().any(|other| other.name == held.name));
@@ -164,7 +166,7 @@ impl Status {
             counts: store.counts(None).await?,
             oldest_due_seconds: oldest_due.map(|due| now.duration_since(due).as_secs().max(0)),
             waiting: store.moments(now, MOMENTS_MAX).await?,
-            failing: failing(store, config, &queues, now).await?,
+            failing: failing(store, config, states, &queues, now).await?,
             queues,
             targets,
             shared: instances.are_shared(),
@@ -241,42 +243,46 @@ fn is_unpolled(account: &Polled, status: &AccountStatus, instances: &Instances, 
     after_now(turn, TAKEN_OVER_WITHIN) <= now
 }
 
-async fn queues(store: &Store) -> Result<Vec<Queue>> {
-    let oldest = store.oldest_due_by_target().await?;
-    let mut queues = Vec::new();
-    for target in store.owed_targets().await? {
-        let Counts { pending, sending, .. } = store.counts(Some(&target)).await?;
-        if pending + sending > 0 {
-            let oldest_due = oldest.iter().find(|(name, _)| *name == target).map(|(_, due)| *due);
-            queues.push(Queue { target, pending: pending + sending, oldest_due });
-        }
-    }
-    Ok(queues)
+async fn queues(store: &Store, counted: &BTreeMap<String, Counts>) -> Result<Vec<Queue>> {
+    let oldest: HashMap<String, Timestamp> = store.oldest_due_by_target().await?.into_iter().collect();
+    let waiting = counted.iter().map(|(target, counts)| (target, counts.pending + counts.sending));
+    let queue = |(target, pending): (&String, u64)| Queue {
+        target: target.clone(),
+        pending,
+        oldest_due: oldest.get(target).copied(),
+    };
+    Ok(waiting.filter(|(_, pending)| *pending > 0).map(queue).collect())
 }
 
-async fn held(store: &Store, now: Timestamp) -> Result<Vec<Held>> {
-    let mut held = Vec::new();
-    for state in store.target_states().await? {
-        let Standing { state: name, until, reason } = standing(Some(&state), now);
-        if name == "ready" {
-            continue;
-        }
-        let Counts { pending, dead, .. } = store.counts(Some(&state.name)).await?;
-        held.push(Held { name: state.name, state: name.into(), until, reason, pending, dead, gone: false });
-    }
-    Ok(held)
+fn held(states: &[TargetState], counted: &BTreeMap<String, Counts>, now: Timestamp) -> Vec<Held> {
+    let held = |state: &TargetState| {
+        let Standing { state: standing, until, reason } = standing(Some(state), now);
+        let Counts { pending, dead, .. } = counted.get(&state.name).copied().unwrap_or_default();
+        let name = state.name.clone();
+        (standing != "ready").then(|| Held {
+            name,
+            state: standing.into(),
+            until,
+            reason,
+            pending,
+            dead,
+            gone: false,
+        })
+    };
+    states.iter().filter_map(held).collect()
 }
 
 async fn failing(
     store: &Store,
     config: Option<&Config>,
+    states: Vec<TargetState>,
     queues: &[Queue],
     now: Timestamp,
 ) -> Result<Vec<Failing>> {
     let is_sent_to =
         |name: &str| config.is_none_or(|config| config.targets.contains_key(name) && !config.is_off(name));
     let mut found = Vec::new();
-    for state in store.target_states().await? {
+    for state in states {
         let queue = queues.iter().find(|queue| queue.target == state.name);
         let Some(queue) = queue.filter(|_| is_sent_to(&state.name)) else { continue };
         if let Some((since, asks_to_wait)) = trouble(&state, queue, now) {
@@ -312,18 +318,17 @@ fn trouble(state: &TargetState, queue: &Queue, now: Timestamp) -> Option<(Timest
 }
 
 /// Targets that something is owed to and that the rules file does not name, or switches off.
-async fn stopped(store: &Store, config: Option<&Config>) -> Result<Vec<Held>> {
-    let Some(config) = config else { return Ok(Vec::new()) };
+fn stopped(config: Option<&Config>, counted: &BTreeMap<String, Counts>) -> Vec<Held> {
+    let Some(config) = config else { return Vec::new() };
     let mut found = Vec::new();
-    for name in store.owed_targets().await? {
-        let Counts { pending, sending, dead, .. } = store.counts(Some(&name)).await?;
-        let gone = !config.targets.contains_key(&name);
-        if pending + sending == 0 || !(gone || config.is_off(&name)) {
+    for (name, Counts { pending, sending, dead, .. }) in counted {
+        let gone = !config.targets.contains_key(name);
+        if pending + sending == 0 || !(gone || config.is_off(name)) {
             continue;
         }
         let reason = if gone { NOT_THERE } else { SWITCHED_OFF };
-        let (reason, pending) = (Some(reason.to_owned()), pending + sending);
-        found.push(Held { name, state: "paused".into(), until: None, reason, pending, dead, gone });
+        let (name, reason, pending) = (name.clone(), Some(reason.to_owned()), pending + sending);
+        found.push(Held { name, state: "paused".into(), until: None, reason, pending, dead: *dead, gone });
     }
-    Ok(found)
+    found
 }

@@ -19,8 +19,9 @@ use crate::store::{Counts, Moment};
 /// Show each account's lag, the queue, and what needs attention; exit 1 if something does
 ///
 /// Something needs attention while an account's polling fails or nobody polls it, a target is parked, has taken nothing for
-/// five minutes or asks to wait while something has been due for an hour, a delivery is dead, one waits for a target that is not in the rules file, the last reload was
-/// refused, the relay was killed (of several: all of them), or the rules file is broken.
+/// five minutes or asks to wait while something has been due for an hour, a delivery is dead, one waits for a target that is
+/// not in the rules file, the last reload was refused, the relay was killed (of several: all of them), or the rules file is
+/// broken.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// For people or for programs

@@ -117,7 +117,6 @@ pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): 
     let frame = Frame::new(&console, visitor, "/");
     let now = frame.now;
     let status = Status::of(store, Some(&config), now).await?;
-    let due = store.oldest_due_by_target().await?;
     let targets = targets::list(store, &config, now).await?;
     let figures = match asked.range.as_deref().and_then(Range::parse) {
         Some(range) => Figures::of(store, range, now).await?,
@@ -129,7 +128,7 @@ pub(in crate::web) async fn show(Call { console, visitor }: Call, Query(asked): 
     let since = replaced.map_or(console.relay.started, |last| last.at.max(console.relay.started));
     let silent = silent(&status, &config, since);
     page(&Overview {
-        notes: notes(&status, &config, &silent, due),
+        notes: notes(&status, &config, &silent),
         longest: targets.iter().map(|target| target.pending).max().unwrap_or(0),
         bars: plot::bars(&figures),
         lines: plot::lines(&figures),
@@ -156,8 +155,8 @@ fn silent<'s>(status: &'s Status, config: &Config, started: Timestamp) -> Vec<&'
     status.accounts.iter().filter(is_silent).collect()
 }
 
-/// What needs attention, the worst first. `due`: since when the oldest delivery to each target has been due.
-fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String, Timestamp)>) -> Vec<Note> {
+/// What needs attention, the worst first.
+fn notes(status: &Status, config: &Config, silent: &[&Account]) -> Vec<Note> {
     let (mut notes, now) = (of_accounts(status, silent), status.now);
     notes.extend(status.reload.as_ref().map(|Reload { refused, .. }| Note {
         tone: "bad",
@@ -172,9 +171,10 @@ fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String
             .to_owned(),
         mends: vec![Mend::link("See the configuration", "/configuration")],
     }));
-    let fails = |held: &Held| status.failing.iter().any(|failing| failing.name == held.name);
-    notes.extend(status.targets.iter().filter(|held| !fails(held)).map(|held| of_target(held, config)));
-    notes.extend(status.failing.iter().map(|failing| of_failing(failing, now)));
+    let fails = |target: &str| status.failing.iter().any(|failing| failing.name == target);
+    notes.extend(status.targets.iter().filter(|held| !fails(&held.name)).map(|held| of_target(held, config)));
+    let rests = |failing: &Failing| status.targets.iter().any(|held| held.name == failing.name);
+    notes.extend(status.failing.iter().map(|failing| of_failing(failing, rests(failing), now)));
     if status.counts.dead > 0 {
         notes.push(Note {
             tone: "bad",
@@ -184,17 +184,18 @@ fn notes(status: &Status, config: &Config, silent: &[&Account], due: Vec<(String
             mends: vec![Mend::link("Look and replay", "/deliveries?state=dead")],
         });
     }
-    // What a held target is owed waits with it, which is said above.
-    let held = |target: &str| status.targets.iter().any(|held| held.name == target);
-    let late = due.into_iter().map(|(target, due)| (now.duration_since(due).as_secs(), target));
+    // What is owed to a target that is held, or fails, waits with it, which is said above.
+    let is_told = |target: &str| fails(target) || status.targets.iter().any(|held| held.name == target);
+    let due = status.queues.iter().filter_map(|queue| Some((queue.oldest_due?, &queue.target)));
+    let late = due.map(|(due, target)| (now.duration_since(due).as_secs(), target));
     let mut late: Vec<_> =
-        late.filter(|(seconds, target)| *seconds > LATE_SECONDS && !held(target)).collect();
+        late.filter(|(seconds, target)| *seconds > LATE_SECONDS && !is_told(target)).collect();
     late.sort_unstable_by(|one, other| other.cmp(one));
     notes.extend(late.into_iter().map(|(seconds, target)| Note {
         tone: "warn",
         title: format!("The oldest pending delivery to {target} has been due for {}", when::span(seconds)),
         words: "More comes than the target takes, or every attempt fails.".to_owned(),
-        mends: vec![Mend::link("See what is pending", owed_to("pending", &target))],
+        mends: vec![Mend::link("See what is pending", owed_to("pending", target))],
     }));
     notes.extend(status.ruleless.iter().map(|mute| Note {
         tone: "warn",
@@ -251,7 +252,7 @@ fn of_accounts(status: &Status, silent: &[&Account]) -> Vec<Note> {
     notes
 }
 
-fn of_failing(failing: &Failing, now: Timestamp) -> Note {
+fn of_failing(failing: &Failing, rests: bool, now: Timestamp) -> Note {
     let Failing { name, since, asks_to_wait, pending } = failing;
     let (span, waiting) = (when::span(now.duration_since(*since).as_secs()), deliveries_in_words(*pending));
     let (title, words) = if *asks_to_wait {
@@ -264,7 +265,10 @@ fn of_failing(failing: &Failing, now: Timestamp) -> Note {
             format!("Every attempt fails: {waiting} waiting. {words}"),
         )
     };
-    let mends = vec![Mend::link("See what is pending", owed_to("pending", name))];
+    let mut mends = vec![Mend::link("See what is pending", owed_to("pending", name))];
+    if rests {
+        mends.push(Mend::form("Resume", "/targets/resume", vec![("name", name.clone())]));
+    }
     Note { tone: "bad", title, words, mends }
 }
 
